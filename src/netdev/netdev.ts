@@ -1,0 +1,119 @@
+import type { VhostUserConfig } from './vhost-user/config.ts';
+
+/**
+ * The network device interface: what a bridge's port is made of. One provider a kind (`dpdkvhostuser`, `tap`, `internal`,
+ * `patch`, `dummy`, …); the userspace datapath polls a device according to its `io`.
+ */
+
+/** Counters of one port, in packets and bytes since it was made; `undefined` where a kind does not count. */
+export interface NetdevStats {
+  rxPackets: bigint;
+  txPackets: bigint;
+  rxBytes: bigint;
+  txBytes: bigint;
+  rxErrors: bigint;
+  txErrors: bigint;
+  rxDropped: bigint;
+  txDropped: bigint;
+  /** Named drop counters and provider counters, e.g. `ovs_tx_failure_drops`, `rx_1024_to_1522_packets`. */
+  custom: ReadonlyMap<string, bigint>;
+}
+
+/** A stretch of a guest's physical memory, mapped at `offset` of the guest's WebAssembly memory. */
+export interface GuestRegion {
+  gpa: bigint;
+  userAddr: bigint;
+  size: bigint;
+  /** Byte offset in `GuestMemory.memory`. */
+  offset: number;
+}
+
+/** A guest's memory, mapped into a WebAssembly memory of its own. Made and unmapped by the control thread. */
+export interface GuestMemory {
+  /** Shared, 4 GiB; everything outside `regions` is PROT_NONE. */
+  memory: WebAssembly.Memory;
+  regions: readonly GuestRegion[];
+}
+
+/** A split ring that is ready to be processed. Offsets are bytes in the guest's memory, checked to lie in one region. */
+export interface VringConfig {
+  /** vhost ring index: even = guest transmits (switch receives), odd = guest receives. */
+  index: number;
+  size: number;
+  desc: number;
+  avail: number;
+  used: number;
+  /** Position to go on from; both indices are free-running 16-bit counters. */
+  lastAvail: number;
+  lastUsed: number;
+  /** eventfd the guest kicks, or -1. Owned by the device. */
+  kickFd: number;
+  /** eventfd that interrupts the guest, or -1. Owned by the device. */
+  callFd: number;
+  /** Negotiated virtio features. */
+  features: bigint;
+  /** Bytes of virtio_net_hdr: 10, or 12 with MRG_RXBUF or VERSION_1. */
+  hdrSize: number;
+}
+
+/** What the datapath does for a vhost-user device. Control thread; the device awaits each promise before it replies or unmaps. */
+export interface VringConsumer {
+  /** Resolves when the PMDs use the ring. An enabled, started ring only. */
+  ringStart(ring: VringConfig, guest: GuestMemory): Promise<void>;
+  /** Resolves when no PMD touches the ring or the memory any more, with the position reached. */
+  ringStop(index: number): Promise<{ lastAvail: number; lastUsed: number }>;
+}
+
+/** How the datapath exchanges packets with a device. */
+export type NetdevIo =
+  /** vhost-user: PMDs poll the rings that the device announces. */
+  | { kind: 'vhost'; attach(consumer: VringConsumer): void }
+  /** Whole frames to and from the control or I/O thread (tap, dummy, internal). */
+  | {
+      kind: 'soft';
+      /** `frame` is only valid during the call. Non-blocking; false when the frame was dropped (counted by the caller). */
+      send(frame: Uint8Array): boolean;
+      /** The device hands every received frame to `rx`, valid during the call. */
+      attach(rx: (frame: Uint8Array) => void): void;
+    }
+  /** Never seen by the datapath (patch). */
+  | { kind: 'none' };
+
+export interface Netdev {
+  readonly name: string;
+  /** As in Interface.type: `dpdkvhostuser`, `internal`, `patch`, … */
+  readonly type: string;
+  readonly io: NetdevIo;
+  mac(): Uint8Array;
+  setMac(mac: Uint8Array): void;
+  mtu(): number;
+  /** An error's text when the MTU is refused. */
+  setMtu(mtu: number): string | undefined;
+  linkUp(): boolean;
+  /** Bumped at every change of link, MAC, MTU or status. */
+  changeSeq(): number;
+  /** Called after changeSeq moved. */
+  onChange(cb: () => void): void;
+  adminUp(): boolean;
+  setAdminUp(up: boolean): void;
+  /** Interface.status; OVS's keys. */
+  status(): ReadonlyMap<string, string>;
+  /** Counters that the device itself keeps (socket-level ones; the datapath adds its own for `vhost` and `soft`). */
+  stats(): Partial<NetdevStats>;
+  /** Takes Interface.options; returns an error's text for Interface.error when they are refused. */
+  setOptions(options: ReadonlyMap<string, string>): string | undefined;
+  /** How many rx/tx queues the device has or wants, for `n_rxq`, `n_txq`. */
+  queues(): { rx: number; tx: number };
+  close(): Promise<void>;
+}
+
+/** A kind of device. `open` may throw `NetdevError`, whose message goes into Interface.error. */
+export interface NetdevProvider {
+  readonly type: string;
+  open(name: string, options: ReadonlyMap<string, string>, config: VhostUserConfig): Promise<Netdev> | Netdev;
+}
+
+/** A device that can't be made or configured; the message is for Interface.error, in Open vSwitch's words. */
+export class NetdevError extends Error {
+  override name = 'NetdevError';
+}
