@@ -1,0 +1,187 @@
+import type { OdpPort } from '../base/types.ts';
+import type { Flow, FlowWildcards } from '../flow/flow.ts';
+import type { Netdev, NetdevStats } from '../netdev/netdev.ts';
+
+/**
+ * The datapath interface: what ofproto needs of the thing that forwards packets. Control thread only. In every Flow here `inPort` is an
+ * OdpPort, and only members that a packet or its metadata can have are set (no registers, no OpenFlow metadata).
+ */
+
+/**
+ * Headers that a `set` action rewrites. `key` and `mask` have the layout of the kernel's netlink attribute of that name
+ * (linux/openvswitch.h), network byte order: `ethernet` src[6] dst[6]; `ipv4` src[4] dst[4] proto tos ttl frag; `ipv6` src[16] dst[16]
+ * label[4] proto tclass hlimit frag; `tcp`, `udp`, `sctp` src[2] dst[2]; `arp` sip[4] tip[4] op[2] sha[6] tha[6]; `icmp`, `icmpv6`
+ * type code; `nd` target[16] sll[6] tll[6]; `mpls` lse[4]; `skb_priority`, `skb_mark` u32; `tunnel`: see `DpTunnel`.
+ */
+export type DpSetAttr =
+  | 'ethernet'
+  | 'ipv4'
+  | 'ipv6'
+  | 'tcp'
+  | 'udp'
+  | 'sctp'
+  | 'arp'
+  | 'icmp'
+  | 'icmpv6'
+  | 'nd'
+  | 'mpls'
+  | 'skb_priority'
+  | 'skb_mark';
+
+/** Tunnel metadata of a packet that is about to be encapsulated. */
+export interface DpTunnel {
+  tunId: bigint;
+  src: Uint8Array;
+  dst: Uint8Array;
+  tos: number;
+  ttl: number;
+  tpSrc: number;
+  tpDst: number;
+  flags: number;
+}
+
+/** Why a packet goes to user space by an action, not by a miss; comes back in `Upcall.userdata`. */
+export type DpUserdata =
+  | {
+      kind: 'controller';
+      reason: number;
+      controllerId: number;
+      maxLen: number;
+      tableId: number;
+      cookie: bigint;
+      /** Metadata that the packet-in shows: a Flow holding registers, OpenFlow metadata and in_port (OfpPort). */
+      metadata: Flow;
+      userdata?: Uint8Array;
+      dontSend?: boolean;
+      meterId?: number;
+    }
+  /** The flow can't be handled by datapath actions alone: translate every packet. */
+  | { kind: 'slow_path'; reason: 'cfm' | 'bfd' | 'lacp' | 'stp' | 'lldp' | 'controller' | 'action' | 'match' }
+  | { kind: 'sample' | 'flow_sample' | 'ipfix'; cookie: Uint8Array };
+
+/** One datapath action. A list is run in order; an empty list drops. */
+export type DpAction =
+  | { type: 'output'; port: OdpPort }
+  | { type: 'userspace'; userdata: DpUserdata }
+  | { type: 'set'; attr: DpSetAttr; key: Uint8Array; mask: Uint8Array }
+  | { type: 'set_tunnel'; tunnel: DpTunnel }
+  | { type: 'push_vlan'; tpid: number; tci: number }
+  | { type: 'pop_vlan' }
+  | { type: 'push_mpls'; ethertype: number; lse: number }
+  | { type: 'pop_mpls'; ethertype: number }
+  | { type: 'recirc'; recircId: number }
+  | { type: 'hash'; algorithm: 'l4' | 'sym_l4'; basis: number }
+  | { type: 'trunc'; maxLen: number }
+  | { type: 'meter'; meterId: number }
+  | { type: 'clone'; actions: DpAction[] }
+  | { type: 'sample'; probability: number; actions: DpAction[] }
+  | { type: 'check_pkt_len'; pktLen: number; ifGreater: DpAction[]; ifLessEqual: DpAction[] }
+  | { type: 'drop'; reason: string };
+
+/** Counters of a datapath flow, summed over all threads. `usedMs` is on the monotonic clock, 0 when never used. */
+export interface DpFlowStats {
+  packets: bigint;
+  bytes: bigint;
+  usedMs: number;
+  tcpFlags: number;
+}
+
+/** A megaflow in the datapath. The object lives until `flowDel`; its `actions` change by `flowMod` only. */
+export interface DpFlow {
+  /** Unique identifier, 32 hexadecimal digits. */
+  readonly ufid: string;
+  /** Masked key. */
+  readonly key: Flow;
+  readonly mask: FlowWildcards;
+  readonly actions: readonly DpAction[];
+  /** Core ids of the threads it is installed on; empty = the main thread. */
+  readonly dead: boolean;
+}
+
+/** A packet that the datapath has no answer for, or that an action sends up. `packet` is valid during the call only. */
+export interface Upcall {
+  type: 'miss' | 'action';
+  /** Exact headers of the packet, as `extract` saw them. */
+  key: Flow;
+  packet: Uint8Array;
+  /** Of the `userspace` action. */
+  userdata?: DpUserdata;
+  /** Datapath thread that the packet waits in (-1 = main thread). */
+  pmd: number;
+}
+
+/** What to do with the packet of an upcall; the handler has already called `flowPut` when the flow is to be cached. */
+export type UpcallHandler = (upcall: Upcall) => readonly DpAction[];
+
+/** One thread of the datapath, for `dpif-netdev/pmd-*`. */
+export interface DpThread {
+  /** Core, or -1 for the main thread. */
+  core: number;
+  numa: number;
+  rxqs: { port: string; queue: number; enabled: boolean; usagePercent: number }[];
+  stats: {
+    packetsReceived: bigint;
+    recirculations: bigint;
+    emcHits: bigint;
+    smcHits: bigint;
+    megaflowHits: bigint;
+    megaflowLookups: bigint;
+    missUpcalls: bigint;
+    lostUpcalls: bigint;
+    rxBatches: bigint;
+    busyNs: bigint;
+    idleNs: bigint;
+  };
+}
+
+/** Settings of the whole datapath, from Open_vSwitch.other_config. */
+export interface DpConfig {
+  /** Cores of PMD threads; empty: one on the first core that is allowed. */
+  pmdCpus: readonly number[];
+  /** EMC insertion probability is 1 in this; 0: EMC off. */
+  emcInsertInvProb: number;
+  smcEnable: boolean;
+  /** Port name → queue → core (Interface.other_config:pmd-rxq-affinity). */
+  rxqAffinity: ReadonlyMap<string, ReadonlyMap<number, number>>;
+}
+
+export interface DpPort {
+  readonly odpPort: OdpPort;
+  readonly name: string;
+  readonly type: string;
+  readonly netdev: Netdev;
+}
+
+export interface Dpif {
+  /** e.g. `ovs-netdev`. */
+  readonly name: string;
+  /** e.g. `netdev`. */
+  readonly type: string;
+  /** Takes a port in; picks the lowest free number above 0 unless one is asked for. Throws `NetdevError` when it can't. */
+  portAdd(netdev: Netdev, wanted?: OdpPort): Promise<OdpPort>;
+  /** Resolves when no thread touches the device any more; does not close it. */
+  portDel(port: OdpPort): Promise<void>;
+  ports(): Iterable<DpPort>;
+  /** Counters as the datapath counts them: what entered the switch from the port, and left by it. */
+  portStats(port: OdpPort): NetdevStats;
+  setUpcallHandler(handler: UpcallHandler): void;
+  /** Installs a megaflow. `key` is masked by the callee. Replaces the actions when the same key and mask are there.
+   *  Undefined when the flow table is full. */
+  flowPut(key: Flow, mask: FlowWildcards, actions: readonly DpAction[]): DpFlow | undefined;
+  flowMod(flow: DpFlow, actions: readonly DpAction[]): void;
+  /** Returns the last counters. The memory is reused once every thread has passed a quiescent point. */
+  flowDel(flow: DpFlow): DpFlowStats;
+  flowStats(flow: DpFlow): DpFlowStats;
+  flows(): Iterable<DpFlow>;
+  flowCount(): number;
+  /** Runs actions on a packet (packet-out, buffered packet). `inPort` 0xffffffff when it has none. Copies the packet. */
+  execute(packet: Uint8Array, key: Flow, actions: readonly DpAction[]): void;
+  configure(config: DpConfig): Promise<void>;
+  threads(): DpThread[];
+  clearThreadStats(): void;
+  /** Lookups over all threads: `hit` any cache, `missed` upcalls, `lost` upcalls that found no room. */
+  stats(): { hit: bigint; missed: bigint; lost: bigint; flows: number; maskHit: bigint; masks: number };
+  /** What the datapath can do, as `dpif/show-dp-features` names it. */
+  features(): ReadonlyMap<string, boolean | number>;
+  close(): Promise<void>;
+}
