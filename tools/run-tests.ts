@@ -1,0 +1,94 @@
+/**
+ * What `npm test` runs. Finds every `*.test.ts` of the folders below, runs them with the Node that runs this file, and ends with one
+ * line `N passed, N failed` (`, N skipped` when there were any).
+ *
+ *   npm test -- [--only PATTERN] [--root DIR] [--timeout MS]
+ *
+ * `--only` takes a part of a file's path; where no path holds it, a pattern of test names. The files of test/system run one after the
+ * other, after the rest: they share huge pages, cores and network namespaces. TURNOUT_REQUIRE_ALL=1 makes a skip a failure.
+ */
+import { existsSync, globSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { dirname, join, relative, resolve } from 'node:path';
+import { run } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { TestTally } from './test-tally.ts';
+
+const FOLDERS = ['src', 'protocols', 'test', 'bench', 'tools'];
+
+/** Liveness deadlines, not expectations: a hung test ends its run instead of the CI job. */
+const TEST_DEADLINE_MS = 240_000;
+const FILE_DEADLINE_MS = 900_000;
+
+interface Selection {
+  /** Files that may run beside each other. */
+  shared: string[];
+  /** Files that need the machine for themselves. */
+  serial: string[];
+  namePattern?: string;
+}
+
+/** All test files below `root`, or those that `only` names. */
+export function select(root: string, only?: string): Selection {
+  const files = FOLDERS.filter((folder) => existsSync(join(root, folder)))
+    .flatMap((folder) => globSync(`${folder}/**/*.test.ts`, { cwd: root }))
+    .sort();
+  const named = only === undefined ? files : files.filter((file) => file.includes(only));
+  const chosen = named.length > 0 ? named : files;
+  const isSystem = (file: string) => file.startsWith('test/system/');
+  return {
+    shared: chosen.filter((file) => !isSystem(file)),
+    serial: chosen.filter(isSystem),
+    ...(only !== undefined && named.length === 0 ? { namePattern: only } : {}),
+  };
+}
+
+async function runFiles(
+  tally: TestTally,
+  root: string,
+  files: string[],
+  concurrency: number,
+  options: RunOptions,
+): Promise<void> {
+  if (files.length === 0) return;
+  const stream = run({
+    files: files.map((file) => join(root, file)),
+    cwd: root,
+    concurrency,
+    isolation: 'process',
+    timeout: FILE_DEADLINE_MS,
+    execArgv: ['--disable-warning=ExperimentalWarning', `--test-timeout=${options.timeoutMs}`],
+    ...(options.namePattern === undefined ? {} : { testNamePatterns: [options.namePattern] }),
+  });
+  await tally.consume(stream);
+}
+
+interface RunOptions {
+  timeoutMs: number;
+  namePattern?: string | undefined;
+}
+
+/** Runs and reports; returns the exit code. Stdout gets the report. */
+export async function main(argv: string[]): Promise<number> {
+  const { values } = parseArgs({
+    args: argv,
+    options: { only: { type: 'string' }, root: { type: 'string' }, timeout: { type: 'string' } },
+  });
+  const root = resolve(values.root ?? dirname(dirname(fileURLToPath(import.meta.url))));
+  const selection = select(root, values.only);
+  const tally = new TestTally({
+    requireAll: process.env.TURNOUT_REQUIRE_ALL === '1',
+    allowEmptyFiles: selection.namePattern !== undefined,
+    relative: (file) => relative(root, file),
+    print: (line) => console.log(line),
+  });
+  const options = { timeoutMs: Number(values.timeout ?? TEST_DEADLINE_MS), namePattern: selection.namePattern };
+  await runFiles(tally, root, selection.shared, Math.max(2, availableParallelism()), options);
+  await runFiles(tally, root, selection.serial, 1, options);
+  tally.printFailures();
+  console.log(tally.summary());
+  return tally.exitCode;
+}
+
+if (import.meta.main) process.exitCode = await main(process.argv.slice(2));
