@@ -1,0 +1,93 @@
+import type { Clock } from '../base/clock.ts';
+import type { OfpPort } from '../base/types.ts';
+
+/** What the layer above configures ofproto with, and what it reads back. Plain data. */
+
+/** A named log module, as src/base/vlog gives them. */
+export interface Logger {
+  err(message: string): void;
+  warn(message: string): void;
+  info(message: string): void;
+  dbg(message: string): void;
+}
+
+/** Where `ovs-appctl` commands are registered. A handler returns the reply's text and throws for an error reply. */
+export interface CommandRegistry {
+  register(name: string, usage: string, minArgs: number, maxArgs: number, handler: (args: string[]) => string): void;
+}
+
+export interface OfprotoDeps {
+  clock: Clock;
+  /** The log module of that name: `ofproto`, `ofproto_dpif`, `connmgr`, `rconn`, `vconn`, … */
+  vlog(module: string): Logger;
+  /** Directory of `<bridge>.mgmt` and `<bridge>.snoop`. */
+  rundir: string;
+}
+
+/** OpenFlow versions by their wire number. */
+export const OFP10_VERSION = 0x01;
+export const OFP11_VERSION = 0x02;
+export const OFP12_VERSION = 0x03;
+export const OFP13_VERSION = 0x04;
+export const OFP14_VERSION = 0x05;
+export type OfpVersion = 0x01 | 0x02 | 0x03 | 0x04 | 0x05;
+
+/** As Port.vlan_mode; undefined in the database means `access` with a tag, `trunk` without. */
+export type VlanMode = 'access' | 'trunk' | 'native-tagged' | 'native-untagged' | 'dot1q-tunnel';
+
+/** A Port of the database: one or more interfaces that learn and flood as one. */
+export interface BundleConfig {
+  /** Members by OpenFlow port. */
+  ports: readonly OfpPort[];
+  vlanMode: VlanMode;
+  /** Access or native VLAN, 0..4095; undefined: none. */
+  tag?: number | undefined;
+  /** VLANs that are carried; empty or undefined: all. */
+  trunks?: readonly number[] | undefined;
+  /** Port.other_config:priority-tags: what an untagged packet with VLAN 0 leaves as. */
+  priorityTags?: 'no' | 'if-nonzero' | 'always';
+  /** Port.protected. */
+  protected?: boolean;
+}
+
+/** Bridge.fail_mode. */
+export type FailMode = 'standalone' | 'secure';
+
+/** A row of the Controller table. */
+export interface ControllerConfig {
+  /** `tcp:H[:P]`, `ssl:…`, `unix:FILE`, or passive: `ptcp:[P][:H]`, `pssl:…`, `punix:FILE`. */
+  target: string;
+  type: 'primary' | 'service';
+  maxBackoffMs: number;
+  /** 0: never probed. */
+  inactivityProbeMs: number;
+  enableAsyncMsgs?: boolean;
+  /** Packet-ins a second, and the burst allowed; undefined: unlimited. */
+  rateLimit?: number | undefined;
+  burstLimit?: number | undefined;
+}
+
+/** For the status columns of the Controller table. */
+export interface ControllerStatus {
+  target: string;
+  isConnected: boolean;
+  role: 'other' | 'master' | 'slave';
+  /** Controller.status:state, last_error, sec_since_connect, sec_since_disconnect. */
+  status: ReadonlyMap<string, string>;
+}
+
+/** PEM text for `ssl:` and `pssl:` connections (the SSL table). */
+export interface TlsConfig {
+  privateKey: string;
+  certificate: string;
+  caCert: string;
+}
+
+/** Strings of the OpenFlow description reply. */
+export interface OfprotoDesc {
+  mfrDesc: string;
+  hwDesc: string;
+  swDesc: string;
+  serialDesc: string;
+  dpDesc: string;
+}

@@ -1,0 +1,67 @@
+import type { OdpPort, OfpPort } from '../base/types.ts';
+import type { Dpif } from '../dpif/dpif.ts';
+import type { Netdev, NetdevStats } from '../netdev/netdev.ts';
+import type {
+  BundleConfig,
+  CommandRegistry,
+  ControllerConfig,
+  ControllerStatus,
+  FailMode,
+  OfprotoDeps,
+  OfprotoDesc,
+  OfpVersion,
+  TlsConfig,
+} from './config.ts';
+
+/** What ofproto offers to vswitchd: one backend a datapath, one ofproto a bridge. Control thread only. */
+
+export const OFPP_LOCAL = 0xfffffffe as OfpPort;
+
+export interface OfprotoBackendApi {
+  readonly dpif: Dpif;
+  /** Open_vSwitch.other_config: flow-limit (200000), max-idle (10000 ms), max-revalidator (500 ms). */
+  setFlowLimit(n: number): void;
+  setMaxIdle(ms: number): void;
+  setMaxRevalidator(ms: number): void;
+  setTls(tls: TlsConfig | undefined): void;
+  /** Makes a bridge's OpenFlow switch; its ports are added afterwards, the one named like the bridge is OFPP_LOCAL. */
+  createOfproto(name: string, datapathId: bigint): OfprotoApi;
+  ofprotos(): Iterable<OfprotoApi>;
+  /** Ends timers and the upcall handler; destroys every ofproto; does not close the Dpif. */
+  close(): Promise<void>;
+}
+
+export interface OfprotoApi {
+  readonly name: string;
+  readonly backend: OfprotoBackendApi;
+  /** Takes a device in (into the datapath too, unless it is a patch port). Throws NetdevError. The device stays the caller's. */
+  portAdd(netdev: Netdev, options?: { ofportRequest?: number | undefined }): Promise<OfpPort>;
+  portDel(port: OfpPort): Promise<void>;
+  portByName(name: string): { ofpPort: OfpPort; odpPort: OdpPort | undefined; netdev: Netdev } | undefined;
+  portStats(port: OfpPort): NetdevStats;
+  /** Replaces the Port of that name. */
+  bundleSet(portName: string, config: BundleConfig): void;
+  bundleDel(portName: string): void;
+  /** `port` is a patch port; `peerName` the Interface at the other end, which may come later. */
+  setPatchPeer(port: OfpPort, peerName: string | undefined): void;
+  datapathId(): bigint;
+  setDatapathId(id: bigint): void;
+  setFailMode(mode: FailMode): void;
+  /** Versions that are offered to controllers and ovs-ofctl. */
+  setProtocols(versions: readonly OfpVersion[]): void;
+  setControllers(controllers: readonly ControllerConfig[]): void;
+  controllerStatus(): ControllerStatus[];
+  /** Listens on `<rundir>/<bridge>.mgmt` and `.snoop`. */
+  listenServices(): Promise<void>;
+  /** Bridge.other_config: mac-aging-time (300 s), mac-table-size (8192). */
+  configureMac(agingTimeS: number, tableSize: number): void;
+  /** Bridge.other_config:forward-bpdu. */
+  setForwardBpdu(forward: boolean): void;
+  setDesc(desc: Partial<OfprotoDesc>): void;
+  destroy(): Promise<void>;
+}
+
+/** Makes the backend of one datapath and becomes its upcall handler. */
+export type CreateOfprotoBackend = (dpif: Dpif, deps: OfprotoDeps) => OfprotoBackendApi;
+/** Registers ofproto/*, fdb/*, dpif/*, dpctl/*, upcall/* and revalidator/* commands over all backends. */
+export type RegisterOfprotoCommands = (registry: CommandRegistry, backends: () => Iterable<OfprotoBackendApi>) => void;
