@@ -1,0 +1,36 @@
+import { check, checkAgain, libc, pointer } from './libc.ts';
+
+/** eventfd(2): how one thread or process wakes another. Write and drain allocate nothing. */
+
+const cEventfd = libc<(init: number, flags: number) => number>('int eventfd(uint init, int flags)');
+const cRead = libc<(fd: number, buf: number, size: number) => number>('long read(int fd, uintptr_t buf, size_t size)');
+const cWrite = libc<(fd: number, buf: number, n: number) => number>('long write(int fd, uintptr_t buf, size_t n)');
+
+export const EFD_SEMAPHORE = 1;
+export const EFD_NONBLOCK = 0o4000;
+export const EFD_CLOEXEC = 0o2000000;
+
+const one = new ArrayBuffer(8);
+new DataView(one).setBigUint64(0, 1n, true);
+const oneAddress = pointer(one);
+const counter = new ArrayBuffer(8);
+const counterLow = new Uint32Array(counter);
+const counterAddress = pointer(counter);
+
+/** A new eventfd, by default non-blocking and close-on-exec. The caller owns it. */
+export function eventfd(init = 0, flags = EFD_NONBLOCK | EFD_CLOEXEC): number {
+  return check(cEventfd(init, flags), 'eventfd');
+}
+
+/**
+ * Adds 1. False when the counter is full (then it is readable anyway) or the fd is of another kind that is full; a peer's fd
+ * must be non-blocking for this never to block: see `setNonblocking`.
+ */
+export function eventfdWrite(fd: number): boolean {
+  return checkAgain(cWrite(fd, oneAddress, 8), 'write') === 8;
+}
+
+/** Takes the counter (its low 32 bits) and sets it to 0; 0 when nothing was there. */
+export function eventfdDrain(fd: number): number {
+  return checkAgain(cRead(fd, counterAddress, 8), 'read') === 8 ? counterLow[0]! : 0;
+}
