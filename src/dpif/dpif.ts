@@ -54,6 +54,8 @@ export type DpUserdata =
       userdata?: Uint8Array;
       dontSend?: boolean;
       meterId?: number;
+      /** Names the saved state in text only; 0 or absent: none. */
+      recircId?: number;
     }
   /** The flow can't be handled by datapath actions alone: translate every packet. */
   | { kind: 'slow_path'; reason: 'cfm' | 'bfd' | 'lacp' | 'stp' | 'lldp' | 'controller' | 'action' | 'match' }
