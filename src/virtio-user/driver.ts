@@ -91,12 +91,6 @@ export class Driver {
     return undefined;
   }
 
-  /** Frames in the tx ring that the device has not taken, as of the last reclaim. */
-  txPending(port: number): number {
-    const size = this.#words[this.#queueWord(port, 1, L.VQ_SIZE)]!;
-    return size - this.#words[this.#queueWord(port, 1, L.VQ_FREE)]!;
-  }
-
   close(): void {
     this.mem.close();
   }

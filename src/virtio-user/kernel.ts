@@ -9,6 +9,7 @@ export interface Kernel {
   rxInterrupts(port: number, on: 0 | 1): number;
   forward(mode: number, nStreams: number, burst: number, passes: number): number;
   generate(nPorts: number, burst: number, passes: number): number;
+  txPending(port: number): number;
   poolFree(): number;
 }
 

@@ -1,4 +1,5 @@
 /** The counters of a port, read from the driver's memory. Any thread: each is one aligned 64-bit load. */
+import type { DriverMemory } from './driver-memory.ts';
 import { portBase } from './generator.ts';
 import * as L from './kernel/layout.ts';
 
@@ -38,6 +39,12 @@ export function readStats(memory: WebAssembly.Memory, port: number): PortStats {
   const stats = {} as PortStats;
   for (const name of NAMES) stats[name] = Atomics.load(words, (portBase(port) + OFFSETS[name]) / 8);
   return stats;
+}
+
+/** One counter as a number, without allocating: for the lcore, which writes it. Exact up to 2^53. */
+export function counterOf(mem: DriverMemory, port: number, offset: number): number {
+  const at = portBase(port) + offset;
+  return mem.view.getUint32(at, true) + mem.view.getUint32(at + 4, true) * 2 ** 32;
 }
 
 /** a - b, counter by counter. */

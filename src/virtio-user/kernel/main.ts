@@ -5,7 +5,7 @@
 
 import { drain, forwardStream } from './forward';
 import { generateBurst } from './generate';
-import { INTERRUPT, KICKS_PENDING, PORT_RX, PORT_TX, STREAMS, TX_ABORTED, VQ_LIVE } from './layout';
+import { INTERRUPT, KICKS_PENDING, PORT_RX, PORT_TX, STREAMS, TX_ABORTED, VQ_FREE, VQ_LIVE, VQ_SIZE } from './layout';
 import { count, portAt } from './ports';
 import { rxRefill, txReclaim, vqAbort, vqClear, vqInit, vqInterrupts, vqUsable } from './virtqueue';
 
@@ -44,6 +44,14 @@ export function portStop(n: u32): void {
 export function rxInterrupts(n: u32, on: u32): u32 {
   const vq = portAt(n) + PORT_RX;
   return vqUsable(vq) ? vqInterrupts(vq, on) : 0;
+}
+
+/** Descriptors of port `n`'s tx ring that the device has not given back; 0 when the ring is not live. */
+export function txPending(n: u32): u32 {
+  const vq = portAt(n) + PORT_TX;
+  if (!vqUsable(vq)) return 0;
+  txReclaim(vq);
+  return load<u32>(vq, VQ_SIZE) - load<u32>(vq, VQ_FREE);
 }
 
 function mustReturn(): bool {
