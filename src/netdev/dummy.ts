@@ -1,0 +1,93 @@
+import { BasicNetdev } from './basic.ts';
+import type { NetdevIo, NetdevProvider, NetdevStats } from './netdev.ts';
+
+/**
+ * Devices without a wire, for tests (ovs-vswitchd --enable-dummy) and for a bridge's own port where a tap can't be had. Frames come in by
+ * `receive` (`netdev-dummy/receive`); what is sent is counted and handed to `onSend`.
+ */
+export class DummyNetdev extends BasicNetdev {
+  readonly io: NetdevIo;
+  #rx: ((frame: Uint8Array) => void) | undefined;
+  #onSend: ((frame: Uint8Array) => void) | undefined;
+  #nRxq = 1;
+  #stats = { rxPackets: 0n, txPackets: 0n, rxBytes: 0n, txBytes: 0n };
+
+  constructor(name: string, type: string, options: ReadonlyMap<string, string> = new Map()) {
+    super(name, type, { mac: nextDummyMac() });
+    this.io = {
+      kind: 'soft',
+      send: (frame) => this.#send(frame),
+      attach: (rx) => {
+        this.#rx = rx;
+      },
+    };
+    this.setOptions(options);
+  }
+
+  /** Puts a frame into the switch as if it came over the wire. False when nobody is attached. */
+  receive(frame: Uint8Array): boolean {
+    if (!this.#rx) return false;
+    this.#stats.rxPackets++;
+    this.#stats.rxBytes += BigInt(frame.length);
+    this.#rx(frame);
+    return true;
+  }
+
+  /** `cb` gets every sent frame, valid during the call. */
+  onSend(cb: ((frame: Uint8Array) => void) | undefined): void {
+    this.#onSend = cb;
+  }
+
+  #send(frame: Uint8Array): boolean {
+    if (frame.length > this.mtu() + 18) return false;
+    this.#stats.txPackets++;
+    this.#stats.txBytes += BigInt(frame.length);
+    this.#onSend?.(frame);
+    return true;
+  }
+
+  override setOptions(options: ReadonlyMap<string, string>): string | undefined {
+    const rx = Number(options.get('n_rxq') ?? 1);
+    if (this.type === 'dummy-pmd' && Number.isInteger(rx) && rx > 0) this.#nRxq = rx;
+    return undefined;
+  }
+
+  override queues(): { rx: number; tx: number } {
+    return { rx: this.#nRxq, tx: 1 };
+  }
+
+  override stats(): Partial<NetdevStats> {
+    return { ...this.#stats };
+  }
+
+  override async close(): Promise<void> {
+    this.#rx = undefined;
+    this.#onSend = undefined;
+    await super.close();
+  }
+}
+
+let made = 0;
+
+/** aa:55:aa:55:00:00 and on, as Open vSwitch's dummies; its tests look for them. */
+function nextDummyMac(): Uint8Array {
+  const n = made++;
+  return Uint8Array.of(0xaa, 0x55, 0xaa, 0x55, (n >> 8) & 0xff, n & 0xff);
+}
+
+/** `dummy`, `dummy-pmd` and `dummy-internal`, sharing a list of the devices that are open. */
+export function dummyProviders(open: Map<string, DummyNetdev>): NetdevProvider[] {
+  return ['dummy', 'dummy-pmd', 'dummy-internal'].map((type) => ({
+    type,
+    open: (name, options) => {
+      const netdev = new DummyNetdev(name, type, options);
+      const close = netdev.close.bind(netdev);
+      netdev.close = async () => {
+        if (open.get(name) === netdev) open.delete(name);
+        await close();
+      };
+      open.set(name, netdev);
+      return netdev;
+    },
+  }));
+}

@@ -1,0 +1,330 @@
+import { coverageCounter } from '../base/coverage.ts';
+import { strerror } from '../base/errno.ts';
+import { VlogRateLimit, vlogModule } from '../base/vlog.ts';
+import { type Netdev, NetdevError } from '../netdev/netdev.ts';
+import { OFPP_LOCAL } from '../ofproto/ofproto.ts';
+import {
+  defaultBridgeMac,
+  formatDatapathId,
+  formatMac,
+  isMulticast,
+  isZero,
+  macToDatapathId,
+  parseDatapathId,
+  parseMac,
+  pickBridgeMac,
+} from './address.ts';
+import type { Bridges, RunningBridge, RunningInterface, SwitchDeps } from './bridges.ts';
+import type { WantedBridge, WantedConfig, WantedInterface, WantedPort } from './config.ts';
+import { datapathKey, type Step } from './config-plan.ts';
+import { datapathConfig, readUint, vhostSockDir } from './datapath-config.ts';
+
+/** Carries out the steps of a plan. A step that fails leaves its reason in `state.errors` and in the log, and the others go on. */
+
+const log = vlogModule('bridge');
+const netdevLog = vlogModule('netdev');
+const rateLimit = new VlogRateLimit(1, 5);
+const reconfigures = coverageCounter('bridge_reconfigure');
+
+const DEFAULT_FLOW_LIMIT = 200_000;
+const DEFAULT_MAX_IDLE_MS = 10_000;
+const DEFAULT_MAX_REVALIDATOR_MS = 500;
+const DEFAULT_MAC_AGING_S = 300;
+const DEFAULT_MAC_TABLE_SIZE = 8192;
+
+export async function applyPlan(steps: readonly Step[], state: Bridges, deps: SwitchDeps): Promise<void> {
+  reconfigures.inc();
+  const apply = new Apply(state, deps);
+  for (const step of steps) await apply.run(step);
+}
+
+/** Takes everything down: at the end of the program, or when another vswitchd has the lock. */
+export async function destroyBridges(state: Bridges, deps: SwitchDeps): Promise<void> {
+  const apply = new Apply(state, deps);
+  for (const bridge of [...state.bridges.keys()]) await apply.run({ type: 'delete-bridge', bridge });
+}
+
+class Apply {
+  readonly #state: Bridges;
+  readonly #deps: SwitchDeps;
+
+  constructor(state: Bridges, deps: SwitchDeps) {
+    this.#state = state;
+    this.#deps = deps;
+  }
+
+  async run(step: Step): Promise<void> {
+    switch (step.type) {
+      case 'delete-bridge':
+        return this.#deleteBridge(this.#state.bridges.get(step.bridge));
+      case 'delete-interface':
+        return this.#deleteInterface(this.#state.bridges.get(step.bridge), step.interface);
+      case 'delete-port':
+        return this.#deletePort(this.#state.bridges.get(step.bridge), step.port);
+      case 'configure-datapath':
+        return this.#configureDatapath(step.config);
+      case 'add-bridge':
+        return this.#addBridge(step.bridge);
+      case 'configure-interface':
+        return this.#configureInterface(this.#state.bridges.get(step.bridge), step.interface);
+      case 'add-interface':
+        return this.#addInterface(this.#state.bridges.get(step.bridge), step.port, step.interface);
+      case 'configure-bridge':
+        return this.#configureBridge(this.#state.bridges.get(step.bridge.name), step.bridge);
+      case 'configure-port':
+        return this.#configurePort(this.#state.bridges.get(step.bridge), step.port);
+    }
+  }
+
+  async #addBridge(wanted: WantedBridge): Promise<void> {
+    const mac = defaultBridgeMac(wanted.uuid);
+    try {
+      const backend = await this.#deps.datapath(wanted.datapathType);
+      const ofproto = backend.createOfproto(wanted.name, macToDatapathId(mac));
+      this.#state.bridges.set(wanted.name, {
+        name: wanted.name,
+        datapathType: wanted.datapathType,
+        interfaces: new Map(),
+        ports: new Map(),
+        wanted: undefined,
+        ofproto,
+        mac,
+      });
+      await ofproto.listenServices();
+    } catch (e) {
+      log.err(`failed to create bridge ${wanted.name}: ${strerror(e)}`);
+    }
+  }
+
+  async #deleteBridge(bridge: RunningBridge | undefined): Promise<void> {
+    if (!bridge) return;
+    for (const name of [...bridge.interfaces.keys()]) await this.#deleteInterface(bridge, name);
+    this.#state.bridges.delete(bridge.name);
+    await bridge.ofproto.destroy();
+  }
+
+  async #addInterface(bridge: RunningBridge | undefined, port: string, wanted: WantedInterface): Promise<void> {
+    if (!bridge) return;
+    if (wanted.uuid !== undefined) this.#state.errors.delete(wanted.uuid);
+    try {
+      const netdev = await this.#openNetdev(wanted);
+      if (wanted.mtuRequest !== undefined) this.#setMtu(netdev, wanted.mtuRequest);
+      const ofport = await this.#addToOfproto(bridge, netdev, wanted);
+      bridge.interfaces.set(wanted.name, { name: wanted.name, port, type: wanted.type, ofport, wanted, netdev });
+      this.#setPatchPeer(bridge, wanted, ofport);
+      this.#setInterfaceMac(bridge.interfaces.get(wanted.name)!);
+      netdev.onChange(() => this.#state.onNetdevChange());
+      log.info(`bridge ${bridge.name}: added interface ${wanted.name} on port ${shortPort(ofport)}`);
+    } catch (e) {
+      if (!(e instanceof NetdevError)) log.err(`interface ${wanted.name}: ${(e as Error).stack}`);
+      if (wanted.uuid !== undefined) this.#state.errors.set(wanted.uuid, e instanceof Error ? e.message : String(e));
+    }
+  }
+
+  async #openNetdev(wanted: WantedInterface): Promise<Netdev> {
+    const provider = this.#deps.netdevProvider(wanted.type);
+    if (!provider) netdevLog.warn(`could not create netdev ${wanted.name} of unknown type ${wanted.type}`);
+    let reason = 'Address family not supported by protocol';
+    try {
+      if (provider) return await provider.open(wanted.name, wanted.options, this.#state.vhostConfig);
+    } catch (e) {
+      if (e instanceof NetdevError) throw e;
+      reason = strerror(e);
+    }
+    const text = `could not open network device ${wanted.name} (${reason})`;
+    log.warn(text);
+    throw new NetdevError(text);
+  }
+
+  async #addToOfproto(bridge: RunningBridge, netdev: Netdev, wanted: WantedInterface): Promise<number> {
+    const ofportRequest = wanted.ofportRequest ?? this.#state.ofportHints.get(wanted.uuid ?? '');
+    try {
+      return await bridge.ofproto.portAdd(netdev, { ofportRequest });
+    } catch (e) {
+      await netdev.close();
+      const text = `could not add network device ${wanted.name} to ofproto (${strerror(e)})`;
+      log.warnRl(rateLimit, text);
+      throw new NetdevError(text);
+    }
+  }
+
+  #setMtu(netdev: Netdev, mtu: number): void {
+    const error = netdev.setMtu(mtu);
+    if (error !== undefined) netdevLog.err(`failed to set MTU for network device ${netdev.name}: ${error}`);
+  }
+
+  #setPatchPeer(bridge: RunningBridge, wanted: WantedInterface, ofport: number): void {
+    if (wanted.type === 'patch') bridge.ofproto.setPatchPeer(ofport as typeof OFPP_LOCAL, wanted.options.get('peer'));
+  }
+
+  /** Interface.mac counts for internal ports only; the bridge's own has its address from the bridge. */
+  #setInterfaceMac({ name, type, ofport, wanted, netdev }: RunningInterface): void {
+    const mac = type === 'internal' ? parseMac(wanted.mac) : undefined;
+    if (!mac) return;
+    if (ofport === OFPP_LOCAL) {
+      log.err(`interface ${name}: ignoring mac in Interface record (use Bridge record to set local port's mac)`);
+    } else if (isMulticast(mac)) {
+      log.err(`interface ${name}: cannot set MAC to multicast address`);
+    } else if (isZero(mac)) {
+      log.err(`interface ${name}: cannot set MAC to all zero address`);
+    } else {
+      attempt(`interface ${name}: setting MAC failed`, () => netdev.setMac(mac));
+    }
+  }
+
+  /** New options that a device refuses make it go; it is then tried anew, so that the error gets to its row. */
+  async #configureInterface(bridge: RunningBridge | undefined, wanted: WantedInterface): Promise<void> {
+    const iface = bridge?.interfaces.get(wanted.name);
+    if (!bridge || !iface) return;
+    const error = iface.netdev.setOptions(wanted.options);
+    if (error !== undefined) {
+      await this.#deleteInterface(bridge, wanted.name);
+      return this.#addInterface(bridge, iface.port, wanted);
+    }
+    if (wanted.mtuRequest !== undefined && wanted.mtuRequest !== iface.netdev.mtu()) {
+      this.#setMtu(iface.netdev, wanted.mtuRequest);
+    }
+    iface.wanted = wanted;
+    this.#setPatchPeer(bridge, wanted, iface.ofport);
+    this.#setInterfaceMac(iface);
+  }
+
+  async #deleteInterface(bridge: RunningBridge | undefined, name: string): Promise<void> {
+    const iface = bridge?.interfaces.get(name);
+    if (!bridge || !iface) return;
+    log.info(`bridge ${bridge.name}: deleted interface ${name} on port ${shortPort(iface.ofport)}`);
+    bridge.interfaces.delete(name);
+    await bridge.ofproto.portDel(iface.ofport as typeof OFPP_LOCAL);
+    await iface.netdev.close();
+  }
+
+  #deletePort(bridge: RunningBridge | undefined, port: string): void {
+    if (bridge?.ports.delete(port)) bridge.ofproto.bundleDel(port);
+  }
+
+  #configurePort(bridge: RunningBridge | undefined, wanted: WantedPort): void {
+    if (!bridge) return;
+    const members = wanted.interfaces.map((i) => bridge.interfaces.get(i.name)).filter((i) => i !== undefined);
+    if (members.length === 0) {
+      this.#deletePort(bridge, wanted.name);
+      return;
+    }
+    bridge.ofproto.bundleSet(wanted.name, {
+      ports: members.map((i) => i.ofport as typeof OFPP_LOCAL),
+      vlanMode: wanted.vlanMode,
+      tag: wanted.tag,
+      trunks: wanted.trunks,
+      priorityTags: wanted.priorityTags,
+      protected: wanted.protected,
+    });
+    bridge.ports.set(wanted.name, wanted);
+  }
+
+  #configureBridge(bridge: RunningBridge | undefined, wanted: WantedBridge): void {
+    if (!bridge) return;
+    const { ofproto } = bridge;
+    const { otherConfig } = wanted;
+    this.#pickAddress(bridge, wanted);
+    const datapathId = parseDatapathId(otherConfig.get('datapath-id')) ?? macToDatapathId(bridge.mac);
+    if (!bridge.wanted || datapathId !== ofproto.datapathId()) {
+      log.info(`bridge ${bridge.name}: using datapath ID ${formatDatapathId(datapathId)}`);
+      ofproto.setDatapathId(datapathId);
+    }
+    ofproto.configureMac(
+      readUint(otherConfig, 'mac-aging-time', DEFAULT_MAC_AGING_S),
+      readUint(otherConfig, 'mac-table-size', DEFAULT_MAC_TABLE_SIZE),
+    );
+    ofproto.setForwardBpdu(otherConfig.get('forward-bpdu') === 'true');
+    const dpDesc = otherConfig.get('dp-desc');
+    const serialDesc = otherConfig.get('dp-sn');
+    ofproto.setDesc({ ...(dpDesc !== undefined && { dpDesc }), ...(serialDesc !== undefined && { serialDesc }) });
+    ofproto.setProtocols(wanted.protocols);
+    ofproto.setControllers(this.#allowedControllers(wanted));
+    ofproto.setFailMode(wanted.failMode);
+    bridge.wanted = wanted;
+  }
+
+  /** other_config:hwaddr, else the lowest of the ports' addresses, else its own. The local port gets it. */
+  #pickAddress(bridge: RunningBridge, wanted: WantedBridge): void {
+    const hwaddr = parseMac(wanted.otherConfig.get('hwaddr'));
+    let mac: Uint8Array | undefined;
+    if (hwaddr && isMulticast(hwaddr)) {
+      log.err(`bridge ${bridge.name}: cannot set MAC address to multicast address ${formatMac(hwaddr)}`);
+    } else if (hwaddr && isZero(hwaddr)) {
+      log.err(`bridge ${bridge.name}: cannot set MAC address to zero`);
+    } else {
+      mac = hwaddr;
+    }
+    const others = [...bridge.interfaces.values()].filter((i) => i.ofport !== OFPP_LOCAL);
+    bridge.mac = mac ?? pickBridgeMac(firstOfEachPort(others), defaultBridgeMac(wanted.uuid));
+    const local = bridge.interfaces.get(bridge.name);
+    if (local)
+      attempt(`bridge ${bridge.name}: failed to set bridge Ethernet address`, () => local.netdev.setMac(bridge.mac));
+  }
+
+  /** A database that others write must not make the switch reach for any socket of the host. */
+  #allowedControllers(wanted: WantedBridge): WantedBridge['controllers'][number]['config'][] {
+    const { rundir } = this.#deps;
+    return wanted.controllers
+      .map((c) => c.config)
+      .filter(({ target }) => {
+        if (target.startsWith('unix:') && target.includes('/') && !target.startsWith(`unix:${rundir}/`)) {
+          log.errRl(
+            rateLimit,
+            `bridge ${wanted.name}: Not connecting to socket controller "${target}" due to possibility for remote exploit.  Instead, specify socket in permitted directory "unix:${rundir}/" or connect to "unix:${rundir}/${wanted.name}.mgmt" (which is always available without special configuration).`,
+          );
+          return false;
+        }
+        const allowed = `punix:${rundir}/${wanted.name}.`;
+        if (
+          target.startsWith('punix:') &&
+          (!target.startsWith(allowed) || target.slice(allowed.length).includes('/'))
+        ) {
+          log.errRl(
+            rateLimit,
+            `bridge ${wanted.name}: Not adding Unix domain socket controller "${target}" due to possibility of overwriting local files. Instead, specify path in permitted format "${allowed}*" or connect to "unix:${rundir}/${wanted.name}.mgmt" (which is always available without special configuration).`,
+          );
+          return false;
+        }
+        return true;
+      });
+  }
+
+  async #configureDatapath(config: WantedConfig): Promise<void> {
+    const { otherConfig } = config;
+    this.#deps.initialize(otherConfig);
+    this.#state.vhostConfig = { sockDir: vhostSockDir(otherConfig, this.#deps.rundir) };
+    const key = datapathKey(config);
+    for (const backend of this.#deps.backends()) {
+      if (this.#state.configuredBackends.get(backend) === key) continue;
+      this.#state.configuredBackends.set(backend, key);
+      backend.setFlowLimit(readUint(otherConfig, 'flow-limit', DEFAULT_FLOW_LIMIT));
+      backend.setMaxIdle(readUint(otherConfig, 'max-idle', DEFAULT_MAX_IDLE_MS));
+      backend.setMaxRevalidator(readUint(otherConfig, 'max-revalidator', DEFAULT_MAX_REVALIDATOR_MS));
+      backend.setTls(config.ssl && this.#deps.readTls(config.ssl));
+      await backend.dpif.configure(datapathConfig(config));
+    }
+    this.#state.datapathKey = key;
+  }
+}
+
+/** The interface that stands for a Port with several is the first by name. */
+function firstOfEachPort(interfaces: readonly RunningInterface[]): Uint8Array[] {
+  const first = new Map<string, RunningInterface>();
+  for (const iface of interfaces) {
+    const other = first.get(iface.port);
+    if (!other || iface.name < other.name) first.set(iface.port, iface);
+  }
+  return [...first.values()].map((i) => i.netdev.mac());
+}
+
+/** The 16-bit form of a port number that the database and the log use. */
+export const shortPort = (ofport: number): number => ofport & 0xffff;
+
+function attempt(what: string, act: () => void): void {
+  try {
+    act();
+  } catch (e) {
+    log.errRl(rateLimit, `${what} (${strerror(e)})`);
+  }
+}

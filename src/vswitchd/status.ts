@@ -1,0 +1,163 @@
+import { OVS_VERSION } from '../base/program.ts';
+import type { Netdev, NetdevStats } from '../netdev/netdev.ts';
+import type { ControllerStatus } from '../ofproto/config.ts';
+import type { IdlSnapshot, IdlTxn, RowInput } from '../ovsdb/idl.ts';
+import { formatMac } from './address.ts';
+import { type Bridges, datapathIdOf, type RunningBridge, type RunningInterface, type SwitchDeps } from './bridges.ts';
+import type { WantedConfig } from './config.ts';
+import { shortPort } from './config-apply.ts';
+
+/** What vswitchd writes back into the database. The IDL leaves out what is there already, so everything may be written every time. */
+
+/** Columns that are written here, by table: monitored without waking vswitchd up. */
+export const STATUS_COLUMNS = {
+  Open_vSwitch: [
+    'cur_cfg',
+    'iface_types',
+    'datapath_types',
+    'dpdk_initialized',
+    'dpdk_version',
+    'ovs_version',
+    'db_version',
+    'statistics',
+  ],
+  Bridge: ['datapath_id', 'datapath_version', 'status'],
+  Port: ['status', 'statistics'],
+  Interface: [
+    'ofport',
+    'error',
+    'mac_in_use',
+    'ifindex',
+    'admin_state',
+    'link_state',
+    'link_speed',
+    'link_resets',
+    'duplex',
+    'mtu',
+    'status',
+    'statistics',
+  ],
+  Controller: ['is_connected', 'role', 'status'],
+} as const;
+
+/** Version of the Open_vSwitch schema that the columns are of. */
+const DB_VERSION = '8.3.1';
+
+/** The Open_vSwitch row, with `cur_cfg` telling ovs-vsctl that the configuration of `wanted` is in force. */
+export function writeSwitch(txn: IdlTxn, snapshot: IdlSnapshot, wanted: WantedConfig, deps: SwitchDeps): void {
+  const row = snapshot.first('Open_vSwitch');
+  if (!row || row._uuid !== wanted.uuid) return;
+  txn.update('Open_vSwitch', row._uuid, {
+    cur_cfg: wanted.nextCfg,
+    iface_types: deps.ifaceTypes(),
+    datapath_types: deps.datapathTypes(),
+    dpdk_initialized: wanted.otherConfig.get('dpdk-init') === 'true',
+    dpdk_version: 'none',
+    ...(!row.ovs_version && { ovs_version: OVS_VERSION }),
+    ...(!row.db_version && { db_version: DB_VERSION }),
+  });
+}
+
+/** Bridges and interfaces as they are now, but for counters. */
+export function writeStatus(txn: IdlTxn, snapshot: IdlSnapshot, state: Bridges, deps: SwitchDeps): void {
+  for (const bridge of state.bridges.values()) {
+    const uuid = bridge.wanted?.uuid;
+    if (uuid === undefined || !snapshot.get('Bridge', uuid)) continue;
+    txn.update('Bridge', uuid, { datapath_id: datapathIdOf(bridge), datapath_version: '<built-in>' });
+  }
+  for (const [, iface] of state.interfaces()) {
+    const uuid = iface.wanted.uuid;
+    if (uuid !== undefined && snapshot.get('Interface', uuid))
+      txn.update('Interface', uuid, interfaceColumns(iface, deps));
+  }
+  for (const [uuid, error] of state.errors) {
+    if (snapshot.get('Interface', uuid)) txn.update('Interface', uuid, failedColumns(error));
+    else state.errors.delete(uuid);
+  }
+}
+
+function interfaceColumns(iface: RunningInterface, deps: SwitchDeps): RowInput {
+  const { netdev } = iface;
+  const speed = linkSpeed(netdev);
+  return {
+    ofport: shortPort(iface.ofport),
+    error: null,
+    mac_in_use: formatMac(netdev.mac()),
+    ifindex: deps.ifindex(netdev),
+    admin_state: netdev.adminUp() ? 'up' : 'down',
+    link_state: netdev.linkUp() ? 'up' : 'down',
+    link_speed: speed,
+    link_resets: 0,
+    duplex: speed === null ? null : 'full',
+    mtu: netdev.type === 'patch' ? null : netdev.mtu(),
+    status: netdev.status(),
+  };
+}
+
+/** Bits a second that Open vSwitch reports for a kind: 10 Gbit/s for a tap and for vhost-user, nothing for the rest. */
+function linkSpeed(netdev: Netdev): number | null {
+  return netdev.type === 'tap' || netdev.io.kind === 'vhost' ? 10_000_000_000 : null;
+}
+
+function failedColumns(error: string): RowInput {
+  const nothing = ['mac_in_use', 'ifindex', 'admin_state', 'link_state', 'link_speed', 'duplex', 'mtu'];
+  return {
+    ofport: -1,
+    error,
+    status: new Map(),
+    statistics: new Map(),
+    ...Object.fromEntries(nothing.map((column) => [column, null])),
+  };
+}
+
+/** Counters of all interfaces, and the state of the controllers. */
+export function writeStatistics(txn: IdlTxn, snapshot: IdlSnapshot, state: Bridges): void {
+  for (const [bridge, iface] of state.interfaces()) {
+    const uuid = iface.wanted.uuid;
+    if (uuid === undefined || !snapshot.get('Interface', uuid)) continue;
+    const stats = bridge.ofproto.portStats(iface.ofport as Parameters<typeof bridge.ofproto.portStats>[0]);
+    txn.update('Interface', uuid, { statistics: statisticsMap(stats) });
+  }
+  for (const bridge of state.bridges.values()) writeControllers(txn, snapshot, bridge);
+}
+
+const STATISTICS = {
+  rx_packets: 'rxPackets',
+  tx_packets: 'txPackets',
+  rx_bytes: 'rxBytes',
+  tx_bytes: 'txBytes',
+  rx_dropped: 'rxDropped',
+  tx_dropped: 'txDropped',
+  rx_errors: 'rxErrors',
+  tx_errors: 'txErrors',
+} as const satisfies Record<string, Exclude<keyof NetdevStats, 'custom'>>;
+
+/** Interface.statistics by its keys. */
+export function statisticsMap(stats: Partial<NetdevStats>): Map<string, number | bigint> {
+  const out = new Map<string, number | bigint>();
+  for (const [name, member] of Object.entries(STATISTICS)) {
+    const value = stats[member];
+    if (value !== undefined) out.set(name, toInteger(value));
+  }
+  for (const [name, value] of stats.custom ?? []) out.set(name, toInteger(value));
+  return out;
+}
+
+const toInteger = (value: bigint): number | bigint =>
+  value <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(value) : BigInt.asIntN(64, value);
+
+function writeControllers(txn: IdlTxn, snapshot: IdlSnapshot, bridge: RunningBridge): void {
+  const wanted = bridge.wanted?.controllers ?? [];
+  if (wanted.length === 0) return;
+  const byTarget = new Map(bridge.ofproto.controllerStatus().map((s) => [s.target, s]));
+  for (const { uuid, config } of wanted) {
+    if (snapshot.get('Controller', uuid))
+      txn.update('Controller', uuid, controllerColumns(byTarget.get(config.target)));
+  }
+}
+
+/** A passive controller has no state of its own. */
+function controllerColumns(status: ControllerStatus | undefined): RowInput {
+  if (!status) return { is_connected: false, role: null, status: new Map() };
+  return { is_connected: status.isConnected, role: status.role, status: status.status };
+}
