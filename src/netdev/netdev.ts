@@ -62,6 +62,8 @@ export interface VringConsumer {
   ringStart(ring: VringConfig, guest: GuestMemory): Promise<void>;
   /** Resolves when no PMD touches the ring or the memory any more, with the position reached. */
   ringStop(index: number): Promise<{ lastAvail: number; lastUsed: number }>;
+  /** The guest has moved here and cannot announce it itself: send a RARP of this MAC as if it came from the port. */
+  announce?(mac: Uint8Array): void;
 }
 
 /** How the datapath exchanges packets with a device. */

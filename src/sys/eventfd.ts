@@ -1,3 +1,4 @@
+import { readlinkSync } from 'node:fs';
 import { check, checkAgain, libc, pointer } from './libc.ts';
 
 /** eventfd(2): how one thread or process wakes another. Write and drain allocate nothing. */
@@ -33,4 +34,13 @@ export function eventfdWrite(fd: number): boolean {
 /** Takes the counter (its low 32 bits) and sets it to 0; 0 when nothing was there. */
 export function eventfdDrain(fd: number): number {
   return checkAgain(cRead(fd, counterAddress, 8), 'read') === 8 ? counterLow[0]! : 0;
+}
+
+/** True when `fd` is an eventfd, and not some other file that a peer passes off as one. */
+export function isEventfd(fd: number): boolean {
+  try {
+    return readlinkSync(`/proc/self/fd/${fd}`) === 'anon_inode:[eventfd]';
+  } catch {
+    return false;
+  }
 }
