@@ -1,0 +1,248 @@
+import { spawn } from 'node:child_process';
+import { coverage } from '../base/coverage.ts';
+import { DAEMON_OPTIONS, DAEMON_SHORT_OPTIONS, Daemon, daemonUsage, FatalError } from '../base/daemon.ts';
+import { absFileName, ovsDbdir } from '../base/dirs.ts';
+import type { OptionSpec, ParsedOption } from '../base/getopt.ts';
+import { parseOptions, UsageError } from '../base/getopt.ts';
+import { programName, programVersion, setProgramName, versionText } from '../base/program.ts';
+import { UnixctlServer } from '../base/unixctl.ts';
+import { vlog, vlogModule } from '../base/vlog.ts';
+import { registerOvsdbCommands } from '../ovsdb/commands.ts';
+import { OvsdbError } from '../ovsdb/error.ts';
+import { RemoteManager } from '../ovsdb/remote-manager.ts';
+import { OvsdbServer } from '../ovsdb/server.ts';
+import type { TlsConfig } from '../ovsdb/tls.ts';
+import { lockFile, lockHolder } from '../sys/file-lock.ts';
+
+const OPTIONS: OptionSpec = {
+  long: {
+    ...DAEMON_OPTIONS,
+    remote: 'required',
+    unixctl: 'required',
+    run: 'required',
+    help: 'none',
+    version: 'none',
+    'private-key': 'required',
+    certificate: 'required',
+    'ca-cert': 'required',
+    'bootstrap-ca-cert': 'required',
+    'peer-ca-cert': 'required',
+    'ssl-protocols': 'required',
+    'ssl-ciphers': 'required',
+    'sync-from': 'required',
+    'sync-exclude-tables': 'required',
+    active: 'none',
+    'no-dbs': 'none',
+    'disable-file-column-diff': 'none',
+  },
+  short: { ...DAEMON_SHORT_OPTIONS, h: 'help', V: 'version', p: 'private-key', c: 'certificate', C: 'ca-cert' },
+};
+
+interface Settings {
+  readonly remotes: string[];
+  tls: TlsConfig;
+  unixctl: string | undefined;
+  run: string | undefined;
+  useColumnDiff: boolean;
+  hasDefaultDb: boolean;
+  files: string[];
+}
+
+function usage(): string {
+  const name = programName();
+  return `${name}: Open vSwitch database server
+usage: ${name} [OPTIONS] [DATABASE...]
+where each DATABASE is a database file in ovsdb format.
+The default DATABASE, if none is given, is
+${ovsDbdir()}/conf.db.
+
+JSON-RPC options (may be specified any number of times):
+  --remote=REMOTE         connect or listen to REMOTE
+Active JSON-RPC connection methods:
+  tcp:HOST[:PORT]         PORT (default: 6640) on remote HOST
+  ssl:HOST[:PORT]         SSL PORT (default: 6640) on remote HOST
+  unix:FILE               Unix domain socket named FILE
+Passive JSON-RPC connection methods:
+  ptcp:[PORT][:IP]        listen to TCP PORT (default: 6640) on IP
+  pssl:[PORT][:IP]        listen for SSL on PORT (default: 6640) on IP
+  punix:FILE              listen on Unix domain socket FILE
+PKI configuration (required to use SSL):
+  -p, --private-key=FILE  file with private key
+  -c, --certificate=FILE  file with certificate for private key
+  -C, --ca-cert=FILE      file with peer CA certificate
+  --bootstrap-ca-cert=FILE  file with peer CA certificate to read or create
+SSL options:
+  --ssl-protocols=PROTOS  list of SSL protocols to enable
+  --ssl-ciphers=CIPHERS   list of SSL ciphers to enable
+${daemonUsage()}
+Other options:
+  --run COMMAND           run COMMAND as subprocess then exit
+  --unixctl=SOCKET        override default control socket name
+  --disable-file-column-diff
+                          don't use column diff in database file
+  -h, --help              display this help message
+  -V, --version           display version information
+`;
+}
+
+const TLS_OPTIONS: { readonly [option: string]: keyof TlsConfig } = {
+  'private-key': 'privateKey',
+  certificate: 'certificate',
+  'ca-cert': 'caCert',
+  'peer-ca-cert': 'peerCaCert',
+  'ssl-protocols': 'protocols',
+  'ssl-ciphers': 'ciphers',
+};
+
+function takeOption(settings: Settings, { name, value }: ParsedOption): void {
+  switch (name) {
+    case 'remote':
+      settings.remotes.push(value!);
+      break;
+    case 'unixctl':
+    case 'run':
+      settings[name] = value;
+      break;
+    case 'bootstrap-ca-cert':
+      settings.tls = { ...settings.tls, caCert: value, bootstrapCaCert: true };
+      break;
+    case 'no-dbs':
+      settings.hasDefaultDb = false;
+      break;
+    case 'disable-file-column-diff':
+      settings.useColumnDiff = false;
+      break;
+    case 'sync-from':
+      throw new FatalError('--sync-from: replication is not supported');
+    default: {
+      const member = TLS_OPTIONS[name];
+      if (member) settings.tls = { ...settings.tls, [member]: value };
+    }
+  }
+}
+
+function parse(argv: readonly string[], daemon: Daemon): Settings {
+  const { options, args } = parseOptions(argv, OPTIONS);
+  const settings: Settings = {
+    remotes: [],
+    tls: {},
+    unixctl: undefined,
+    run: undefined,
+    useColumnDiff: true,
+    hasDefaultDb: true,
+    files: args,
+  };
+  for (const option of options) if (!daemon.takeOption(option)) takeOption(settings, option);
+  if (args.length === 0 && settings.hasDefaultDb) settings.files = [`${ovsDbdir()}/conf.db`];
+  // The daemon may leave this folder; the names were meant from here.
+  settings.files = settings.files.map((file) => absFileName(process.cwd(), file));
+  return settings;
+}
+
+/** Runs `command` in a shell; resolves with how it ended. */
+function runCommand(command: string): Promise<string | undefined> {
+  return new Promise((resolve) => {
+    const child = spawn('/bin/sh', ['-c', command], { stdio: 'inherit' });
+    child.on('error', (error) => resolve(`${command}: process failed to start (${error.message})`));
+    child.on('exit', (code, signal) => {
+      if (code === 0) resolve(undefined);
+      else resolve(`${command}: child exited, ${code === null ? `killed (${signal})` : `exit status ${code}`}`);
+    });
+  });
+}
+
+class Program {
+  private readonly settings: Settings;
+  private readonly daemon: Daemon;
+  private readonly server: OvsdbServer;
+  private readonly remotes: RemoteManager;
+  private readonly unixctl = new UnixctlServer(vlogModule('unixctl'));
+  private finish: () => void = () => {};
+  private readonly finished = new Promise<void>((resolve) => {
+    this.finish = resolve;
+  });
+
+  constructor(settings: Settings, daemon: Daemon) {
+    this.settings = settings;
+    this.daemon = daemon;
+    this.server = new OvsdbServer({
+      log: (level, module, message) => vlogModule(module).log(level, message),
+      useColumnDiff: settings.useColumnDiff,
+    });
+    this.remotes = new RemoteManager(this.server, settings.tls);
+  }
+
+  async run(): Promise<number> {
+    await this.daemon.detach();
+    this.daemon.start();
+    for (const file of this.settings.files) this.server.openFile(file);
+    for (const remote of this.settings.remotes) this.remotes.configured.add(remote);
+    const problem = await this.remotes.start();
+    if (problem) throw new FatalError(problem);
+    this.registerCommands();
+    await this.unixctl.listen(this.settings.unixctl);
+    this.daemon.onTerminate(() => this.close());
+    this.daemon.complete();
+    vlogModule('ovsdb_server').info(programVersion());
+    const compaction = setInterval(() => this.server.compactWhereWorthwhile(), 600_000);
+    const failure = await this.wait();
+    clearInterval(compaction);
+    this.close();
+    if (failure !== undefined) throw new FatalError(failure);
+    return 0;
+  }
+
+  private async wait(): Promise<string | undefined> {
+    if (this.settings.run === undefined) return this.finished.then(() => undefined);
+    return Promise.race([runCommand(this.settings.run), this.finished.then(() => undefined)]);
+  }
+
+  private registerCommands(): void {
+    vlog.registerCommands(this.unixctl);
+    coverage.registerCommands(this.unixctl);
+    registerOvsdbCommands(this.unixctl, { server: this.server, remotes: this.remotes });
+    this.unixctl.register('exit', '', 0, 0, () => {
+      // After the reply has left.
+      setImmediate(this.finish);
+      return '';
+    });
+  }
+
+  private close(): void {
+    this.remotes.stop();
+    this.server.close();
+    this.unixctl.close();
+  }
+}
+
+/** `turnout ovsdb-server`: the arguments of ovsdb-server(1). Resolves with the exit code. */
+export async function main(argv: string[]): Promise<number> {
+  setProgramName('ovsdb-server');
+  try {
+    const daemon = new Daemon({ lockFile, lockHolder });
+    if (wants(argv, 'help')) return print(usage());
+    if (wants(argv, 'version')) return print(versionText());
+    return await new Program(parse(argv, daemon), daemon).run();
+  } catch (error) {
+    return report(error);
+  }
+}
+
+function wants(argv: readonly string[], name: string): boolean {
+  return parseOptions(argv, OPTIONS).options.some((option) => option.name === name);
+}
+
+function print(text: string): number {
+  process.stdout.write(text);
+  return 0;
+}
+
+function report(error: unknown): number {
+  if (error instanceof UsageError || error instanceof FatalError || error instanceof OvsdbError) {
+    const text = error instanceof OvsdbError ? error.toString() : error.message;
+    vlogModule('ovsdb_server').emer(text);
+    process.stderr.write(`${programName()}: ${text}\n`);
+    return 1;
+  }
+  throw error;
+}

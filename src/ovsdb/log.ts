@@ -1,0 +1,259 @@
+import { createHash } from 'node:crypto';
+import * as fs from 'node:fs';
+import { dirname } from 'node:path';
+import { ioError, OvsdbError, plainError, syntaxError } from './error.ts';
+import type { Json, JsonObject } from './json.ts';
+import { isObject, JsonSyntaxError, parseJson, toText } from './json.ts';
+
+/** The file calls that can fail in service; tests put failures in here. */
+export interface LogIo {
+  writeSync(fd: number, data: Buffer, offset: number, length: number, position: number): number;
+  ftruncateSync(fd: number, length: number): void;
+  fdatasync(fd: number, done: (error: Error | null) => void): void;
+}
+
+const MAGIC = 'JSON';
+const HEADER = /^OVSDB (\S+) (\d+) ([0-9a-fA-F]{40})\n/;
+const HEADER_MAX = 128;
+
+/** A record of the log and where it stands. */
+export interface LogRecord {
+  readonly json: JsonObject;
+  readonly offset: number;
+}
+
+/** The bytes of one record (ovsdb(5), "Database File Format"): a header line with the length and the SHA-1 of the JSON line that follows. */
+export function composeRecord(json: Json): Buffer {
+  const data = Buffer.from(`${toText(json)}\n`);
+  const header = `OVSDB ${MAGIC} ${data.length} ${createHash('sha1').update(data).digest('hex')}\n`;
+  return Buffer.concat([Buffer.from(header), data]);
+}
+
+/** An append-only file of JSON records in OVSDB's standalone format. The owner is the only writer.
+ *
+ *  What has been written before `end` is whole; whatever follows (a torn record after a crash) is cut off before the next append. */
+export class LogFile {
+  readonly path: string;
+  /** Where the next record goes. */
+  end = 0;
+  /** Size just after the last `replace`, or where the first data began. */
+  baseSize = 0;
+  /** Records read and appended since the last `replace`. */
+  nRecords = 0;
+  private fd: number;
+  private readonly io: LogIo;
+  private isTailClean = false;
+  private syncing: Promise<void> | null = null;
+  private nextSync: Promise<void> | null = null;
+
+  private constructor(path: string, fd: number, io: LogIo) {
+    this.path = path;
+    this.fd = fd;
+    this.io = io;
+  }
+
+  /** Opens an existing file, or with `create` makes a new one that must not exist. Throws OvsdbError. */
+  static open(path: string, { create = false, io = fs as LogIo }: { create?: boolean; io?: LogIo } = {}): LogFile {
+    try {
+      const flags = fs.constants.O_RDWR | (create ? fs.constants.O_CREAT | fs.constants.O_EXCL : 0);
+      return new LogFile(path, fs.openSync(path, flags, 0o640), io);
+    } catch (error) {
+      throw ioError(error, `${path}: ${create ? 'create' : 'open'} failed`);
+    }
+  }
+
+  /** Reads the whole records. `onDamage` gets what is wrong with the first one that is not; reading ends there.
+   *  Throws OvsdbError when it is no standalone database at all. */
+  *records(onDamage: (error: OvsdbError) => void): IterableIterator<LogRecord> {
+    const bytes = this.readAll();
+    if (bytes.length > 0) checkMagic(this.path, bytes);
+    let offset = 0;
+    while (offset < bytes.length) {
+      const record = readRecord(this.path, bytes, offset);
+      if (record instanceof OvsdbError) {
+        onDamage(record);
+        return;
+      }
+      yield { json: record.json, offset };
+      offset = record.end;
+      this.end = offset;
+      this.nRecords++;
+      if (this.nRecords <= 2) this.baseSize = offset;
+    }
+  }
+
+  /** Makes the next append overwrite everything from `offset` on. */
+  rewind(offset: number): void {
+    this.end = offset;
+    this.isTailClean = false;
+  }
+
+  private readAll(): Buffer {
+    try {
+      return fs.readFileSync(this.path);
+    } catch (error) {
+      throw ioError(error, `${this.path}: read failed`);
+    }
+  }
+
+  /** Writes a record; it has reached the kernel when this returns. Throws OvsdbError (and the file is as before) when the disk refuses. */
+  append(json: Json): void {
+    const record = composeRecord(json);
+    try {
+      if (!this.isTailClean) this.cutTail();
+      writeFully(this.io, this.fd, record, this.end);
+    } catch (error) {
+      this.isTailClean = false;
+      this.tryCutTail();
+      throw ioError(error, `${this.path}: write failed`);
+    }
+    this.end += record.length;
+    this.nRecords++;
+  }
+
+  private cutTail(): void {
+    this.io.ftruncateSync(this.fd, this.end);
+    this.isTailClean = true;
+  }
+
+  private tryCutTail(): void {
+    try {
+      this.cutTail();
+    } catch {
+      // The next append tries again, and refuses while it fails.
+    }
+  }
+
+  /** Resolves when all that was appended so far is on the disk. Rejects with an OvsdbError. */
+  sync(): Promise<void> {
+    if (!this.syncing) {
+      this.syncing = this.syncOnce();
+      return this.syncing;
+    }
+    // One that has begun may have missed our bytes: wait for the next one, which all who come meanwhile share.
+    this.nextSync ??= this.syncing
+      .catch(() => {})
+      .then(() => {
+        this.nextSync = null;
+        return this.sync();
+      });
+    return this.nextSync;
+  }
+
+  private async syncOnce(): Promise<void> {
+    const fd = this.fd;
+    try {
+      await new Promise<void>((resolve, reject) => {
+        this.io.fdatasync(fd, (error) => (error ? reject(error) : resolve()));
+      });
+    } catch (error) {
+      // A file that `replace` has put aside was synced by it.
+      if (fd === this.fd) throw ioError(error, `${this.path}: fsync failed`);
+    } finally {
+      this.syncing = null;
+    }
+  }
+
+  /** Replaces the whole content by `entries`, atomically: a crash leaves the old file or the new one. Throws OvsdbError. */
+  replace(entries: Iterable<Json>): void {
+    const target = fs.realpathSync(this.path);
+    const temporary = `${target}.tmp`;
+    fs.rmSync(temporary, { force: true });
+    let fd = -1;
+    try {
+      fd = fs.openSync(temporary, 'wx+', 0o640);
+      fs.fchmodSync(fd, fs.fstatSync(this.fd).mode & 0o777);
+      const size = this.writeAll(fd, entries);
+      fs.fdatasyncSync(fd);
+      fs.renameSync(temporary, target);
+      fs.closeSync(this.fd);
+      this.fd = fd;
+      this.end = this.baseSize = size;
+      this.nRecords = 0;
+      this.isTailClean = true;
+    } catch (error) {
+      if (fd >= 0) fs.closeSync(fd);
+      fs.rmSync(temporary, { force: true });
+      throw ioError(error, `${this.path}: compaction failed`);
+    }
+    syncDirectory(dirname(target));
+  }
+
+  private writeAll(fd: number, entries: Iterable<Json>): number {
+    let size = 0;
+    for (const entry of entries) {
+      const record = composeRecord(entry);
+      writeFully(this.io, fd, record, size);
+      size += record.length;
+    }
+    return size;
+  }
+
+  /** Worth compacting: large, and at least twice what compaction would leave (as Open vSwitch decides). */
+  get hasGrownALot(): boolean {
+    return this.nRecords >= 100 && this.end > 10 << 20 && this.end / 2 > this.baseSize;
+  }
+
+  close(): void {
+    if (this.fd >= 0) fs.closeSync(this.fd);
+    this.fd = -1;
+  }
+}
+
+function writeFully(io: LogIo, fd: number, data: Buffer, position: number): void {
+  for (let done = 0; done < data.length; ) {
+    done += io.writeSync(fd, data, done, data.length - done, position + done);
+  }
+}
+
+/** So that the new name survives a power cut. A file system that cannot do it is no reason to fail. */
+function syncDirectory(path: string): void {
+  try {
+    const fd = fs.openSync(path, 'r');
+    fs.fsyncSync(fd);
+    fs.closeSync(fd);
+  } catch {
+    // See above.
+  }
+}
+
+function checkMagic(path: string, bytes: Buffer): void {
+  const match = HEADER.exec(bytes.toString('latin1', 0, HEADER_MAX));
+  if (!match) throw plainError(`${path}: unexpected file format`);
+  if (match[1] === 'CLUSTER') throw plainError(`${path}: clustered databases are not supported`);
+  if (match[1] !== MAGIC) throw plainError(`${path}: cannot identify file type`);
+}
+
+function readRecord(path: string, bytes: Buffer, offset: number): { json: JsonObject; end: number } | OvsdbError {
+  const line = bytes.toString('latin1', offset, offset + HEADER_MAX);
+  const match = HEADER.exec(line);
+  if (!match || match[1] !== MAGIC || match[2] === '0') {
+    const shown = line.split('\n')[0];
+    return syntaxError(undefined, `${path}: parse error at offset ${offset} in header line "${shown}"`);
+  }
+  const start = offset + match[0].length;
+  const size = Number(match[2]);
+  const end = start + size;
+  if (end > bytes.length) {
+    return new OvsdbError('I/O error', `${path}: error reading ${size} bytes starting at offset ${start}`, {
+      ioError: 'End of file',
+    });
+  }
+  return parseBody(path, bytes.subarray(start, end), start, match[3]!.toLowerCase());
+}
+
+function parseBody(path: string, body: Buffer, start: number, expected: string) {
+  const where = `${path}: ${body.length} bytes starting at offset ${start}`;
+  const actual = createHash('sha1').update(body).digest('hex');
+  if (actual !== expected) {
+    return syntaxError(undefined, `${where} have SHA-1 hash ${actual} but should have hash ${expected}`);
+  }
+  try {
+    const json = parseJson(body.toString('utf8'));
+    if (isObject(json)) return { json, end: start + body.length };
+    return syntaxError(undefined, `${where} are not a JSON object`);
+  } catch (error) {
+    if (!(error instanceof JsonSyntaxError)) throw error;
+    return syntaxError(undefined, `${where} are not valid JSON (${error.message})`);
+  }
+}

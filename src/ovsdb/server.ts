@@ -1,0 +1,185 @@
+import { randomUUID } from 'node:crypto';
+import type { Duplex } from 'node:stream';
+import { duplexPair } from 'node:stream';
+import type { Row } from './database.ts';
+import { Database } from './database.ts';
+import type { Datum } from './datum.ts';
+import { OvsdbError, plainError } from './error.ts';
+import { openDatabaseFile } from './file.ts';
+import { sortedText } from './json.ts';
+import { LockTable } from './locks.ts';
+import type { Schema } from './schema.ts';
+import { schemaFromJson, schemaToJson } from './schema.ts';
+import { ServedDb } from './served-db.ts';
+import { SERVER_SCHEMA } from './server-schema.ts';
+import type { SessionHost, SessionOptions } from './session.ts';
+import { Session } from './session.ts';
+import { Transaction } from './transaction.ts';
+import type { Atom } from './type.ts';
+
+/** Where messages go: vlog's level and module. */
+export type Log = (level: 'dbg' | 'info' | 'warn' | 'err', module: string, message: string) => void;
+
+export interface OvsdbServerOptions {
+  readonly log?: Log;
+  readonly useColumnDiff?: boolean;
+}
+
+/** An OVSDB server without its listeners: databases, clients, locks and the `_Server` database. */
+export class OvsdbServer implements SessionHost {
+  readonly uuid: string = randomUUID();
+  readonly dbs = new Map<string, ServedDb>();
+  readonly sessions = new Set<Session>();
+  readonly locks = new LockTable();
+  readonly log: Log;
+  /** False after `ovsdb-server/disable-monitor-cond`. */
+  hasMonitorCond = true;
+  /** Called when a database was added, removed or converted, for what depends on its tables. */
+  onDatabasesChanged: () => void = () => {};
+  useColumnDiff: boolean;
+  private readonly files = new Map<ServedDb, string>();
+  private readonly meta: ServedDb;
+
+  constructor(options: OvsdbServerOptions = {}) {
+    this.log = options.log ?? (() => {});
+    this.useColumnDiff = options.useColumnDiff ?? true;
+    this.meta = new ServedDb(new Database(schemaFromJson(SERVER_SCHEMA)), null);
+    this.dbs.set(this.meta.name, this.meta);
+    this.publish(this.meta);
+  }
+
+  /** Opens a database file and serves it. Throws OvsdbError. */
+  openFile(path: string): ServedDb {
+    if ([...this.files.values()].includes(path)) throw plainError(`${path}: already open`);
+    const { db, log } = openDatabaseFile(path, (text) => this.log('err', 'ovsdb_server', text));
+    try {
+      const served = this.add(new ServedDb(db, log, this.dbOptions()));
+      this.files.set(served, path);
+      return served;
+    } catch (error) {
+      log.close();
+      throw error;
+    }
+  }
+
+  private dbOptions() {
+    return {
+      warn: (text: string) => this.log('warn', 'ovsdb_log', text),
+      info: (text: string) => this.log('info', 'transaction', text),
+      useColumnDiff: this.useColumnDiff,
+    };
+  }
+
+  /** Serves a database that lives in memory only. Throws OvsdbError for a name that is taken or reserved. */
+  addInMemory(schema: Schema): ServedDb {
+    return this.add(new ServedDb(new Database(schema), null, this.dbOptions()));
+  }
+
+  private add(served: ServedDb): ServedDb {
+    if (served.name.startsWith('_')) throw plainError(`${served.name}: names beginning with "_" are reserved`);
+    if (this.dbs.has(served.name)) throw plainError(`${served.name}: duplicate database name`);
+    this.disconnectUnaware(`adding ${served.name} database`);
+    this.dbs.set(served.name, served);
+    this.publish(served);
+    this.onDatabasesChanged();
+    return served;
+  }
+
+  fileOf(served: ServedDb): string | undefined {
+    return this.files.get(served);
+  }
+
+  remove(served: ServedDb, why: string): void {
+    this.databaseGoes(served, why);
+    this.dbs.delete(served.name);
+    this.files.delete(served);
+    this.unpublish(served);
+    served.close();
+    this.onDatabasesChanged();
+  }
+
+  private databaseGoes(served: ServedDb, why: string): void {
+    for (const session of this.sessions) session.databaseGoes(served);
+    this.disconnectUnaware(why);
+  }
+
+  /** Converts a database to another schema. Throws OvsdbError. */
+  convert(served: ServedDb, schema: Schema): void {
+    served.convert(schema);
+    this.databaseGoes(served, `committed ${served.name} database schema conversion`);
+    this.unpublish(served);
+    this.publish(served);
+    this.onDatabasesChanged();
+  }
+
+  /** Serves a client on any byte stream. */
+  accept(stream: Duplex, options: SessionOptions): Session {
+    const session = new Session(this, stream, options);
+    this.sessions.add(session);
+    return session;
+  }
+
+  /** A connection within the process: the client's end. */
+  connectInMemory(): Duplex {
+    const [client, server] = duplexPair();
+    this.accept(server, { name: 'memory' });
+    return client;
+  }
+
+  sessionClosed(session: Session): void {
+    this.sessions.delete(session);
+  }
+
+  private disconnectUnaware(why: string): void {
+    for (const session of [...this.sessions]) if (!session.isDbChangeAware) session.disconnect(why);
+  }
+
+  disconnectAll(why: string): void {
+    for (const session of [...this.sessions]) session.disconnect(why);
+  }
+
+  /** Compacts files that have grown a lot; call now and then. */
+  compactWhereWorthwhile(): void {
+    for (const served of this.dbs.values()) {
+      if (!served.log?.hasGrownALot) continue;
+      try {
+        served.compact();
+      } catch (error) {
+        if (!(error instanceof OvsdbError)) throw error;
+        this.log('info', 'ovsdb_server', error.toString());
+      }
+    }
+  }
+
+  close(): void {
+    for (const session of [...this.sessions]) session.connection.destroy();
+    for (const served of this.dbs.values()) served.close();
+    this.dbs.clear();
+  }
+
+  /** Puts a database's row into `_Server` (ovsdb-server(5), "Database TABLE"). */
+  private publish(served: ServedDb): void {
+    const table = this.meta.db.tables.get('Database')!;
+    const row = table.newRow();
+    const set = (name: string, value: Atom) => {
+      row.fields[table.schema.byName.get(name)!.index] = { keys: [value], values: null } satisfies Datum;
+    };
+    set('name', served.name);
+    set('model', 'standalone');
+    set('connected', true);
+    set('leader', true);
+    set('schema', sortedText(schemaToJson(served.db.schema)));
+    const txn = new Transaction(this.meta.db);
+    txn.insert(table, row);
+    this.meta.apply(txn);
+  }
+
+  private unpublish(served: ServedDb): void {
+    const table = this.meta.db.tables.get('Database')!;
+    const name = table.schema.byName.get('name')!.index;
+    const isIts = (row: Row) => row.fields[name]!.keys[0] === served.name;
+    const txn = new Transaction(this.meta.db);
+    for (const row of [...table.rows.values()]) if (isIts(row)) txn.delete(table, row);
+    this.meta.apply(txn);
+  }
+}
