@@ -19,10 +19,8 @@ const SPARE_BUFFERS = 1024;
 const TEMPLATE_ROOM = 10240;
 
 export interface MemoryPlan {
-  nPorts: number;
-  /** Descriptors of each rx and tx ring; powers of two. */
-  rxd: number;
-  txd: number;
+  /** Descriptors of each port's rx and tx ring; powers of two. */
+  ports: readonly { rxd: number; txd: number }[];
   /** Bytes for pcap frames, over all ports. */
   replaySize?: number;
 }
@@ -84,13 +82,14 @@ function placeRing(shared: Cursor, size: number, arrays: number): RingPlace {
 
 /** Plans a memory. Pure. Throws RangeError when it would not fit into 4 GiB or there are too many ports. */
 export function planMemory(plan: MemoryPlan): MemoryLayout {
-  if (plan.nPorts > MAX_PORTS) throw new RangeError(`at most ${MAX_PORTS} ports`);
-  const { rxd, txd } = plan;
-  const nBuffers = plan.nPorts * (rxd + txd) + SPARE_BUFFERS;
+  if (plan.ports.length > MAX_PORTS) throw new RangeError(`at most ${MAX_PORTS} ports`);
+  const nBuffers = plan.ports.reduce((n, p) => n + p.rxd + p.txd, SPARE_BUFFERS);
   const heap = new Cursor(HEAP);
   const poolStack = heap.take(nBuffers * 4);
   const poolMeta = heap.take(nBuffers * 8);
-  const heads = Array.from({ length: plan.nPorts }, () => ({
+  const heads = plan.ports.map(({ rxd, txd }) => ({
+    rxd,
+    txd,
     rx: heap.take(rxd * 8),
     tx: heap.take(txd * 8),
     template: heap.take(TEMPLATE_ROOM),
@@ -100,8 +99,8 @@ export function planMemory(plan: MemoryPlan): MemoryLayout {
   const shared = new Cursor(alignUp(heap.at, PAGE));
   const sharedBase = shared.at;
   const ports = heads.map((h) => ({
-    rx: placeRing(shared, rxd, h.rx),
-    tx: placeRing(shared, txd, h.tx),
+    rx: placeRing(shared, h.rxd, h.rx),
+    tx: placeRing(shared, h.txd, h.tx),
     template: h.template,
   }));
   const buffers = shared.take(nBuffers * BUF_STRIDE, 4096);

@@ -7,7 +7,7 @@ import { readStats } from './port-stats.ts';
 
 /** A driver with two started ports and the device of each. */
 function twoPorts(size = 64) {
-  const driver = new Driver({ nPorts: 2, rxd: size, txd: size });
+  const driver = new Driver({ ports: [0, 1].map(() => ({ rxd: size, txd: size })) });
   const devices = [0, 1].map((port) => {
     driver.kernel.portStart(port);
     return new FakeDevice(driver.mem, port);

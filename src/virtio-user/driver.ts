@@ -39,7 +39,7 @@ export class Driver {
   constructor(plan: MemoryPlan) {
     this.mem = new DriverMemory(planMemory(plan));
     this.kernel = loadKernel(this.mem.memory);
-    this.nPorts = plan.nPorts;
+    this.nPorts = plan.ports.length;
     this.#words = new Int32Array(this.mem.memory.buffer);
     const { layout } = this.mem;
     this.kernel.poolInit(layout.buffers, layout.nBuffers, layout.poolStack, layout.poolMeta);

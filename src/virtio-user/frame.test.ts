@@ -27,7 +27,7 @@ const range = (field: Range['field'], start: bigint, min: bigint, max: bigint, i
 
 /** The frames that the kernel makes of a template. */
 function generate(n: number, s: FrameSpec, ranges: Range[] = []): Uint8Array[] {
-  const driver = new Driver({ nPorts: 1, rxd: 64, txd: 256 });
+  const driver = new Driver({ ports: [{ rxd: 64, txd: 256 }] });
   driver.kernel.portStart(0);
   const device = new FakeDevice(driver.mem, 0);
   setTemplate(driver.mem, 0, buildTemplate(s, ranges));
@@ -139,7 +139,7 @@ describe('the generator', () => {
 
   it('replays frames in turn', () => {
     const all = [Uint8Array.of(...Array(60).keys()), new Uint8Array(700).fill(3), new Uint8Array(5000).fill(4)];
-    const driver = new Driver({ nPorts: 1, rxd: 64, txd: 64, replaySize: 8192 });
+    const driver = new Driver({ ports: [{ rxd: 64, txd: 64 }], replaySize: 8192 });
     driver.kernel.portStart(0);
     const device = new FakeDevice(driver.mem, 0);
     setReplay(driver.mem, 0, all, driver.mem.layout.replay);
@@ -153,7 +153,7 @@ describe('the generator', () => {
   });
 
   it('sends no more than the credit, and no more than the ring has room for', () => {
-    const driver = new Driver({ nPorts: 1, rxd: 64, txd: 64 });
+    const driver = new Driver({ ports: [{ rxd: 64, txd: 64 }] });
     driver.kernel.portStart(0);
     setTemplate(driver.mem, 0, buildTemplate(spec()));
     setLeft(driver.mem, 0, NO_LIMIT);

@@ -21,13 +21,13 @@ export interface LcorePort {
   mac: Uint8Array;
   /** Destination in the mode mac. */
   peerMac: Uint8Array;
+  /** Descriptors of its rings. */
+  rxd: number;
+  txd: number;
 }
 
 export interface LcoreConfig {
   ports: LcorePort[];
-  /** Descriptors a ring, where the vdev does not say. */
-  rxd: number;
-  txd: number;
   burst: number;
   /** Frames to replay, by port; empty for none. */
   replay: Uint8Array[][];
@@ -38,7 +38,8 @@ export interface LcoreConfig {
 
 /** What the lcore is told. */
 export type LcoreCommand =
-  | { kind: 'forward'; mode: ForwardMode; streams: Stream[] }
+  /** `txFirst`: so many bursts are sent on each stream's tx port before forwarding starts. */
+  | { kind: 'forward'; mode: ForwardMode; streams: Stream[]; txFirst?: number }
   | { kind: 'burst'; burst: number }
   | { kind: 'template'; port: number; template: Template }
   /** Starts or, with `active` false, stops a port's generator. `count` undefined: for ever. */
@@ -104,8 +105,7 @@ export class Lcore {
     this.#emit = emit;
     this.#nowMs = nowMs;
     this.#burst = config.burst;
-    const { rxd, txd, replaySize } = config;
-    this.driver = new Driver({ nPorts: config.ports.length, rxd, txd, replaySize });
+    this.driver = new Driver({ ports: config.ports, replaySize: config.replaySize });
     this.#interrupt = new Int32Array(this.driver.mem.memory.buffer, L.INTERRUPT, 1);
     this.#pacer = new Pacer(config.ports.length, config.burst, config.window);
     // Slot 0: control; then two a port: the link, the rx ring's call eventfd.
@@ -161,12 +161,16 @@ export class Lcore {
     else if (c.kind === 'burst') this.#burst = c.burst;
     else if (c.kind === 'template') setTemplate(this.driver.mem, c.port, c.template);
     else if (c.kind === 'generate') this.#generate(c.port, c.active, c.pps, c.count);
-    else if (c.kind === 'forward') {
-      this.driver.setStreams(c.streams);
-      this.#nStreams = c.streams.length;
-      this.#mode = c.mode;
-    } else this.#mode = 'stopped';
+    else if (c.kind === 'forward') this.#forward(c.mode, c.streams, c.txFirst ?? 0);
+    else this.#mode = 'stopped';
     this.#lastMovedMs = this.#nowMs();
+  }
+
+  #forward(mode: ForwardMode, streams: readonly Stream[], txFirst: number): void {
+    this.driver.setStreams(streams);
+    this.#nStreams = streams.length;
+    this.#mode = mode;
+    if (txFirst > 0) this.driver.kernel.forward(FORWARD_MODES.txonly, streams.length, this.#burst, txFirst);
   }
 
   #generate(port: number, active: boolean, pps: number, count?: bigint): void {

@@ -35,7 +35,7 @@ describe('Pacer', () => {
     pacer.set(0, { pps: 100_000, active: true });
     pacer.advance(0, 0, 0);
     pacer.advance(1000, 0, 0);
-    assert.equal(pacer.credit(0), 200);
+    assert.equal(pacer.credit(0), 1000);
   });
 
   it('an inactive port sends nothing', () => {

@@ -10,7 +10,7 @@ export interface PacerPort {
 }
 
 /** A bucket holds what falls due in this time, so that a stall is not followed by a flood. */
-const BUCKET_MS = 2;
+const BUCKET_MS = 10;
 /** Frames are sent in portions of what falls due in this time, up to a burst. */
 const PORTION_MS = 0.5;
 /** With nothing received for so long, frames in flight are taken for lost and the window opens again. */
