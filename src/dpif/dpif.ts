@@ -120,6 +120,8 @@ export interface DpThread {
   /** Core, or -1 for the main thread. */
   core: number;
   numa: number;
+  /** Some of its queues are pinned to it, so that no others are put on it. */
+  isolated?: boolean;
   rxqs: { port: string; queue: number; enabled: boolean; usagePercent: number }[];
   stats: {
     packetsReceived: bigint;
