@@ -13,7 +13,7 @@ export class DummyNetdev extends BasicNetdev {
   #stats = { rxPackets: 0n, txPackets: 0n, rxBytes: 0n, txBytes: 0n };
 
   constructor(name: string, type: string, options: ReadonlyMap<string, string> = new Map()) {
-    super(name, type, { mac: nextDummyMac() });
+    super(name, type, { mac: nextDummyMac(), adminUp: true });
     this.io = {
       kind: 'soft',
       send: (frame) => this.#send(frame),
@@ -75,19 +75,23 @@ function nextDummyMac(): Uint8Array {
   return Uint8Array.of(0xaa, 0x55, 0xaa, 0x55, (n >> 8) & 0xff, n & 0xff);
 }
 
-/** `dummy`, `dummy-pmd` and `dummy-internal`, sharing a list of the devices that are open. */
-export function dummyProviders(open: Map<string, DummyNetdev>): NetdevProvider[] {
-  return ['dummy', 'dummy-pmd', 'dummy-internal'].map((type) => ({
-    type,
-    open: (name, options) => {
-      const netdev = new DummyNetdev(name, type, options);
-      const close = netdev.close.bind(netdev);
-      netdev.close = async () => {
-        if (open.get(name) === netdev) open.delete(name);
-        await close();
-      };
-      open.set(name, netdev);
-      return netdev;
-    },
-  }));
+/** Providers of dummies under the names `types`, sharing a list of the devices that are open. */
+export function dummyProviders(open: Map<string, DummyNetdev>, types: readonly string[]): NetdevProvider[] {
+  return types.map((type) => ({ type, open: (name, options) => new ListedDummy(open, name, type, options) }));
+}
+
+/** A dummy that commands find by its name while it is open. */
+class ListedDummy extends DummyNetdev {
+  readonly #open: Map<string, DummyNetdev>;
+
+  constructor(open: Map<string, DummyNetdev>, name: string, type: string, options: ReadonlyMap<string, string>) {
+    super(name, type, options);
+    this.#open = open;
+    open.set(name, this);
+  }
+
+  override async close(): Promise<void> {
+    if (this.#open.get(this.name) === this) this.#open.delete(this.name);
+    await super.close();
+  }
 }

@@ -53,6 +53,8 @@ export class VhostUserNetdev implements Netdev {
   readonly #device: VhostUserDevice;
   readonly #counters = new Map<string, bigint>();
   #endpoint: Endpoint | undefined;
+  /** Of the socket, also after it was closed. */
+  #path = '';
   #connection: VhostConnection | undefined;
   #queue: Promise<void> = Promise.resolve();
   #mac: Uint8Array;
@@ -177,6 +179,7 @@ export class VhostUserNetdev implements Netdev {
     this.#endpoint?.close();
     this.#endpoint = undefined;
     this.#connection?.close('the path has changed');
+    this.#path = endpoint?.path ?? '';
     endpoint?.open();
     this.#endpoint = endpoint;
   }
@@ -203,10 +206,6 @@ export class VhostUserNetdev implements Netdev {
 
   get #key(): string {
     return `vhost/${this.name}`;
-  }
-
-  get #path(): string {
-    return this.#endpoint?.path ?? '';
   }
 
   #tag(text: string): string {
