@@ -44,8 +44,10 @@ export type LcoreCommand =
   | { kind: 'template'; port: number; template: Template }
   /** Starts or, with `active` false, stops a port's generator. `count` undefined: for ever. */
   | { kind: 'generate'; port: number; active: boolean; pps: number; count?: bigint }
-  /** Back to receiving and freeing only. */
+  /** Nothing moves any more. */
   | { kind: 'stop' }
+  /** Answered by `synced` when all commands before it are obeyed. */
+  | { kind: 'sync'; id: number }
   | { kind: 'quit' };
 
 /** What the lcore tells. */
@@ -54,6 +56,7 @@ export type LcoreEvent =
   | { kind: 'link'; port: number; up: boolean; reason: string }
   /** A ring was given up: the device broke its rules. */
   | { kind: 'broken'; port: number; reason: string }
+  | { kind: 'synced'; id: number }
   /** The port has sent its count, and the switch has taken the last frame. */
   | { kind: 'done'; port: number };
 
@@ -158,6 +161,7 @@ export class Lcore {
   /** Obeys one command. Between two turns. */
   command(c: LcoreCommand): void {
     if (c.kind === 'quit') this.#quit = true;
+    else if (c.kind === 'sync') this.#emit({ kind: 'synced', id: c.id });
     else if (c.kind === 'burst') this.#burst = c.burst;
     else if (c.kind === 'template') setTemplate(this.driver.mem, c.port, c.template);
     else if (c.kind === 'generate') this.#generate(c.port, c.active, c.pps, c.count);

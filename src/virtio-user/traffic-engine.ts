@@ -22,6 +22,8 @@ export class TrafficEngine extends EventEmitter<TrafficEvents> {
   readonly #worker: Worker;
   readonly #controlFd: number;
   #memory: WebAssembly.Memory | undefined;
+  readonly #syncs = new Map<number, () => void>();
+  #nextSync = 0;
 
   private constructor(config: LcoreConfig) {
     super();
@@ -50,6 +52,9 @@ export class TrafficEngine extends EventEmitter<TrafficEvents> {
     else if (event.kind === 'link') {
       this.linkUp[event.port] = event.up;
       this.emit('link', event);
+    } else if (event.kind === 'synced') {
+      this.#syncs.get(event.id)?.();
+      this.#syncs.delete(event.id);
     } else if (event.kind === 'broken') this.emit('broken', event);
     else this.emit('done', event);
   }
@@ -60,6 +65,15 @@ export class TrafficEngine extends EventEmitter<TrafficEvents> {
     Atomics.store(interrupt, 0, 1);
     Atomics.notify(interrupt, 0);
     eventfdWrite(this.#controlFd);
+  }
+
+  /** Resolves when the lcore has obeyed everything that was sent before. */
+  sync(): Promise<void> {
+    const id = this.#nextSync++;
+    return new Promise((resolve) => {
+      this.#syncs.set(id, resolve);
+      this.send({ kind: 'sync', id });
+    });
   }
 
   stats(port: number): PortStats {
