@@ -28,8 +28,8 @@ export interface SwitchDeps {
   datapath(type: string): Promise<OfprotoBackendApi>;
   /** Backends that were made so far. */
   backends(): Iterable<OfprotoBackendApi>;
-  /** The provider of an Interface.type on a bridge; undefined for an unknown type. */
-  netdevProvider(type: string): NetdevProvider | undefined;
+  /** The provider of an Interface.type on a bridge of that datapath_type; undefined for an unknown type. */
+  netdevProvider(type: string, datapathType: string): NetdevProvider | undefined;
   /** For Open_vSwitch.iface_types and datapath_types. */
   ifaceTypes(): string[];
   datapathTypes(): string[];

@@ -107,7 +107,7 @@ class Apply {
     if (!bridge) return;
     if (wanted.uuid !== undefined) this.#state.errors.delete(wanted.uuid);
     try {
-      const netdev = await this.#openNetdev(wanted);
+      const netdev = await this.#openNetdev(wanted, bridge.datapathType);
       if (wanted.mtuRequest !== undefined) this.#setMtu(netdev, wanted.mtuRequest);
       const ofport = await this.#addToOfproto(bridge, netdev, wanted);
       bridge.interfaces.set(wanted.name, { name: wanted.name, port, type: wanted.type, ofport, wanted, netdev });
@@ -121,14 +121,19 @@ class Apply {
     }
   }
 
-  async #openNetdev(wanted: WantedInterface): Promise<Netdev> {
-    const provider = this.#deps.netdevProvider(wanted.type);
+  async #openNetdev(wanted: WantedInterface, datapathType: string): Promise<Netdev> {
+    const provider = this.#deps.netdevProvider(wanted.type, datapathType);
     if (!provider) netdevLog.warn(`could not create netdev ${wanted.name} of unknown type ${wanted.type}`);
     let reason = 'Address family not supported by protocol';
     try {
       if (provider) return await provider.open(wanted.name, wanted.options, this.#state.vhostConfig);
     } catch (e) {
-      if (e instanceof NetdevError) throw e;
+      if (e instanceof NetdevError) {
+        if (!e.message.startsWith('could not open')) {
+          netdevLog.warn(`${wanted.name}: could not set configuration (Invalid argument)`);
+        }
+        throw e;
+      }
       reason = strerror(e);
     }
     const text = `could not open network device ${wanted.name} (${reason})`;

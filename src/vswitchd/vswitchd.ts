@@ -169,7 +169,11 @@ export class Vswitchd {
     this.#statsTimer?.cancel();
     this.#statsTimer = this.#clock.every(this.#statsIntervalMs, () => {
       this.#enqueue(async () => {
-        if (this.#ready && this.#mayRun()) await this.#write((txn, now) => writeStatistics(txn, now, this.state));
+        if (!this.#ready || !this.#mayRun()) return;
+        await this.#write((txn, now) => {
+          writeStatus(txn, now, this.state, this.#deps);
+          writeStatistics(txn, now, this.state);
+        });
       });
     });
   }

@@ -1,0 +1,170 @@
+import { readFileSync } from 'node:fs';
+import type { Clock } from '../base/clock.ts';
+import { ovsRundir } from '../base/dirs.ts';
+import { strerror } from '../base/errno.ts';
+import { vlog, vlogModule } from '../base/vlog.ts';
+import type { Dpif } from '../dpif/dpif.ts';
+import { dpdkProvider } from '../netdev/dpdk.ts';
+import { type DummyNetdev, dummyProviders } from '../netdev/dummy.ts';
+import { internalProvider } from '../netdev/internal.ts';
+import type { Netdev, NetdevProvider } from '../netdev/netdev.ts';
+import { patchProvider } from '../netdev/patch.ts';
+import { systemProvider } from '../netdev/system.ts';
+import { tapProvider } from '../netdev/tap.ts';
+import type { TlsConfig } from '../ofproto/config.ts';
+import type { CreateOfprotoBackend, OfprotoBackendApi } from '../ofproto/ofproto.ts';
+import type { SwitchDeps } from '../vswitchd/bridges.ts';
+import type { StringMap } from '../vswitchd/config.ts';
+import type { DummyLevel } from './vswitchd-options.ts';
+
+/** Puts every provider of devices and datapaths together for vswitchd. */
+
+export interface SwitchPartsOptions {
+  dummy: DummyLevel;
+  disableSystem: boolean;
+  clock: Clock;
+  /** Makes the datapath `name` of a type. */
+  createDpif(name: string, type: string): Promise<Dpif>;
+  createBackend: CreateOfprotoBackend;
+  /** Providers that are not in src/netdev itself. */
+  providers: readonly NetdevProvider[];
+}
+
+const log = vlogModule('dpdk');
+
+export class SwitchParts implements SwitchDeps {
+  readonly rundir = ovsRundir();
+  /** Dummy devices that are open, by name. */
+  readonly dummies = new Map<string, DummyNetdev>();
+  readonly #options: SwitchPartsOptions;
+  readonly #backends = new Map<string, Promise<OfprotoBackendApi>>();
+  readonly #made = new Set<OfprotoBackendApi>();
+  readonly #providers = new Map<string, NetdevProvider>();
+  #dpdk: 'undecided' | 'off' | 'on' = 'undecided';
+
+  constructor(options: SwitchPartsOptions) {
+    this.#options = options;
+    const all = [patchProvider, tapProvider, internalProvider, systemProvider, ...options.providers];
+    for (const provider of all) this.#providers.set(provider.type, provider);
+    if (options.dummy !== 'none') this.#enableDummies(options.dummy);
+  }
+
+  /** Dummies beside the other kinds, or in their place. */
+  #enableDummies(level: DummyLevel): void {
+    const overridden = level === 'override' ? [...this.#providers.keys()].filter((t) => t !== 'patch') : ['system'];
+    const types = ['dummy', 'dummy-pmd', 'dummy-internal', ...(level === 'enabled' ? [] : overridden)];
+    for (const provider of dummyProviders(this.dummies, types)) this.#providers.set(provider.type, provider);
+  }
+
+  async datapath(type: string): Promise<OfprotoBackendApi> {
+    const wanted = type || 'system';
+    const refusal = this.#refuse(wanted);
+    if (refusal) throw refusal;
+    let backend = this.#backends.get(wanted);
+    if (!backend) {
+      backend = this.#makeBackend(wanted);
+      this.#backends.set(wanted, backend);
+      backend.catch(() => this.#backends.delete(wanted));
+    }
+    return backend;
+  }
+
+  async #makeBackend(type: string): Promise<OfprotoBackendApi> {
+    const { createDpif, createBackend, clock } = this.#options;
+    const name = type === 'netdev' ? 'ovs-netdev' : `ovs-${type}`;
+    const dpif = await createDpif(name, type);
+    const backend = createBackend(dpif, { clock, vlog: (module) => vlog.module(module), rundir: this.rundir });
+    this.#made.add(backend);
+    return backend;
+  }
+
+  /** Why there is no datapath of that type, in Open vSwitch's words; the kernel's is not there either way. */
+  #refuse(type: string): Error | undefined {
+    if (this.datapathTypes().includes(type)) return undefined;
+    if (type === 'system' && !this.#options.disableSystem) {
+      vlogModule('dpif').warn('failed to enumerate system datapaths: No such file or directory');
+      vlogModule('dpif_netlink').err(
+        "The Open vSwitch kernel module is not used by this switch; set the bridge's datapath_type to netdev.",
+      );
+      return new Error('No such file or directory');
+    }
+    vlogModule('ofproto').warn(`could not create datapath of unknown type ${type}`);
+    return new Error('Address family not supported by protocol');
+  }
+
+  backends(): Iterable<OfprotoBackendApi> {
+    return this.#made;
+  }
+
+  *dpifs(): Iterable<Dpif> {
+    for (const backend of this.#made) yield backend.dpif;
+  }
+
+  netdevProvider(type: string, datapathType: string): NetdevProvider | undefined {
+    if (type === 'internal' && this.#isDummyDatapath(datapathType)) return this.#providers.get('dummy-internal');
+    if (type === 'dpdk' && this.#dpdk === 'on' && this.#options.dummy !== 'override') return dpdkProvider;
+    return this.#providers.get(type);
+  }
+
+  #isDummyDatapath(type: string): boolean {
+    const { dummy } = this.#options;
+    if (type === 'dummy' || dummy === 'override') return dummy !== 'none';
+    return dummy === 'system' && type !== 'netdev';
+  }
+
+  ifaceTypes(): string[] {
+    return [...this.#providers.keys(), ...(this.#dpdk === 'on' ? ['dpdk'] : [])].sort();
+  }
+
+  datapathTypes(): string[] {
+    const { dummy } = this.#options;
+    return [
+      ...(dummy === 'none' ? [] : ['dummy']),
+      'netdev',
+      ...(dummy === 'override' || dummy === 'system' ? ['system'] : []),
+    ];
+  }
+
+  ifindex(netdev: Netdev): number {
+    const own = (netdev as { ifindex?: () => number }).ifindex;
+    if (own) return own.call(netdev);
+    return netdev.io.kind === 'vhost' ? hashedIfindex(netdev.name) : 0;
+  }
+
+  /** dpdk-init can only be switched on, once. */
+  initialize(otherConfig: StringMap): void {
+    const wanted = otherConfig.get('dpdk-init')?.toLowerCase();
+    if (this.#dpdk !== 'on' && (wanted === 'true' || wanted === 'try')) {
+      log.info('DPDK Enabled - initializing...');
+      this.#dpdk = 'on';
+      log.info('DPDK Enabled - initialized');
+    } else if (this.#dpdk === 'undecided') {
+      this.#dpdk = 'off';
+      log.info('DPDK Disabled - Use other_config:dpdk-init to enable');
+    }
+  }
+
+  readTls(ssl: { privateKey: string; certificate: string; caCert: string }): TlsConfig | undefined {
+    const read = (file: string) => readFileSync(file, 'utf8');
+    try {
+      return { privateKey: read(ssl.privateKey), certificate: read(ssl.certificate), caCert: read(ssl.caCert) };
+    } catch (e) {
+      vlogModule('stream_ssl').err(`SSL configuration: ${strerror(e)}: ${(e as Error).message}`);
+      return undefined;
+    }
+  }
+
+  async close(): Promise<void> {
+    for (const backend of this.#made) {
+      await backend.close();
+      await backend.dpif.close();
+    }
+  }
+}
+
+/** A stable number of 24 bits for a device that the host does not number (RFC 2863 wants a positive one). FNV-1a of the name. */
+function hashedIfindex(name: string): number {
+  let hash = 0x811c9dc5;
+  for (const byte of Buffer.from(name)) hash = Math.imul(hash ^ byte, 0x01000193);
+  return ((hash >>> 0) % 0xfffffe) + 1;
+}
