@@ -2,9 +2,10 @@
  * Builds what runs as WebAssembly: every module of `MODULES` from AssemblyScript to `build/<name>.wasm`. Rebuilds a module only when
  * one of its sources, this file or the toolchain changed. `--force` rebuilds all.
  */
-import { createHash } from 'node:crypto';
+
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -16,13 +17,18 @@ interface Module {
   name: string;
   entry: string;
   sources: string[];
-  /** Join with the accessors of a second memory (`src/fastpath/guest.wat`), imported as `guest.memory`. */
-  guest?: boolean;
+  /** Join with the accessors of a second memory (`src/fastpath/guest.wat`), imported as `guest.memory`; these exports stay. */
+  guest?: readonly string[];
 }
 
 const MODULES: Module[] = [
   { name: 'datapath', entry: 'src/fastpath/datapath.ts', sources: ['src/fastpath'] },
-  { name: 'vring', entry: 'src/fastpath/vring.ts', sources: ['src/fastpath'], guest: true },
+  {
+    name: 'vring',
+    entry: 'src/fastpath/vring.ts',
+    sources: ['src/fastpath'],
+    guest: ['rx', 'tx', 'pending', 'setNotify', 'startRing'],
+  },
   { name: 'virtio-user', entry: 'src/virtio-user/kernel/main.ts', sources: ['src/virtio-user/kernel'] },
 ];
 
@@ -37,7 +43,16 @@ const FEATURES = [
   'mutable-globals',
 ].map((f) => `--enable-${f}`);
 
-const ASC = ['--runtime', 'stub', '--use', 'abort=', '--importMemory', '--sharedMemory', '--enable', 'simd,threads,bulk-memory'];
+const ASC = [
+  '--runtime',
+  'stub',
+  '--use',
+  'abort=',
+  '--importMemory',
+  '--sharedMemory',
+  '--enable',
+  'simd,threads,bulk-memory',
+];
 const MEMORY_PAGES = ['--initialMemory', '1', '--maximumMemory', '65536'];
 
 function sourcesHash(module: Module): string {
@@ -56,18 +71,42 @@ function run(tool: string, args: string[]): void {
   execFileSync(bin(tool), args, { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] });
 }
 
+/** Drops every export but `keep`, so that the inlined accessors go. */
+function keepExports(wasm: string, out: string, keep: readonly string[]): void {
+  const graph = keep.map((name) => ({ name: `export_${name}`, root: true, export: name }));
+  writeFileSync(join(root, `${out}.graph.json`), JSON.stringify(graph));
+  execFileSync(bin('wasm-metadce'), [...FEATURES, '--graph-file', `${out}.graph.json`, wasm, '-o', `${out}.dce.wasm`], {
+    cwd: root,
+    stdio: ['ignore', 'ignore', 'inherit'],
+  });
+}
+
 function compile(module: Module, out: string): void {
   const app = `${out}.app.wasm`;
-  const features = module.guest ? [...ASC] : ASC;
-  run('asc', [module.entry, ...features, ...MEMORY_PAGES, '--importTable', '-O3', '--noAssert', '-o', app]);
-  let merged = app;
+  const temporary = [app];
+  run('asc', [
+    module.entry,
+    ...ASC,
+    ...MEMORY_PAGES,
+    '--importTable',
+    '-O3',
+    '--noAssert',
+    '--disableWarning',
+    '-o',
+    app,
+  ]);
+  let input = app;
   if (module.guest) {
     const guest = `${out}.guest.wasm`;
-    merged = `${out}.merged.wasm`;
+    const merged = `${out}.merged.wasm`;
     run('wasm-as', [...FEATURES, 'src/fastpath/guest.wat', '-o', guest]);
     run('wasm-merge', [...FEATURES, app, 'app', guest, 'g', '-o', merged]);
+    keepExports(merged, out, module.guest);
+    input = `${out}.dce.wasm`;
+    temporary.push(guest, merged, input, `${out}.graph.json`);
   }
-  run('wasm-opt', [...FEATURES, '-O3', '--inline-functions-with-loops', merged, '-o', out]);
+  run('wasm-opt', [...FEATURES, '-O3', '--inline-functions-with-loops', input, '-o', out]);
+  for (const file of temporary) rmSync(join(root, file));
 }
 
 function buildModule(module: Module, force: boolean): void {

@@ -37,7 +37,7 @@ export interface GuestMemory {
 
 /** A split ring that is ready to be processed. Offsets are bytes in the guest's memory, checked to lie in one region. */
 export interface VringConfig {
-  /** vhost ring index: even = guest transmits (switch receives), odd = guest receives. */
+  /** vhost ring index: even = guest receives, odd = guest transmits (the switch polls it). */
   index: number;
   size: number;
   desc: number;

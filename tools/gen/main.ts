@@ -2,11 +2,15 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { genArenaAs, genArenaTs, genFlowKey } from './arena.ts';
 import { genFlow } from './flow.ts';
 
 const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 const files: Record<string, () => string> = {
   'src/gen/flow.ts': genFlow,
+  'src/gen/flow-key.ts': genFlowKey,
+  'src/gen/arena.ts': genArenaTs,
+  'src/fastpath/gen/arena.ts': genArenaAs,
 };
 
 function current(path: string): string {

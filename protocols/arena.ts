@@ -1,0 +1,387 @@
+/**
+ * The arena: one shared WebAssembly memory that every thread of the switch sees, made of offsets, never pointers. `STRUCTS` are its records,
+ * `REGIONS` where they lie. `tools/gen` writes the offsets for TypeScript and for AssemblyScript. Native (little-endian) order; every word has
+ * one writer: `ctl` the control thread, `pmd` the thread that owns the record.
+ *
+ * A change of any row here is a change of `ARENA_VERSION`: a successor process maps the same bytes.
+ */
+import { FLOW_KEY_WORDS } from './flow-key.ts';
+
+export const ARENA_VERSION = 1;
+export const ARENA_MAGIC = 0x54524e41; // "ANRT"
+export const KEY_SIZE = FLOW_KEY_WORDS.length * 8;
+
+/** Limits; each is the count of a region. */
+export const LIMITS = {
+  THREADS_MAX: 16,
+  PORTS_MAX: 512,
+  GUESTS_MAX: 256,
+  VRINGS_MAX: 2048,
+  FLOWS_MAX: 1 << 20,
+  SUBTABLES_MAX: 4096,
+  BATCH_MAX: 32,
+  RXQS_MAX: 256,
+  REGIONS_MAX: 8,
+  TXQS_MAX: 16,
+  PACKET_HEADROOM: 128,
+  /** Longest frame that fits a slot. */
+  FRAME_MAX: 2048,
+  EMC_ENTRIES: 8192,
+  SMC_BUCKETS: 8192,
+  SMC_WAYS: 10,
+  DROP_REASONS_MAX: 32,
+  UPCALL_RING_SIZE: 1 << 20,
+  BUCKET_WAYS: 7,
+  GROUP_TABLE_SIZE: 128,
+} as const;
+
+/** Named drops of the fast path, in Open vSwitch's coverage words where it has one; the index is the counter. */
+export const DROP_REASONS = [
+  'datapath_drop_upcall_error',
+  'datapath_drop_lock_error',
+  'datapath_drop_rx_invalid_packet',
+  'datapath_drop_userspace_action_error',
+  'datapath_drop_invalid_port',
+  'datapath_drop_invalid_tnl_port',
+  'datapath_drop_recirc_error',
+  'datapath_drop_meter',
+  'datapath_drop_sample_error',
+  'datapath_drop_action',
+  'vhost_rx_bad_descriptor',
+  'vhost_rx_bad_chain',
+  'vhost_rx_oversize',
+  'vhost_rx_runt',
+  'vhost_rx_bad_header',
+  'vhost_tx_ring_full',
+  'vhost_tx_bad_descriptor',
+  'vhost_tx_not_ready',
+  'vhost_tx_oversize',
+  'soft_tx_ring_full',
+  'upcall_ring_full',
+  'datapath_drop_unsupported_action',
+] as const;
+
+type Row = readonly [name: string, bytes: number, doc?: string];
+
+export const STRUCTS: Readonly<Record<string, { align: number; rows: readonly Row[] }>> = {
+  /** Page 0. */
+  HEADER: {
+    align: 4096,
+    rows: [
+      ['MAGIC', 4],
+      ['VERSION', 4],
+      ['EPOCH', 4, 'ctl: RCU epoch; a thread copies it at each quiescent point'],
+      ['NTHREADS', 4],
+      ['EMC_INSERT_MIN', 4, 'ctl: a random u32 below this inserts into the EMC'],
+      ['SMC_ENABLE', 4, 'ctl'],
+      ['NOTIFY', 4, 'any thread adds 1 and notifies when its upcall ring got something'],
+      ['VLAN_LIMIT', 4, 'ctl: VLAN tags that extract looks into (other_config:vlan-limit), at most 2'],
+      ['BOOT_ID', 8, 'ctl: random'],
+    ],
+  },
+  /** A port of the datapath, by odp port number. Written by ctl. */
+  PORT: {
+    align: 128,
+    rows: [
+      ['KIND', 4, 'PORT_KIND_*'],
+      ['NTXQS', 4, 'vhost: number of receive rings of the guest that can be filled'],
+      ['DPCLS', 4, 'offset of the list of subtables for packets that come in here (0: none)'],
+      ['TX_SLOT', 4, "index of the guest's tx function in the function table"],
+      ['TXQ', 64, 'vhost: offset of the vring of each tx queue, u32 × TXQS_MAX'],
+      ['TX_LOCKED', 4, 'more threads than tx queues: take the ring lock'],
+      ['MAX_FRAME', 4, 'longest frame that may leave here'],
+    ],
+  },
+  PORT_STATS: {
+    align: 128,
+    rows: [
+      ['RX_PACKETS', 8],
+      ['RX_BYTES', 8],
+      ['TX_PACKETS', 8],
+      ['TX_BYTES', 8],
+      ['RX_DROPPED', 8],
+      ['TX_DROPPED', 8],
+      ['RX_ERRORS', 8],
+      ['TX_RING_FULL', 8],
+      ['TX_BAD', 8],
+      ['RX_BAD_DESC', 8],
+      ['RX_OVERSIZE', 8],
+      ['RX_BAD_HDR', 8],
+    ],
+  },
+  /** A split ring of a guest. */
+  VRING: {
+    align: 128,
+    rows: [
+      ['DESC', 4, 'ctl: offsets in the guest memory'],
+      ['AVAIL', 4],
+      ['USED', 4],
+      ['SIZE', 4, 'power of two'],
+      ['HDR_SIZE', 4],
+      ['FLAGS', 4, 'VRING_F_*'],
+      ['PORT', 4, 'odp port'],
+      ['REGIONS', 4, 'offset of the guest region table'],
+      ['LAST_AVAIL', 4, 'owner: next avail entry, free-running u16'],
+      ['LAST_USED', 4, 'owner: next used entry, free-running u16'],
+      ['CALL_PENDING', 4, 'owner: the guest wants an interrupt'],
+      ['BROKEN', 4, 'owner: VRING_BROKEN_*'],
+      ['LOCK', 4, 'tx by several threads'],
+      ['STARTED', 4, 'ctl: 1 while the ring may be processed'],
+      ['KICK_WANTED', 4, 'owner: notifications are on'],
+      ['RX_SLOT', 4, "index of the guest's rx function in the function table"],
+    ],
+  },
+  /** The mapped regions of one guest. Written by ctl while no thread uses the guest. */
+  REGION_TABLE: {
+    align: 64,
+    rows: [
+      ['COUNT', 4],
+      ['PAD', 4],
+      ['ENTRIES', 8 * 24],
+    ],
+  },
+  REGION: {
+    align: 8,
+    rows: [
+      ['GPA', 8],
+      ['SIZE', 8],
+      ['OFFSET', 8],
+    ],
+  },
+  /** A subtable of the datapath classifier: all flows with one mask. Written by ctl. */
+  SUBTABLE: {
+    align: 64,
+    rows: [
+      ['BUCKETS', 4, 'offset of the bucket array'],
+      ['BUCKET_MASK', 4, 'buckets − 1'],
+      ['NWORDS', 4, 'words of the key that the mask looks at'],
+      ['LONG', 4, '1 when it looks beyond the short words'],
+      ['NFLOWS', 4],
+      ['PAD', 4],
+      ['WORDS', KEY_SIZE / 8 + 4, 'index of each word, u8'],
+      ['MASKS', KEY_SIZE, 'mask of each word, u64, in the same order'],
+    ],
+  },
+  /** A bucket of a subtable: BUCKET_WAYS × (hash u32, flow index u32), then the offset of the next one. */
+  BUCKET: {
+    align: 64,
+    rows: [
+      ['HASHES', 28],
+      ['FLOWS', 28],
+      ['NEXT', 4],
+      ['PAD', 4],
+    ],
+  },
+  /** A megaflow. Written by ctl; index 0 is never used. */
+  FLOW: {
+    align: 64,
+    rows: [
+      ['GEN', 4, 'bumped when the record is freed'],
+      ['DEAD', 4, '1 once it is deleted'],
+      ['ACTIONS', 4, 'offset of its actions'],
+      ['SUBTABLE', 4, 'offset of its subtable'],
+      ['KEY', KEY_SIZE, 'masked words, in the order of the subtable'],
+    ],
+  },
+  FLOW_STATS: {
+    align: 32,
+    rows: [
+      ['PACKETS', 8],
+      ['BYTES', 8],
+      ['USED_MS', 8, 'f64'],
+      ['TCP_FLAGS', 4],
+      ['PAD', 4],
+    ],
+  },
+  EMC_ENTRY: {
+    align: 64,
+    rows: [
+      ['HASH', 4],
+      ['FLOW', 4],
+      ['GEN', 4],
+      ['PAD', 4],
+      ['KEY', 48],
+    ],
+  },
+  SMC_BUCKET: {
+    align: 64,
+    rows: [
+      ['FLOWS', 40],
+      ['SIGS', 20],
+      ['PAD', 4],
+    ],
+  },
+  /** A packet in a thread's batch. */
+  PKT: {
+    align: 64,
+    rows: [
+      ['DATA', 4, 'offset of the first byte of the frame'],
+      ['LEN', 4],
+      ['HASH', 4],
+      ['FLOW', 4, 'flow index, 0: none yet'],
+      ['L2_5', 2, 'offset of the first MPLS label in the frame, 0xffff: none'],
+      ['L3', 2, 'offset of the network header in the frame, 0xffff: none'],
+      ['L4', 2, 'offset of the transport header in the frame, 0xffff: none'],
+      ['LONG', 2, '1 when the key words beyond the short ones are written'],
+      ['RECIRC', 4],
+      ['DEPTH', 4],
+      ['NEXT', 4, 'offset of the next packet of the same group, 0: none'],
+      ['TRUNC', 4, 'length that the next output may have, 0: whole'],
+      ['PAD', 24, 'the key starts a cache line'],
+      ['KEY', KEY_SIZE],
+    ],
+  },
+  SLOT: { align: 64, rows: [['BYTES', LIMITS.PACKET_HEADROOM + LIMITS.FRAME_MAX + 128]] },
+  /** What is to leave by one port at the end of the batch. */
+  TX_BATCH: {
+    align: 64,
+    rows: [
+      ['COUNT', 4],
+      ['QUEUED', 4],
+      ['PKTS', 4 * LIMITS.BATCH_MAX],
+    ],
+  },
+  /** Packets of one flow in a batch; found by flow index in a table of GROUP_TABLE_SIZE entries. */
+  GROUP: {
+    align: 32,
+    rows: [
+      ['FLOW', 4],
+      ['HEAD', 4],
+      ['TAIL', 4],
+      ['COUNT', 4],
+      ['BYTES', 4],
+      ['TCP_FLAGS', 4],
+    ],
+  },
+  GROUP_HASH: {
+    align: 8,
+    rows: [
+      ['STAMP', 4],
+      ['GROUP', 4],
+    ],
+  },
+  RXQ: {
+    align: 16,
+    rows: [
+      ['SLOT', 4],
+      ['VRING', 4],
+      ['PORT', 4],
+      ['PACKETS', 4],
+    ],
+  },
+  /** A record of the upcall ring; the packet follows. */
+  UPCALL: {
+    align: 8,
+    rows: [
+      ['TYPE', 4, 'UPCALL_*'],
+      ['SIZE', 4, 'of the whole record, multiple of 8'],
+      ['PORT', 4, 'in_port, or the port to leave by'],
+      ['USERDATA', 4],
+      ['LEN', 4, 'of the packet'],
+      ['HASH', 4],
+      ['KEY', KEY_SIZE],
+    ],
+  },
+  /** A datapath thread: index 0 is the control thread, the others PMDs. */
+  THREAD: {
+    align: 4096,
+    rows: [
+      ['EPOCH', 4, 'pmd: last epoch seen; 0xffffffff: offline'],
+      ['NRXQS', 4, 'ctl, while the thread is paused'],
+      ['NOW_MS', 8, 'pmd: monotonic time of this run, f64'],
+      ['RNG', 4],
+      ['NPKTS', 4, 'packets in the batch'],
+      ['ACTIVE', 4, 'any ring had work in the last pass'],
+      ['STOP', 4, 'ctl: leave run() at once'],
+      ['CALLS_PENDING', 4, 'pmd: some ring has CALL_PENDING'],
+      ['NDIRTY', 4, 'ports with something to send'],
+      ['UPCALL_HEAD', 4, 'pmd: bytes written, free-running'],
+      ['UPCALL_TAIL', 4, 'ctl: bytes read, free-running'],
+      ['UPCALLS_NEW', 4, 'pmd: something was written since the last notify'],
+      ['LAST_RXQ', 4, 'pmd: rxq index that run() was serving, for the watchdog'],
+      ['LAST_TX', 4, 'pmd: vring that a tx function was filling, 0: none'],
+      ['BATCH_SEQ', 4, 'pmd: stamps the groups of a batch'],
+      ['STAT_RX', 8, 'packets received'],
+      ['STAT_RECIRC', 8],
+      ['STAT_EMC', 8, 'exact match hits'],
+      ['STAT_SMC', 8],
+      ['STAT_DPCLS', 8, 'megaflow hits'],
+      ['STAT_LOOKUPS', 8, 'subtables searched for megaflow hits'],
+      ['STAT_MISS', 8, 'upcalls sent'],
+      ['STAT_LOST', 8, 'upcalls without room'],
+      ['STAT_BATCHES', 8],
+      ['STAT_ITERATIONS', 8],
+      ['STAT_BUSY_ITERATIONS', 8],
+      ['BUSY_NS', 8, 'pmd: time with packets, f64'],
+      ['IDLE_NS', 8, 'pmd: time without, f64'],
+      ['DROPS', 8 * LIMITS.DROP_REASONS_MAX],
+      ['DIRTY', 2 * LIMITS.PORTS_MAX, 'port numbers, u16'],
+    ],
+  },
+};
+
+/** Where the arrays of records lie: record, count, and for per-thread arrays how often the whole is repeated. */
+export const REGIONS: readonly (readonly [name: string, struct: string, count: number, perThread?: true])[] = [
+  ['HEADER', 'HEADER', 1],
+  ['PORTS', 'PORT', LIMITS.PORTS_MAX],
+  ['REGION_TABLES', 'REGION_TABLE', LIMITS.GUESTS_MAX],
+  ['VRINGS', 'VRING', LIMITS.VRINGS_MAX],
+  ['SUBTABLES', 'SUBTABLE', LIMITS.SUBTABLES_MAX],
+  ['THREADS', 'THREAD', LIMITS.THREADS_MAX],
+  ['RXQS', 'RXQ', LIMITS.RXQS_MAX, true],
+  ['PKTS', 'PKT', LIMITS.BATCH_MAX + 2, true],
+  ['SLOTS', 'SLOT', LIMITS.BATCH_MAX + 2, true],
+  ['TX_BATCHES', 'TX_BATCH', LIMITS.PORTS_MAX, true],
+  ['GROUPS', 'GROUP', LIMITS.BATCH_MAX, true],
+  ['GROUP_TABLE', 'GROUP_HASH', LIMITS.GROUP_TABLE_SIZE, true],
+  ['PORT_STATS', 'PORT_STATS', LIMITS.PORTS_MAX, true],
+  ['EMC', 'EMC_ENTRY', LIMITS.EMC_ENTRIES, true],
+  ['SMC', 'SMC_BUCKET', LIMITS.SMC_BUCKETS, true],
+  ['UPCALLS', 'BYTE', LIMITS.UPCALL_RING_SIZE, true],
+  ['FLOWS', 'FLOW', LIMITS.FLOWS_MAX],
+  ['FLOW_STATS', 'FLOW_STATS', LIMITS.FLOWS_MAX, true],
+  ['HEAP', 'BYTE', 256 << 20],
+];
+
+export const CONSTANTS: Readonly<Record<string, number>> = {
+  ...LIMITS,
+  ARENA_VERSION,
+  ARENA_MAGIC,
+  PORT_KIND_NONE: 0,
+  PORT_KIND_VHOST: 1,
+  PORT_KIND_SOFT: 2,
+  VRING_F_MRG_RXBUF: 1,
+  VRING_F_INDIRECT: 2,
+  VRING_F_EVENT_IDX: 4,
+  VRING_BROKEN_CHAIN: 1,
+  VRING_BROKEN_INDEX: 2,
+  UPCALL_MISS: 1,
+  UPCALL_ACTION: 2,
+  UPCALL_OUTPUT: 3,
+  UPCALL_WRAP: 4,
+  EPOCH_OFFLINE: 0xffffffff,
+  // Datapath actions: one u32 `op | words << 16`, then its operands; `words` counts the u32 after the op.
+  ACT_END: 0,
+  ACT_OUTPUT: 1, // port, flags
+  ACT_USERSPACE: 2, // userdata id
+  ACT_SET_ETH: 3, // key 12 bytes, mask 12 bytes
+  ACT_SET_IPV4: 4, // key 12, mask 12
+  ACT_SET_IPV6: 5, // key 40, mask 40
+  ACT_SET_TP: 6, // nw_proto, key 4, mask 4
+  ACT_SET_ARP: 7, // key 24 (22 used), mask 24
+  ACT_SET_ICMP: 8, // key 4 (2 used), mask 4
+  ACT_SET_ND: 9, // key 28, mask 28
+  ACT_SET_MPLS: 10, // key 4, mask 4
+  ACT_SET_META: 11, // offset in the key, key 4, mask 4
+  ACT_PUSH_VLAN: 12, // tpid | tci << 16, host order
+  ACT_POP_VLAN: 13,
+  ACT_PUSH_MPLS: 14, // ethertype, lse
+  ACT_POP_MPLS: 15, // ethertype
+  ACT_TRUNC: 16, // max length
+  ACT_CLONE: 17, // words of the nested list incl. its ACT_END
+  ACT_DROP: 18, // drop reason
+  ACT_RECIRC: 19, // id
+  ACT_SAMPLE: 20, // probability, words of the nested list
+  ACT_CHECK_PKT_LEN: 21, // length, words if greater, words if less or equal
+  ACT_F_LAST_USE: 1, // nothing after this output changes the packet: it may wait for the end of the batch
+};

@@ -1,0 +1,83 @@
+/**
+ * The key that the fast path extracts from a packet and looks up: 64-bit words at fixed places. One row a word, members in order of
+ * address. Bytes of the packet keep network order; `in_port` and `recirc_id` are native.
+ *
+ * The first `FLOW_KEY_SHORT_WORDS` words hold all there is of an IPv4, TCP, UDP or plain Ethernet packet; a packet whose other words are all zero
+ * is `short`, and those words are written only when a lookup wants them.
+ *
+ *     word 0   in_port:4  recirc_id:4
+ *     word 1   dl_dst:6  dl_type:2
+ *     …
+ */
+export type FlowKeyMember = readonly [name: string, bytes: number];
+
+export const FLOW_KEY_SHORT_WORDS = 6;
+
+export const FLOW_KEY_WORDS: readonly (readonly FlowKeyMember[])[] = [
+  [
+    ['in_port', 4],
+    ['recirc_id', 4],
+  ],
+  [
+    ['dl_dst', 6],
+    ['dl_type', 2],
+  ],
+  [
+    ['dl_src', 6],
+    ['vlan_tci0', 2],
+  ],
+  [
+    ['nw_proto', 1],
+    ['nw_tos', 1],
+    ['nw_ttl', 1],
+    ['nw_frag', 1],
+    ['tp_src', 2],
+    ['tp_dst', 2],
+  ],
+  [
+    ['nw_src', 4],
+    ['nw_dst', 4],
+  ],
+  [
+    ['tcp_flags', 2],
+    ['vlan_tpid0', 2],
+    ['vlan_tpid1', 2],
+    ['vlan_tci1', 2],
+  ],
+  [
+    ['arp_sha', 6],
+    ['nd_options_type', 1],
+    ['pad0', 1],
+  ],
+  [
+    ['arp_tha', 6],
+    ['pad1', 2],
+  ],
+  [['ipv6_src', 16]],
+  [],
+  [['ipv6_dst', 16]],
+  [],
+  [['nd_target', 16]],
+  [],
+  [
+    ['ipv6_label', 4],
+    ['nd_reserved', 4],
+  ],
+  [
+    ['mpls_lse0', 4],
+    ['mpls_lse1', 4],
+  ],
+  [
+    ['mpls_lse2', 4],
+    ['igmp_group_ip4', 4],
+  ],
+  [
+    ['packet_type', 4],
+    ['dp_hash', 4],
+  ],
+  [
+    ['skb_priority', 4],
+    ['pkt_mark', 4],
+  ],
+  [['pad2', 8]],
+];

@@ -1,0 +1,180 @@
+import {
+  ARENA_PORT_STATS,
+  ARENA_PORT_STATS_STRIDE,
+  ARENA_THREADS,
+  DROP_REASON_NAMES,
+  PORT_STATS__SIZE,
+  PORT_STATS_RX_BAD_DESC,
+  PORT_STATS_RX_BAD_HDR,
+  PORT_STATS_RX_BYTES,
+  PORT_STATS_RX_DROPPED,
+  PORT_STATS_RX_ERRORS,
+  PORT_STATS_RX_OVERSIZE,
+  PORT_STATS_RX_PACKETS,
+  PORT_STATS_TX_BAD,
+  PORT_STATS_TX_BYTES,
+  PORT_STATS_TX_DROPPED,
+  PORT_STATS_TX_PACKETS,
+  PORT_STATS_TX_RING_FULL,
+  THREAD__SIZE,
+  THREAD_BUSY_NS,
+  THREAD_DROPS,
+  THREAD_IDLE_NS,
+  THREAD_STAT_BATCHES,
+  THREAD_STAT_DPCLS,
+  THREAD_STAT_EMC,
+  THREAD_STAT_LOOKUPS,
+  THREAD_STAT_LOST,
+  THREAD_STAT_MISS,
+  THREAD_STAT_RECIRC,
+  THREAD_STAT_RX,
+  THREAD_STAT_SMC,
+  THREADS_MAX,
+} from '../../gen/arena.ts';
+import type { NetdevStats } from '../../netdev/netdev.ts';
+import type { DpThread } from '../dpif.ts';
+import type { Arena } from './arena.ts';
+
+type ThreadStats = DpThread['stats'];
+
+const THREAD_COUNTERS = {
+  packetsReceived: THREAD_STAT_RX,
+  recirculations: THREAD_STAT_RECIRC,
+  emcHits: THREAD_STAT_EMC,
+  smcHits: THREAD_STAT_SMC,
+  megaflowHits: THREAD_STAT_DPCLS,
+  megaflowLookups: THREAD_STAT_LOOKUPS,
+  missUpcalls: THREAD_STAT_MISS,
+  lostUpcalls: THREAD_STAT_LOST,
+  rxBatches: THREAD_STAT_BATCHES,
+} as const;
+
+const PORT_COUNTERS = {
+  rxPackets: PORT_STATS_RX_PACKETS,
+  txPackets: PORT_STATS_TX_PACKETS,
+  rxBytes: PORT_STATS_RX_BYTES,
+  txBytes: PORT_STATS_TX_BYTES,
+  rxErrors: PORT_STATS_RX_ERRORS,
+  rxDropped: PORT_STATS_RX_DROPPED,
+  txDropped: PORT_STATS_TX_DROPPED,
+} as const;
+
+/** Interface.statistics keys of the provider's own counters. */
+const CUSTOM_COUNTERS = {
+  ovs_tx_failure_drops: PORT_STATS_TX_RING_FULL,
+  ovs_tx_mtu_exceeded_drops: PORT_STATS_TX_BAD,
+  rx_bad_descriptor_drops: PORT_STATS_RX_BAD_DESC,
+  rx_oversize_drops: PORT_STATS_RX_OVERSIZE,
+  rx_bad_header_drops: PORT_STATS_RX_BAD_HDR,
+} as const;
+
+/**
+ * Reads the counters that the datapath threads keep in the arena, summed over all threads that ever ran. Clearing remembers the present value: a
+ * counter has one writer, and that is not this thread.
+ */
+export class Counters {
+  readonly #arena: Arena;
+  readonly #cleared = new Map<number, ThreadStats>();
+  readonly #portBase = new Map<number, NetdevStats>();
+
+  constructor(arena: Arena) {
+    this.#arena = arena;
+  }
+
+  thread(index: number): ThreadStats {
+    const now = this.#rawThread(index);
+    const base = this.#cleared.get(index);
+    if (!base) return now;
+    const out = { ...now };
+    for (const key of Object.keys(out) as (keyof ThreadStats)[]) out[key] = now[key] - base[key];
+    return out;
+  }
+
+  #rawThread(index: number): ThreadStats {
+    const at = ARENA_THREADS + index * THREAD__SIZE;
+    const stats = {} as ThreadStats;
+    for (const [name, field] of Object.entries(THREAD_COUNTERS)) {
+      stats[name as keyof typeof THREAD_COUNTERS] = this.#arena.counter(at + field);
+    }
+    stats.busyNs = BigInt(Math.round(this.#arena.f64[(at + THREAD_BUSY_NS) >> 3]!));
+    stats.idleNs = BigInt(Math.round(this.#arena.f64[(at + THREAD_IDLE_NS) >> 3]!));
+    return stats;
+  }
+
+  clearThreads(): void {
+    for (let i = 0; i < THREADS_MAX; i++) this.#cleared.set(i, this.#rawThread(i));
+  }
+
+  /** Share of its time that a thread was busy, in per cent. */
+  usage(index: number): number {
+    const { busyNs, idleNs } = this.thread(index);
+    const all = busyNs + idleNs;
+    return all === 0n ? 0 : Number((busyNs * 100n) / all);
+  }
+
+  total(): { hit: bigint; missed: bigint; lost: bigint; maskHit: bigint } {
+    const sum = { hit: 0n, missed: 0n, lost: 0n, maskHit: 0n };
+    for (let i = 0; i < THREADS_MAX; i++) {
+      const s = this.#rawThread(i);
+      sum.hit += s.emcHits + s.smcHits + s.megaflowHits;
+      sum.missed += s.missUpcalls;
+      sum.lost += s.lostUpcalls;
+      sum.maskHit += s.megaflowLookups;
+    }
+    return sum;
+  }
+
+  port(port: number): NetdevStats {
+    const now = this.#rawPort(port);
+    const base = this.#portBase.get(port);
+    if (!base) return now;
+    const custom = new Map([...now.custom].map(([k, v]) => [k, v - (base.custom.get(k) ?? 0n)]));
+    const out = { ...now, custom };
+    for (const key of [...Object.keys(PORT_COUNTERS), 'txErrors'] as (keyof typeof PORT_COUNTERS)[])
+      out[key] = now[key] - base[key];
+    return out;
+  }
+
+  #rawPort(port: number): NetdevStats {
+    const sum = (field: number) => {
+      let total = 0n;
+      for (let t = 0; t < THREADS_MAX; t++) {
+        total += this.#arena.counter(ARENA_PORT_STATS + t * ARENA_PORT_STATS_STRIDE + port * PORT_STATS__SIZE + field);
+      }
+      return total;
+    };
+    const stats = { txErrors: 0n } as NetdevStats;
+    for (const [name, field] of Object.entries(PORT_COUNTERS)) stats[name as keyof typeof PORT_COUNTERS] = sum(field);
+    stats.custom = new Map(Object.entries(CUSTOM_COUNTERS).map(([name, field]) => [name, sum(field)]));
+    return stats;
+  }
+
+  /** A port number that is used again starts at zero. */
+  clearPort(port: number): void {
+    this.#portBase.set(port, this.#rawPort(port));
+  }
+
+  /** Frames that the control thread itself could not pass on; thread 0 is this thread. */
+  softTxDrop(port: number): void {
+    const at = ARENA_PORT_STATS + port * PORT_STATS__SIZE;
+    this.#arena.addCounter(at + PORT_STATS_TX_DROPPED, 1n);
+  }
+
+  rxOversize(port: number): void {
+    const at = ARENA_PORT_STATS + port * PORT_STATS__SIZE;
+    this.#arena.addCounter(at + PORT_STATS_RX_OVERSIZE, 1n);
+    this.#arena.addCounter(at + PORT_STATS_RX_ERRORS, 1n);
+  }
+
+  drops(): ReadonlyMap<string, bigint> {
+    return new Map(
+      DROP_REASON_NAMES.map((name, reason) => {
+        let total = 0n;
+        for (let t = 0; t < THREADS_MAX; t++) {
+          total += this.#arena.counter(ARENA_THREADS + t * THREAD__SIZE + THREAD_DROPS + reason * 8);
+        }
+        return [name, total];
+      }),
+    );
+  }
+}

@@ -1,0 +1,128 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import {
+  ARENA_THREADS,
+  ARENA_VRINGS,
+  GUESTS_MAX,
+  THREAD__SIZE,
+  THREAD_CALLS_PENDING,
+  VRING__SIZE,
+  VRING_CALL_PENDING,
+  VRINGS_MAX,
+} from '../../gen/arena.ts';
+import { eventfdWrite } from '../../sys/eventfd.ts';
+import type { Arena } from './arena.ts';
+
+/** What the datapath module exports; see src/fastpath/datapath.ts. */
+export interface DatapathExports {
+  initThread(index: number): void;
+  run(iterations: number): number;
+  process(count: number, inPort: number): void;
+  goOffline(): void;
+  goOnline(): void;
+  lookupSpare(inPort: number): number;
+  prepareSpare(inPort: number): void;
+  countSpare(flow: number): void;
+  executeSpare(actions: number): void;
+  flowActions(flow: number): number;
+  flowHash(flow: number): number;
+  resetBatch(): void;
+}
+
+/** What the ring module exports; see src/fastpath/vring.ts. */
+export interface VringExports {
+  rx(thread: number, vring: number): number;
+  tx(thread: number, vring: number, list: number, n: number): number;
+  pending(vring: number): number;
+  setNotify(vring: number, on: number): void;
+  startRing(vring: number): void;
+}
+
+/** Compiled once by the control thread, posted to every PMD. */
+export interface DatapathModules {
+  datapath: WebAssembly.Module;
+  vring: WebAssembly.Module;
+}
+
+/** Reads the modules that `tools/build.ts` made. Throws with what to do when they are missing. */
+export function loadModules(buildDir = join(import.meta.dirname, '../../../build')): DatapathModules {
+  const load = (name: string) => {
+    try {
+      return new WebAssembly.Module(readFileSync(join(buildDir, `${name}.wasm`)));
+    } catch (e) {
+      throw new Error(`${name}.wasm can't be loaded (${(e as Error).message}); run 'npm run build'`);
+    }
+  };
+  return { datapath: load('datapath'), vring: load('vring') };
+}
+
+/** Slots of a guest's functions in the function table; 0 and 1 stay empty so that a cleared record traps. */
+export const rxSlot = (guest: number) => 2 + guest * 2;
+export const txSlot = (guest: number) => 3 + guest * 2;
+
+/**
+ * One thread's instance of the fast path: the datapath module and, for every guest, a ring module over that guest's memory. Lives on the
+ * thread that runs it: a PMD worker, or the control thread (index 0).
+ */
+export class DatapathThread {
+  readonly index: number;
+  readonly arena: Arena;
+  readonly exports: DatapathExports;
+  readonly #modules: DatapathModules;
+  readonly #table: WebAssembly.Table;
+  readonly #guests = new Map<number, { exports: VringExports; memory: WebAssembly.Memory }>();
+  /** eventfd that interrupts the guest, by vring number; -1: none. */
+  readonly #callFds = new Int32Array(VRINGS_MAX).fill(-1);
+  readonly #callsPendingAt: number;
+
+  constructor(index: number, arena: Arena, modules: DatapathModules) {
+    this.index = index;
+    this.arena = arena;
+    this.#modules = modules;
+    this.#callsPendingAt = ARENA_THREADS + index * THREAD__SIZE + THREAD_CALLS_PENDING;
+    this.#table = new WebAssembly.Table({ element: 'anyfunc', initial: 2 + GUESTS_MAX * 2 });
+    const env = { memory: arena.memory, table: this.#table };
+    this.exports = new WebAssembly.Instance(modules.datapath, { env }).exports as unknown as DatapathExports;
+    this.exports.initThread(index);
+  }
+
+  /** Makes the guest's memory reachable: instantiates the ring module over it. */
+  addGuest(guest: number, memory: WebAssembly.Memory): VringExports {
+    const known = this.#guests.get(guest);
+    if (known && known.memory === memory) return known.exports;
+    const imports = { env: { memory: this.arena.memory }, guest: { memory } };
+    const exports = new WebAssembly.Instance(this.#modules.vring, imports).exports as unknown as VringExports;
+    this.#guests.set(guest, { exports, memory });
+    this.#table.set(rxSlot(guest), exports.rx);
+    this.#table.set(txSlot(guest), exports.tx);
+    return exports;
+  }
+
+  dropGuest(guest: number): void {
+    this.#guests.delete(guest);
+    this.#table.set(rxSlot(guest), null);
+    this.#table.set(txSlot(guest), null);
+  }
+
+  guest(guest: number): VringExports | undefined {
+    return this.#guests.get(guest)?.exports;
+  }
+
+  setCallFd(vring: number, fd: number): void {
+    this.#callFds[(vring - ARENA_VRINGS) / VRING__SIZE] = fd;
+  }
+
+  /** Interrupts the guests that this thread's last run gave something to. */
+  interruptGuests(): void {
+    if (this.arena.get(this.#callsPendingAt) === 0) return;
+    this.arena.set(this.#callsPendingAt, 0);
+    const u32 = this.arena.u32;
+    for (let i = 0; i < VRINGS_MAX; i++) {
+      const fd = this.#callFds[i]!;
+      if (fd < 0) continue;
+      const at = (ARENA_VRINGS + i * VRING__SIZE + VRING_CALL_PENDING) >> 2;
+      if (u32[at] === 0 || Atomics.exchange(u32, at, 0) === 0) continue;
+      eventfdWrite(fd);
+    }
+  }
+}

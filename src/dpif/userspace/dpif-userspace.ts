@@ -1,0 +1,547 @@
+import { type OdpPort, odpPort } from '../../base/types.ts';
+import type { Flow, FlowWildcards } from '../../flow/flow.ts';
+import {
+  ARENA_HEADER,
+  ARENA_PKTS,
+  ARENA_PORTS,
+  ARENA_SLOTS,
+  ARENA_THREADS,
+  BATCH_MAX,
+  FRAME_MAX,
+  HEADER_EMC_INSERT_MIN,
+  HEADER_NOTIFY,
+  HEADER_SMC_ENABLE,
+  KEY__SHORT_WORDS,
+  KEY__SIZE,
+  PACKET_HEADROOM,
+  PKT__SIZE,
+  PKT_DATA,
+  PKT_KEY,
+  PKT_LEN,
+  PKT_LONG,
+  PORT__SIZE,
+  PORT_KIND,
+  PORT_KIND_NONE,
+  PORT_KIND_SOFT,
+  PORT_KIND_VHOST,
+  PORT_MAX_FRAME,
+  PORTS_MAX,
+  SLOT__SIZE,
+  THREAD_NOW_MS,
+  UPCALL_ACTION,
+  UPCALL_MISS,
+  UPCALL_OUTPUT,
+} from '../../gen/arena.ts';
+import { type Netdev, NetdevError, type NetdevStats } from '../../netdev/netdev.ts';
+import { close } from '../../sys/fd.ts';
+import { getAffinity } from '../../sys/sched.ts';
+import type { DpAction, DpConfig, DpFlow, DpFlowStats, Dpif, DpPort, DpThread, UpcallHandler } from '../dpif.ts';
+import { type Arena, createArena } from './arena.ts';
+import { compileActions } from './compile-actions.ts';
+import { Counters } from './counters.ts';
+import { DatapathThread, loadModules } from './datapath-thread.ts';
+import { keyToFlow } from './flow-key.ts';
+import { FlowTable } from './flow-table.ts';
+import { ArenaHeap } from './heap.ts';
+import { type PmdHandle, PmdPool } from './pmd-pool.ts';
+import { Rcu } from './rcu.ts';
+import { assignRxqs, type RxqPlacement } from './rxq-assignment.ts';
+import { UpcallReader, type UpcallRecord } from './upcall-reader.ts';
+import { UserdataTable } from './userdata-table.ts';
+import { VhostPorts } from './vhost-ports.ts';
+
+/** Upcalls handled in one turn of the event loop. */
+const UPCALLS_A_TURN = 128;
+const REAP_EVERY_MS = 100;
+const ETHERNET_OVERHEAD = 18;
+
+/** A megaflow that the control thread installed. */
+class UserspaceFlow implements DpFlow {
+  readonly ufid: string;
+  readonly key: Flow;
+  readonly mask: FlowWildcards;
+  actions: readonly DpAction[];
+  dead = false;
+  readonly index: number;
+  code: ActionBlock;
+
+  constructor(
+    ufid: string,
+    key: Flow,
+    mask: FlowWildcards,
+    actions: readonly DpAction[],
+    index: number,
+    code: ActionBlock,
+  ) {
+    this.ufid = ufid;
+    this.key = key;
+    this.mask = mask;
+    this.actions = actions;
+    this.index = index;
+    this.code = code;
+  }
+}
+
+/** A compiled action list in the arena. */
+interface ActionBlock {
+  at: number;
+  size: number;
+  userdata: number[];
+}
+
+export interface UserspaceDpifOptions {
+  name?: string;
+  /** Called for what an operator should know: a guest that broke its ring, a PMD that could not start. */
+  warn?: (message: string) => void;
+  /** Cores that PMDs may use when `pmd-cpu-mask` is not set. */
+  defaultCores?: readonly number[];
+}
+
+/** The userspace datapath (`netdev`): megaflows and ports in the arena, PMD workers that forward, this thread that answers misses. */
+export class UserspaceDpif implements Dpif {
+  readonly name: string;
+  readonly type = 'netdev';
+  readonly #arena: Arena;
+  readonly #arenaFd: number;
+  readonly #heap = new ArenaHeap();
+  readonly #userdata = new UserdataTable();
+  readonly #main: DatapathThread;
+  readonly #pool: PmdPool;
+  readonly #rcu: Rcu;
+  readonly #table: FlowTable;
+  readonly #vhost: VhostPorts;
+  readonly #counters: Counters;
+  readonly #readers = new Map<number, UpcallReader>();
+  readonly #ports = new Map<number, DpPort>();
+  readonly #flows = new Map<number, UserspaceFlow>();
+  readonly #warn: (message: string) => void;
+  readonly #reapTimer: NodeJS.Timeout;
+  #handler: UpcallHandler = () => [];
+  #affinity: DpConfig['rxqAffinity'] = new Map();
+  #placement: RxqPlacement[] = [];
+  #cores: readonly number[];
+  #coresStarted = false;
+  #configuring: Promise<void> = Promise.resolve();
+  #closed = false;
+  #depth = 0;
+  #received: { port: OdpPort; frame: Uint8Array }[] = [];
+  #ufidSequence = 0n;
+  readonly #ufidBase = BigInt(Math.floor(Math.random() * 2 ** 48)) << 80n;
+
+  constructor(options: UserspaceDpifOptions = {}) {
+    this.name = options.name ?? 'ovs-netdev';
+    this.#warn = options.warn ?? (() => {});
+    this.#cores = options.defaultCores ?? getAffinity().slice(0, 1);
+    const modules = loadModules();
+    const { arena, fd } = createArena();
+    this.#arena = arena;
+    this.#arenaFd = fd;
+    this.#main = new DatapathThread(0, arena, modules);
+    this.#pool = new PmdPool(arena, modules, (vring, message) => this.#onTrap(vring, message));
+    this.#rcu = new Rcu(arena, () => this.#pool.nThreads);
+    this.#table = new FlowTable(arena, this.#heap, this.#rcu, (flow) => this.#main.exports.flowHash(flow) >>> 0);
+    this.#vhost = new VhostPorts(arena, this.#pool, this.#main, () => this.#assign());
+    this.#counters = new Counters(arena);
+    this.#setCaches(100, false);
+    this.#readers.set(0, new UpcallReader(arena, 0));
+    this.#reapTimer = setInterval(() => this.#rcu.reap(), REAP_EVERY_MS).unref();
+    void this.#watch();
+  }
+
+  // Ports.
+
+  async portAdd(netdev: Netdev, wanted?: OdpPort): Promise<OdpPort> {
+    const port = this.#freePort(netdev, wanted);
+    this.#ports.set(port, { odpPort: port, name: netdev.name, type: netdev.type, netdev });
+    this.#counters.clearPort(port);
+    const record = ARENA_PORTS + port * PORT__SIZE;
+    this.#arena.set(
+      record + PORT_MAX_FRAME,
+      netdev.mtu() > 0 ? Math.min(netdev.mtu() + ETHERNET_OVERHEAD, FRAME_MAX) : FRAME_MAX,
+    );
+    if (netdev.io.kind === 'vhost') {
+      await this.#ensureCores();
+      const vhost = this.#vhost.add(port, netdev.name);
+      this.#arena.publish(record + PORT_KIND, PORT_KIND_VHOST);
+      netdev.io.attach(vhost);
+    } else if (netdev.io.kind === 'soft') {
+      this.#arena.publish(record + PORT_KIND, PORT_KIND_SOFT);
+      netdev.io.attach((frame) => this.#receive(port, frame));
+    }
+    return port;
+  }
+
+  #freePort(netdev: Netdev, wanted?: OdpPort): OdpPort {
+    if (wanted !== undefined && wanted < PORTS_MAX - 1 && !this.#ports.has(wanted)) return wanted;
+    for (let n = 1; n < PORTS_MAX - 1; n++) if (!this.#ports.has(n)) return odpPort(n);
+    throw new NetdevError(`${netdev.name}: the datapath has no free port number (${PORTS_MAX - 2} ports)`);
+  }
+
+  async portDel(port: OdpPort): Promise<void> {
+    const record = ARENA_PORTS + port * PORT__SIZE;
+    this.#arena.publish(record + PORT_KIND, PORT_KIND_NONE);
+    await this.#vhost.remove(port);
+    await this.#pool.all({ type: 'sync' });
+    this.#ports.delete(port);
+  }
+
+  ports(): Iterable<DpPort> {
+    return this.#ports.values();
+  }
+
+  portStats(port: OdpPort): NetdevStats {
+    return this.#counters.port(port);
+  }
+
+  /** A frame that a soft port received: goes through the fast path on this thread. */
+  #receive(port: OdpPort, frame: Uint8Array): void {
+    if (frame.length > FRAME_MAX) {
+      this.#counters.rxOversize(port);
+      return;
+    }
+    if (this.#depth > 0) {
+      this.#received.push({ port, frame: frame.slice() });
+      return;
+    }
+    this.#depth++;
+    try {
+      this.#forward(port, frame);
+      for (let next = this.#received.shift(); next; next = this.#received.shift()) this.#forward(next.port, next.frame);
+    } finally {
+      this.#depth--;
+    }
+  }
+
+  #forward(port: OdpPort, frame: Uint8Array): void {
+    this.#place(0, frame);
+    this.#main.exports.process(1, port);
+    this.#drainOwn();
+  }
+
+  /** Puts a frame into slot `i` of this thread. */
+  #place(i: number, frame: Uint8Array): void {
+    const data = ARENA_SLOTS + i * SLOT__SIZE + PACKET_HEADROOM;
+    this.#arena.u8.set(frame, data);
+    this.#arena.set(ARENA_PKTS + i * PKT__SIZE + PKT_DATA, data);
+    this.#arena.set(ARENA_PKTS + i * PKT__SIZE + PKT_LEN, frame.length);
+    this.#arena.f64[(ARENA_THREADS + THREAD_NOW_MS) >> 3] = performance.now();
+  }
+
+  // Upcalls.
+
+  setUpcallHandler(handler: UpcallHandler): void {
+    this.#handler = handler;
+  }
+
+  /** Waits for threads to send something up, and handles it in turns. */
+  async #watch(): Promise<void> {
+    const word = (ARENA_HEADER + HEADER_NOTIFY) >> 2;
+    while (!this.#closed) {
+      const seen = Atomics.load(this.#arena.i32, word);
+      if (this.#drainAll()) {
+        await new Promise((resolve) => setImmediate(resolve));
+        continue;
+      }
+      const wait = Atomics.waitAsync(this.#arena.i32, word, seen);
+      if (wait.async) await wait.value;
+    }
+  }
+
+  /** One turn over all rings; true when something is left. */
+  #drainAll(): boolean {
+    let more = false;
+    for (const reader of this.#readers.values()) {
+      if (reader.index !== 0)
+        more = reader.drain(UPCALLS_A_TURN, (record) => this.#onRecord(record, reader.index)) || more;
+    }
+    this.#drainOwn();
+    return more;
+  }
+
+  #drainOwn(): void {
+    const own = this.#readers.get(0)!;
+    while (own.drain(UPCALLS_A_TURN, (record) => this.#onRecord(record, 0))) {}
+    this.#main.interruptGuests();
+  }
+
+  #onRecord(record: UpcallRecord, thread: number): void {
+    if (record.type === UPCALL_OUTPUT) this.#output(record);
+    else if (record.type === UPCALL_MISS) this.#onMiss(record, thread);
+    else if (record.type === UPCALL_ACTION) this.#onUserspace(record, thread);
+  }
+
+  #output(record: UpcallRecord): void {
+    const io = this.#ports.get(record.port)?.netdev.io;
+    if (io?.kind !== 'soft' || !io.send(record.packet)) this.#counters.softTxDrop(record.port);
+  }
+
+  /** Headers of the packet in the spare record, as the fast path extracted them. */
+  #spareKey(): Flow {
+    const pkt = ARENA_PKTS + BATCH_MAX * PKT__SIZE;
+    const key = this.#arena.u8.subarray(pkt + PKT_KEY, pkt + PKT_KEY + KEY__SIZE);
+    return keyToFlow(key, this.#arena.u16[(pkt + PKT_LONG) >> 1] !== 0, KEY__SHORT_WORDS * 8);
+  }
+
+  /** Another packet of the same flow may have been answered since: then the megaflow carries this one too. */
+  #onMiss(record: UpcallRecord, thread: number): void {
+    this.#place(BATCH_MAX, record.packet);
+    const flow = this.#main.exports.lookupSpare(record.port);
+    if (flow !== 0) {
+      this.#main.exports.countSpare(flow);
+      this.#main.exports.executeSpare(this.#main.exports.flowActions(flow));
+      return;
+    }
+    const actions = this.#handler({ type: 'miss', key: this.#spareKey(), packet: record.packet, pmd: thread - 1 });
+    this.#executeOn(record.packet, record.port, actions);
+  }
+
+  #onUserspace(record: UpcallRecord, thread: number): void {
+    const userdata = this.#userdata.get(record.userdata);
+    if (!userdata) return;
+    this.#place(BATCH_MAX, record.packet);
+    this.#main.exports.prepareSpare(record.port);
+    const actions = this.#handler({
+      type: 'action',
+      key: this.#spareKey(),
+      packet: record.packet,
+      userdata,
+      pmd: thread - 1,
+    });
+    if (actions.length > 0) this.#executeOn(record.packet, record.port, actions);
+  }
+
+  // Flows.
+
+  flowPut(key: Flow, mask: FlowWildcards, actions: readonly DpAction[]): DpFlow | undefined {
+    const existing = this.#flows.get(this.#table.find(key, mask));
+    if (existing) {
+      this.flowMod(existing, actions);
+      return existing;
+    }
+    const code = this.#compile(actions);
+    const index = code ? this.#table.insert(key, mask, code.at) : 0;
+    if (!code || index === 0) {
+      if (code) this.#freeCode(code);
+      return undefined;
+    }
+    const masked = key.clone();
+    masked.maskWith(mask);
+    const flow = new UserspaceFlow(this.#newUfid(), masked, mask.clone(), actions, index, code);
+    this.#flows.set(index, flow);
+    return flow;
+  }
+
+  flowMod(flow: DpFlow, actions: readonly DpAction[]): void {
+    const known = flow as UserspaceFlow;
+    const code = this.#compile(actions);
+    if (!code) throw new Error('datapath: the arena is full');
+    const before = known.code;
+    this.#table.setActions(known.index, code.at);
+    known.actions = actions;
+    known.code = code;
+    this.#rcu.retire(() => this.#freeCode(before));
+  }
+
+  flowDel(flow: DpFlow): DpFlowStats {
+    const known = flow as UserspaceFlow;
+    const stats = this.flowStats(flow);
+    if (known.dead) return stats;
+    known.dead = true;
+    this.#flows.delete(known.index);
+    this.#table.remove(known.index, this.#pool.nThreads);
+    this.#rcu.retire(() => this.#freeCode(known.code));
+    return stats;
+  }
+
+  flowStats(flow: DpFlow): DpFlowStats {
+    return this.#table.stats((flow as UserspaceFlow).index, this.#pool.nThreads);
+  }
+
+  flows(): Iterable<DpFlow> {
+    return this.#flows.values();
+  }
+
+  flowCount(): number {
+    return this.#flows.size;
+  }
+
+  #newUfid(): string {
+    this.#ufidSequence++;
+    return (this.#ufidBase | this.#ufidSequence).toString(16).padStart(32, '0');
+  }
+
+  #compile(actions: readonly DpAction[]): ActionBlock | undefined {
+    const userdata: number[] = [];
+    const words = compileActions(actions, (u) => {
+      const id = this.#userdata.add(u);
+      userdata.push(id);
+      return id;
+    });
+    const size = words.length * 4;
+    const at = this.#heap.alloc(size);
+    if (at === undefined) return undefined;
+    this.#arena.u32.set(words, at >> 2);
+    return { at, size, userdata };
+  }
+
+  #freeCode(code: ActionBlock): void {
+    this.#heap.free(code.at, code.size);
+    this.#userdata.delete(code.userdata);
+  }
+
+  // Packets of the control thread.
+
+  execute(packet: Uint8Array, key: Flow, actions: readonly DpAction[]): void {
+    if (packet.length > FRAME_MAX) return;
+    this.#executeOn(packet, key.inPort, actions);
+    this.#drainOwn();
+  }
+
+  #executeOn(packet: Uint8Array, inPort: number, actions: readonly DpAction[]): void {
+    const code = this.#compile(actions);
+    if (!code) return;
+    this.#place(BATCH_MAX, packet);
+    this.#main.exports.prepareSpare(inPort);
+    this.#main.exports.executeSpare(code.at);
+    this.#main.interruptGuests();
+    // A `userspace` action's data is wanted when its record is read, a little later.
+    this.#heap.free(code.at, code.size);
+    if (code.userdata.length > 0) setTimeout(() => this.#userdata.delete(code.userdata), 1000).unref();
+  }
+
+  // Threads.
+
+  configure(config: DpConfig): Promise<void> {
+    this.#configuring = this.#configuring.then(() => this.#configure(config));
+    return this.#configuring;
+  }
+
+  async #configure(config: DpConfig): Promise<void> {
+    this.#setCaches(config.emcInsertInvProb, config.smcEnable);
+    this.#affinity = config.rxqAffinity;
+    if (config.pmdCpus.length > 0) this.#cores = config.pmdCpus;
+    if (this.#coresStarted) await this.#startCores();
+    await this.#assign();
+  }
+
+  #setCaches(emcInsertInvProb: number, smcEnable: boolean): void {
+    const min = emcInsertInvProb === 0 ? 0 : Math.floor(0xffffffff / emcInsertInvProb);
+    this.#arena.set(ARENA_HEADER + HEADER_EMC_INSERT_MIN, min);
+    this.#arena.set(ARENA_HEADER + HEADER_SMC_ENABLE, smcEnable ? 1 : 0);
+  }
+
+  /** PMDs start with the first port that needs one. */
+  async #ensureCores(): Promise<void> {
+    if (this.#coresStarted) return;
+    this.#coresStarted = true;
+    this.#configuring = this.#configuring.then(() => this.#startCores());
+    await this.#configuring;
+  }
+
+  async #startCores(): Promise<void> {
+    await this.#pool.setCores(this.#cores, (pmd) => this.#prepare(pmd));
+    for (const pmd of this.#pool.pmds) {
+      if (!this.#readers.has(pmd.index)) this.#readers.set(pmd.index, new UpcallReader(this.#arena, pmd.index));
+    }
+    await this.#assign();
+  }
+
+  async #prepare(pmd: PmdHandle): Promise<void> {
+    for (const request of this.#vhost.requests()) await pmd.request(request);
+  }
+
+  async #assign(): Promise<void> {
+    const cores = this.#pool.pmds.map((p) => p.core);
+    this.#placement = assignRxqs(this.#vhost.rxqs(), cores, this.#affinity);
+    await Promise.all(
+      this.#pool.pmds.map((pmd) => pmd.setRxqs(this.#placement.filter((p) => p.core === pmd.core).map((p) => p.rxq))),
+    );
+  }
+
+  #onTrap(vring: number, message: string): void {
+    const vhost = vring ? this.#vhost.portOfVring(vring) : undefined;
+    this.#warn(
+      vhost ? `${vhost.name}: a ring of the guest is broken (${message})` : `the fast path trapped: ${message}`,
+    );
+  }
+
+  threads(): DpThread[] {
+    const main: DpThread = { core: -1, numa: 0, rxqs: [], stats: this.#counters.thread(0) };
+    const pmds = this.#pool.pmds.map((pmd) => ({
+      core: pmd.core,
+      numa: 0,
+      rxqs: this.#placement
+        .filter((p) => p.core === pmd.core)
+        .map(({ rxq }) => ({
+          port: rxq.name,
+          queue: rxq.queue,
+          enabled: true,
+          usagePercent: this.#counters.usage(pmd.index),
+        })),
+      stats: this.#counters.thread(pmd.index),
+    }));
+    return [main, ...pmds];
+  }
+
+  clearThreadStats(): void {
+    this.#counters.clearThreads();
+  }
+
+  stats(): ReturnType<Dpif['stats']> {
+    const sum = this.#counters.total();
+    return { ...sum, flows: this.#flows.size, masks: this.#table.nMasks };
+  }
+
+  /** Packets that ended in the fast path, by reason (protocols/arena.ts, DROP_REASONS). */
+  drops(): ReadonlyMap<string, bigint> {
+    return this.#counters.drops();
+  }
+
+  features(): ReadonlyMap<string, boolean | number> {
+    return new Map<string, boolean | number>([
+      ['Masked set action', true],
+      ['Tunnel push pop', false],
+      ['Ufid', true],
+      ['Truncate action', true],
+      ['Clone action', true],
+      ['Sample nesting', 10],
+      ['Conntrack eventmask', false],
+      ['Conntrack clear', false],
+      ['Max dp_hash algorithm', 1],
+      ['Check pkt length action', true],
+      ['Conntrack timeout policy', false],
+      ['Explicit Drop action', false],
+      ['Optimized Balance TCP mode', false],
+      ['Conntrack all-zero IP SNAT', false],
+      ['MPLS Label add', false],
+      ['Max VLAN headers', 2],
+      ['Max MPLS depth', 3],
+      ['Recirc', false],
+      ['CT state', false],
+      ['CT zone', false],
+      ['CT mark', false],
+      ['CT label', false],
+      ['CT state NAT', false],
+      ['CT orig tuple', false],
+      ['CT orig tuple for IPv6', false],
+      ['IPv6 ND Extension', true],
+    ]);
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    clearInterval(this.#reapTimer);
+    for (const port of [...this.#ports.keys()]) await this.portDel(odpPort(port));
+    await this.#pool.setCores([], () => Promise.resolve());
+    const word = (ARENA_HEADER + HEADER_NOTIFY) >> 2;
+    Atomics.add(this.#arena.i32, word, 1);
+    Atomics.notify(this.#arena.i32, word);
+    close(this.#arenaFd);
+  }
+}
+
+/** Makes the userspace datapath. Needs the modules that `npm run build` makes. */
+export function createUserspaceDpif(options: UserspaceDpifOptions = {}): UserspaceDpif {
+  return new UserspaceDpif(options);
+}

@@ -1,0 +1,36 @@
+import { Flow, type FlowWildcards } from '../../flow/flow.ts';
+import { KEY__SIZE } from '../../gen/arena.ts';
+import { FLOW_MEMBERS } from '../../gen/flow.ts';
+import { FLOW_KEY_MEMBERS } from '../../gen/flow-key.ts';
+
+/** Where each member of the fast path's key lies in a Flow. `native`: little-endian in the key. */
+const PLACES = FLOW_KEY_MEMBERS.map(({ name, offset, size }) => ({
+  key: offset,
+  flow: FLOW_MEMBERS[name].offset,
+  size,
+  native: name === 'in_port' || name === 'recirc_id',
+}));
+
+function toKey(from: Uint8Array, to: Uint8Array): void {
+  for (const { key, flow, size, native } of PLACES) {
+    for (let i = 0; i < size; i++) to[key + i] = from[native ? flow + size - 1 - i : flow + i]!;
+  }
+}
+
+/** Writes a flow, or a mask, into the KEY__SIZE bytes of a fast path key. Members that no packet can carry are left out. */
+export function flowToKey(flow: Flow | FlowWildcards, key: Uint8Array): void {
+  key.fill(0, 0, KEY__SIZE);
+  toKey(flow.u8, key);
+}
+
+/** The Flow of a key; `long` is false when only the short words of `key` are written. */
+export function keyToFlow(key: Uint8Array, long: boolean, shortSize: number): Flow {
+  const flow = new Flow();
+  for (const place of PLACES) {
+    if (!long && place.key >= shortSize) continue;
+    for (let i = 0; i < place.size; i++) {
+      flow.u8[place.flow + (place.native ? place.size - 1 - i : i)] = key[place.key + i]!;
+    }
+  }
+  return flow;
+}

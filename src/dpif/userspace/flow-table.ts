@@ -1,0 +1,412 @@
+import type { OdpPort } from '../../base/types.ts';
+import type { Flow, FlowWildcards } from '../../flow/flow.ts';
+import {
+  ARENA_FLOW_STATS,
+  ARENA_FLOW_STATS_STRIDE,
+  ARENA_FLOWS,
+  ARENA_PORTS,
+  ARENA_SUBTABLES,
+  BUCKET__SIZE,
+  BUCKET_FLOWS,
+  BUCKET_HASHES,
+  BUCKET_NEXT,
+  BUCKET_WAYS,
+  FLOW__SIZE,
+  FLOW_ACTIONS,
+  FLOW_DEAD,
+  FLOW_GEN,
+  FLOW_KEY,
+  FLOW_STATS__SIZE,
+  FLOW_STATS_BYTES,
+  FLOW_STATS_PACKETS,
+  FLOW_STATS_TCP_FLAGS,
+  FLOW_STATS_USED_MS,
+  FLOW_SUBTABLE,
+  FLOWS_MAX,
+  KEY__SHORT_WORDS,
+  KEY__SIZE,
+  KEY__WORDS,
+  PORT__SIZE,
+  PORT_DPCLS,
+  SUBTABLE__SIZE,
+  SUBTABLE_BUCKET_MASK,
+  SUBTABLE_BUCKETS,
+  SUBTABLE_LONG,
+  SUBTABLE_MASKS,
+  SUBTABLE_NFLOWS,
+  SUBTABLE_NWORDS,
+  SUBTABLE_WORDS,
+  SUBTABLES_MAX,
+} from '../../gen/arena.ts';
+import type { DpFlowStats } from '../dpif.ts';
+import type { Arena } from './arena.ts';
+import { flowToKey } from './flow-key.ts';
+import type { ArenaHeap } from './heap.ts';
+import type { Rcu } from './rcu.ts';
+
+const FIRST_BUCKETS = 16;
+
+/** All flows of one input port with one mask. */
+interface Subtable {
+  id: string;
+  port: number;
+  at: number;
+  words: number[];
+  nBuckets: number;
+  nFlows: number;
+  /** Overflow buckets, by offset. */
+  chained: number[];
+}
+
+/**
+ * The datapath classifier's tables in the arena, of which the control thread is the only writer. Readers follow PORT_DPCLS → subtable → bucket → flow;
+ * what they may still see is freed through `Rcu`.
+ */
+export class FlowTable {
+  readonly #arena: Arena;
+  readonly #heap: ArenaHeap;
+  readonly #rcu: Rcu;
+  readonly #flowHash: (flow: number) => number;
+  readonly #subtables = new Map<string, Subtable>();
+  readonly #byAt = new Map<number, Subtable>();
+  readonly #byPort = new Map<number, Subtable[]>();
+  readonly #lists = new Map<number, { at: number; size: number }>();
+  readonly #freeFlows: number[] = [];
+  readonly #freeSubtables: number[] = [];
+  #nextFlow = 1;
+  #nextSubtable = 0;
+  #count = 0;
+  readonly #maskKey = new Uint8Array(KEY__SIZE);
+  readonly #flowKey = new Uint8Array(KEY__SIZE);
+  readonly #mask32 = new Uint32Array(this.#maskKey.buffer);
+  readonly #key32 = new Uint32Array(this.#flowKey.buffer);
+
+  /** `flowHash`: the fast path's hash of a flow record's masked key. */
+  constructor(arena: Arena, heap: ArenaHeap, rcu: Rcu, flowHash: (flow: number) => number) {
+    this.#arena = arena;
+    this.#heap = heap;
+    this.#rcu = rcu;
+    this.#flowHash = flowHash;
+  }
+
+  get count(): number {
+    return this.#count;
+  }
+
+  get nMasks(): number {
+    return this.#subtables.size;
+  }
+
+  /** Index of the flow with this very key and mask, or 0. */
+  find(key: Flow, mask: FlowWildcards): number {
+    const subtable = this.#subtables.get(this.#load(key, mask));
+    if (!subtable) return 0;
+    const probe = this.#takeRecord();
+    if (probe === 0) return 0;
+    this.#writeRecord(probe, subtable);
+    const hash = this.#flowHash(probe);
+    const found = this.#search(subtable, hash, probe);
+    this.#freeFlows.push(probe);
+    return found;
+  }
+
+  /** Installs a flow whose actions stand at `actions`. Returns its index; 0 when there is no room. */
+  insert(key: Flow, mask: FlowWildcards, actions: number): number {
+    const id = this.#load(key, mask);
+    const subtable = this.#subtables.get(id) ?? this.#newSubtable(id, key.inPort);
+    const flow = subtable ? this.#takeRecord() : 0;
+    if (!subtable || flow === 0) return 0;
+    this.#writeRecord(flow, subtable);
+    this.#arena.set(flowAt(flow) + FLOW_ACTIONS, actions);
+    this.#arena.publish(flowAt(flow) + FLOW_DEAD, 0);
+    if (subtable.nFlows >= subtable.nBuckets * 4) this.#grow(subtable);
+    if (!this.#place(subtable, subtable.at, this.#flowHash(flow), flow)) {
+      this.#arena.set(flowAt(flow) + FLOW_DEAD, 1);
+      this.#freeFlows.push(flow);
+      return 0;
+    }
+    subtable.nFlows++;
+    this.#arena.set(subtable.at + SUBTABLE_NFLOWS, subtable.nFlows);
+    this.#count++;
+    return flow;
+  }
+
+  /** Takes the flow out; its record is used again once no thread can see it. */
+  remove(flow: number, nThreads: number): void {
+    const record = flowAt(flow);
+    this.#arena.publish(record + FLOW_DEAD, 1);
+    const subtable = this.#byAt.get(this.#arena.get(record + FLOW_SUBTABLE));
+    if (!subtable) throw new Error(`datapath: flow ${flow} has no subtable`);
+    this.#unplace(subtable, flow);
+    subtable.nFlows--;
+    this.#count--;
+    if (subtable.nFlows === 0) this.#dropSubtable(subtable);
+    this.#rcu.retire(() => {
+      this.#arena.set(record + FLOW_GEN, (this.#arena.get(record + FLOW_GEN) + 1) >>> 0);
+      for (let t = 0; t < nThreads; t++) this.#clearStats(t, flow);
+      this.#freeFlows.push(flow);
+    });
+  }
+
+  setActions(flow: number, actions: number): number {
+    const before = this.#arena.get(flowAt(flow) + FLOW_ACTIONS);
+    this.#arena.publish(flowAt(flow) + FLOW_ACTIONS, actions);
+    return before;
+  }
+
+  actions(flow: number): number {
+    return this.#arena.get(flowAt(flow) + FLOW_ACTIONS);
+  }
+
+  /** Sum over the first `nThreads` threads. */
+  stats(flow: number, nThreads: number): DpFlowStats {
+    const sum: DpFlowStats = { packets: 0n, bytes: 0n, usedMs: 0, tcpFlags: 0 };
+    for (let t = 0; t < nThreads; t++) {
+      const at = statsAt(t, flow);
+      sum.packets += this.#arena.counter(at + FLOW_STATS_PACKETS);
+      sum.bytes += this.#arena.counter(at + FLOW_STATS_BYTES);
+      sum.usedMs = Math.max(sum.usedMs, this.#arena.f64[(at + FLOW_STATS_USED_MS) >> 3]!);
+      sum.tcpFlags |= this.#arena.get(at + FLOW_STATS_TCP_FLAGS);
+    }
+    sum.tcpFlags = ((sum.tcpFlags & 0xff) << 8) | ((sum.tcpFlags >> 8) & 0xff);
+    return sum;
+  }
+
+  /** Packets that thread `t` sent by the flow. */
+  threadPackets(flow: number, t: number): bigint {
+    return this.#arena.counter(statsAt(t, flow) + FLOW_STATS_PACKETS);
+  }
+
+  #clearStats(t: number, flow: number): void {
+    const at = statsAt(t, flow);
+    // Most threads never saw the flow; writing only where it did leaves their pages untouched.
+    if (this.#arena.counter(at + FLOW_STATS_PACKETS) !== 0n) this.#arena.u8.fill(0, at, at + FLOW_STATS__SIZE);
+  }
+
+  /** Puts key and mask into the scratch buffers and returns the subtable's id. */
+  #load(key: Flow, mask: FlowWildcards): string {
+    flowToKey(mask, this.#maskKey);
+    flowToKey(key, this.#flowKey);
+    for (let i = 0; i < KEY__WORDS * 2; i++) this.#key32[i]! &= this.#mask32[i]!;
+    return `${key.inPort}:${String.fromCharCode(...new Uint16Array(this.#maskKey.buffer))}`;
+  }
+
+  #maskWords(): number[] {
+    const words: number[] = [];
+    for (let w = 0; w < KEY__WORDS; w++) if (this.#mask32[w * 2] || this.#mask32[w * 2 + 1]) words.push(w);
+    return words;
+  }
+
+  #takeRecord(): number {
+    const free = this.#freeFlows.pop();
+    if (free !== undefined) return free;
+    if (this.#nextFlow >= FLOWS_MAX) return 0;
+    const flow = this.#nextFlow++;
+    this.#arena.set(flowAt(flow) + FLOW_DEAD, 1);
+    return flow;
+  }
+
+  #writeRecord(flow: number, subtable: Subtable): void {
+    const record = flowAt(flow);
+    this.#arena.set(record + FLOW_SUBTABLE, subtable.at);
+    let at = (record + FLOW_KEY) >> 2;
+    for (const w of subtable.words) {
+      this.#arena.u32[at++] = this.#key32[w * 2]!;
+      this.#arena.u32[at++] = this.#key32[w * 2 + 1]!;
+    }
+  }
+
+  #newSubtable(id: string, port: number): Subtable | undefined {
+    const index = this.#freeSubtables.pop() ?? (this.#nextSubtable < SUBTABLES_MAX ? this.#nextSubtable++ : undefined);
+    const buckets = this.#newBuckets(FIRST_BUCKETS);
+    if (index === undefined || buckets === undefined) return undefined;
+    const at = ARENA_SUBTABLES + index * SUBTABLE__SIZE;
+    const subtable: Subtable = {
+      id,
+      port,
+      at,
+      words: this.#maskWords(),
+      nBuckets: FIRST_BUCKETS,
+      nFlows: 0,
+      chained: [],
+    };
+    this.#writeSubtable(subtable, buckets);
+    this.#subtables.set(id, subtable);
+    this.#byAt.set(at, subtable);
+    const list = this.#byPort.get(port) ?? [];
+    this.#byPort.set(port, [...list, subtable]);
+    this.#publishList(port);
+    return subtable;
+  }
+
+  #writeSubtable(subtable: Subtable, buckets: number): void {
+    const { at, words, nBuckets } = subtable;
+    this.#arena.u8.fill(0, at, at + SUBTABLE__SIZE);
+    this.#arena.set(at + SUBTABLE_BUCKETS, buckets);
+    this.#arena.set(at + SUBTABLE_BUCKET_MASK, nBuckets - 1);
+    this.#arena.set(at + SUBTABLE_NWORDS, words.length);
+    this.#arena.set(at + SUBTABLE_LONG, words.some((w) => w >= KEY__SHORT_WORDS) ? 1 : 0);
+    words.forEach((w, i) => {
+      this.#arena.u8[at + SUBTABLE_WORDS + i] = w;
+      this.#arena.set(at + SUBTABLE_MASKS + i * 8, this.#mask32[w * 2]!);
+      this.#arena.set(at + SUBTABLE_MASKS + i * 8 + 4, this.#mask32[w * 2 + 1]!);
+    });
+  }
+
+  #dropSubtable(subtable: Subtable): void {
+    this.#subtables.delete(subtable.id);
+    this.#byAt.delete(subtable.at);
+    this.#byPort.set(
+      subtable.port,
+      this.#byPort.get(subtable.port)!.filter((s) => s !== subtable),
+    );
+    this.#publishList(subtable.port);
+    const buckets = this.#arena.get(subtable.at + SUBTABLE_BUCKETS);
+    this.#rcu.retire(() => {
+      this.#freeBuckets(buckets, subtable.nBuckets, subtable.chained);
+      this.#freeSubtables.push((subtable.at - ARENA_SUBTABLES) / SUBTABLE__SIZE);
+    });
+  }
+
+  /** Writes the port's list of subtables anew and swaps it in. */
+  #publishList(port: number): void {
+    const subtables = this.#byPort.get(port)!;
+    const old = this.#lists.get(port);
+    const size = 4 + subtables.length * 4;
+    const at = subtables.length === 0 ? 0 : this.#heap.alloc(size);
+    if (at === undefined) throw new Error('datapath: the arena is full');
+    if (at !== 0) {
+      this.#arena.set(at, subtables.length);
+      subtables.forEach((s, i) => {
+        this.#arena.set(at + 4 + i * 4, s.at);
+      });
+    }
+    this.#arena.publish(portRecord(port) + PORT_DPCLS, at);
+    if (at === 0) this.#lists.delete(port);
+    else this.#lists.set(port, { at, size });
+    if (old) this.#rcu.retire(() => this.#heap.free(old.at, old.size));
+  }
+
+  #newBuckets(n: number): number | undefined {
+    const at = this.#heap.alloc(n * BUCKET__SIZE);
+    if (at !== undefined) this.#arena.u8.fill(0, at, at + n * BUCKET__SIZE);
+    return at;
+  }
+
+  #freeBuckets(at: number, n: number, chained: readonly number[]): void {
+    this.#heap.free(at, n * BUCKET__SIZE);
+    for (const bucket of chained) this.#heap.free(bucket, BUCKET__SIZE);
+  }
+
+  /** Doubles a subtable: fills a copy of its record with the same flows and swaps it in, so that a reader sees the one or the other. */
+  #grow(subtable: Subtable): void {
+    const index = this.#freeSubtables.pop() ?? (this.#nextSubtable < SUBTABLES_MAX ? this.#nextSubtable++ : undefined);
+    const nBuckets = subtable.nBuckets * 2;
+    const buckets = this.#newBuckets(nBuckets);
+    if (index === undefined || buckets === undefined) return;
+    const old = { ...subtable };
+    const oldBuckets = this.#arena.get(old.at + SUBTABLE_BUCKETS);
+    const flows = this.#flowsOf(old);
+    subtable.at = ARENA_SUBTABLES + index * SUBTABLE__SIZE;
+    subtable.nBuckets = nBuckets;
+    subtable.chained = [];
+    this.#arena.u8.copyWithin(subtable.at, old.at, old.at + SUBTABLE__SIZE);
+    this.#arena.set(subtable.at + SUBTABLE_BUCKETS, buckets);
+    this.#arena.set(subtable.at + SUBTABLE_BUCKET_MASK, nBuckets - 1);
+    for (const { hash, flow } of flows) this.#place(subtable, subtable.at, hash, flow);
+    this.#publishList(subtable.port);
+    for (const { flow } of flows) this.#arena.publish(flowAt(flow) + FLOW_SUBTABLE, subtable.at);
+    this.#byAt.delete(old.at);
+    this.#byAt.set(subtable.at, subtable);
+    this.#rcu.retire(() => {
+      this.#freeBuckets(oldBuckets, old.nBuckets, old.chained);
+      this.#freeSubtables.push((old.at - ARENA_SUBTABLES) / SUBTABLE__SIZE);
+    });
+  }
+
+  *#buckets(subtable: Subtable): Generator<number> {
+    const first = this.#arena.get(subtable.at + SUBTABLE_BUCKETS);
+    for (let i = 0; i < subtable.nBuckets; i++) yield first + i * BUCKET__SIZE;
+    yield* subtable.chained;
+  }
+
+  #flowsOf(subtable: Subtable): { hash: number; flow: number }[] {
+    const flows: { hash: number; flow: number }[] = [];
+    for (const bucket of this.#buckets(subtable)) {
+      for (let way = 0; way < BUCKET_WAYS; way++) {
+        const flow = this.#arena.get(bucket + BUCKET_FLOWS + way * 4);
+        if (flow) flows.push({ hash: this.#arena.get(bucket + BUCKET_HASHES + way * 4), flow });
+      }
+    }
+    return flows;
+  }
+
+  #firstBucket(at: number, hash: number): number {
+    const mask = this.#arena.get(at + SUBTABLE_BUCKET_MASK);
+    return this.#arena.get(at + SUBTABLE_BUCKETS) + ((hash & mask) >>> 0) * BUCKET__SIZE;
+  }
+
+  /** Writes the flow into a free way of its bucket or of a chained one; false when the heap is full. */
+  #place(subtable: Subtable, at: number, hash: number, flow: number): boolean {
+    let bucket = this.#firstBucket(at, hash);
+    for (;;) {
+      for (let way = 0; way < BUCKET_WAYS; way++) {
+        if (this.#arena.get(bucket + BUCKET_FLOWS + way * 4)) continue;
+        this.#arena.set(bucket + BUCKET_HASHES + way * 4, hash >>> 0);
+        this.#arena.publish(bucket + BUCKET_FLOWS + way * 4, flow);
+        return true;
+      }
+      const next = this.#arena.get(bucket + BUCKET_NEXT);
+      if (next) {
+        bucket = next;
+        continue;
+      }
+      const extra = this.#newBuckets(1);
+      if (extra === undefined) return false;
+      subtable.chained.push(extra);
+      this.#arena.publish(bucket + BUCKET_NEXT, extra);
+      bucket = extra;
+    }
+  }
+
+  #unplace(subtable: Subtable, flow: number): void {
+    let bucket = this.#firstBucket(subtable.at, this.#flowHash(flow));
+    while (bucket) {
+      for (let way = 0; way < BUCKET_WAYS; way++) {
+        if (this.#arena.get(bucket + BUCKET_FLOWS + way * 4) !== flow) continue;
+        this.#arena.publish(bucket + BUCKET_FLOWS + way * 4, 0);
+        return;
+      }
+      bucket = this.#arena.get(bucket + BUCKET_NEXT);
+    }
+    throw new Error(`datapath: flow ${flow} is in no bucket`);
+  }
+
+  #search(subtable: Subtable, hash: number, like: number): number {
+    let bucket = this.#firstBucket(subtable.at, hash);
+    while (bucket) {
+      for (let way = 0; way < BUCKET_WAYS; way++) {
+        const flow = this.#arena.get(bucket + BUCKET_FLOWS + way * 4);
+        if (flow && this.#sameKey(flow, like, subtable.words.length)) return flow;
+      }
+      bucket = this.#arena.get(bucket + BUCKET_NEXT);
+    }
+    return 0;
+  }
+
+  #sameKey(a: number, b: number, nWords: number): boolean {
+    const x = (flowAt(a) + FLOW_KEY) >> 2;
+    const y = (flowAt(b) + FLOW_KEY) >> 2;
+    for (let i = 0; i < nWords * 2; i++) if (this.#arena.u32[x + i] !== this.#arena.u32[y + i]) return false;
+    return true;
+  }
+
+  /** Drops the port's list when the port goes. */
+  forgetPort(port: OdpPort): void {
+    this.#arena.publish(portRecord(port) + PORT_DPCLS, this.#lists.get(port)?.at ?? 0);
+  }
+}
+
+const flowAt = (flow: number) => ARENA_FLOWS + flow * FLOW__SIZE;
+const statsAt = (t: number, flow: number) => ARENA_FLOW_STATS + t * ARENA_FLOW_STATS_STRIDE + flow * FLOW_STATS__SIZE;
+const portRecord = (port: number) => ARENA_PORTS + port * PORT__SIZE;

@@ -1,0 +1,35 @@
+import type { DatapathModules } from './datapath-thread.ts';
+
+/** What a PMD worker is started with. */
+export interface PmdWorkerData {
+  memory: WebAssembly.Memory;
+  modules: DatapathModules;
+  /** Index of its THREAD record. */
+  index: number;
+  core: number;
+  /** eventfd that wakes it from its sleep; owned by the control thread. */
+  wakeFd: number;
+}
+
+/** An rxq that the PMD polls. Offsets in the arena. */
+export interface PmdRxq {
+  guest: number;
+  vring: number;
+  port: number;
+  kickFd: number;
+}
+
+/** Control thread → PMD. Each is answered by `{ ack: id }` between two runs: then the PMD has done it and left what it was told to leave. */
+export type PmdRequest =
+  | { type: 'guest'; guest: number; memory: WebAssembly.Memory }
+  | { type: 'drop-guest'; guest: number }
+  | { type: 'call-fd'; vring: number; fd: number }
+  | { type: 'rxqs'; rxqs: PmdRxq[] }
+  | { type: 'sync' }
+  | { type: 'exit' };
+
+/** PMD → control thread. */
+export type PmdReport =
+  | { type: 'ready' }
+  | { type: 'ack'; id: number }
+  | { type: 'trap'; vring: number; message: string };

@@ -1,0 +1,213 @@
+import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
+import {
+  ARENA_RXQS,
+  ARENA_RXQS_STRIDE,
+  ARENA_THREADS,
+  RXQ__SIZE,
+  RXQ_PACKETS,
+  RXQ_PORT,
+  RXQ_SLOT,
+  RXQ_VRING,
+  THREAD__SIZE,
+  THREAD_BUSY_NS,
+  THREAD_IDLE_NS,
+  THREAD_LAST_RXQ,
+  THREAD_LAST_TX,
+  THREAD_NOW_MS,
+  THREAD_NRXQS,
+  VRING_BROKEN,
+  VRING_BROKEN_CHAIN,
+  VRING_LOCK,
+} from '../../gen/arena.ts';
+import { eventfdDrain } from '../../sys/eventfd.ts';
+import { POLLIN, PollSet } from '../../sys/poll.ts';
+import { setAffinity } from '../../sys/sched.ts';
+import { Arena } from './arena.ts';
+import { DatapathThread, rxSlot } from './datapath-thread.ts';
+import type { PmdReport, PmdRequest, PmdRxq, PmdWorkerData } from './pmd-messages.ts';
+
+/**
+ * A poll-mode thread: runs the fast path on its rxqs, reads its messages between two runs, interrupts guests that wait, and sleeps in poll(2) on
+ * the guests' kicks when there is nothing to do. Nothing here allocates per packet or per burst.
+ */
+
+/** Iterations in one call of the fast path: enough to be worth the call, few enough that messages are read every millisecond or so. */
+const ITERATIONS_MIN = 16;
+const ITERATIONS_MAX = 4096;
+const RUN_TARGET_MS = 0.5;
+/** Without a packet for this long, the thread asks for kicks and sleeps. */
+const IDLE_BEFORE_SLEEP_MS = 0.3;
+const SLEEP_MAX_MS = 1000;
+const RXQ_POLL_MAX = 256;
+
+class Pmd {
+  readonly #data: PmdWorkerData;
+  readonly #port: MessagePort;
+  readonly #arena: Arena;
+  readonly #thread: DatapathThread;
+  readonly #record: number;
+  readonly #poll = new PollSet(RXQ_POLL_MAX + 1);
+  #rxqs: PmdRxq[] = [];
+  #exit = false;
+  #iterations = ITERATIONS_MIN;
+  #idleMs = 0;
+
+  constructor(data: PmdWorkerData, port: MessagePort) {
+    this.#data = data;
+    this.#port = port;
+    this.#arena = new Arena(data.memory);
+    this.#thread = new DatapathThread(data.index, this.#arena, data.modules);
+    this.#record = ARENA_THREADS + data.index * THREAD__SIZE;
+    this.#poll.set(0, data.wakeFd, POLLIN);
+  }
+
+  #report(report: PmdReport): void {
+    this.#port.postMessage(report);
+  }
+
+  main(): void {
+    setAffinity([this.#data.core]);
+    this.#report({ type: 'ready' });
+    let before = performance.now();
+    while (!this.#exit) {
+      this.#readMessages();
+      this.#arena.f64[(this.#record + THREAD_NOW_MS) >> 3] = before;
+      const busy = this.#runOnce();
+      this.#thread.interruptGuests();
+      const now = performance.now();
+      this.#account(busy, now - before);
+      before = now;
+      if (this.#idleMs < IDLE_BEFORE_SLEEP_MS) continue;
+      this.#sleep();
+      before = performance.now();
+    }
+    this.#thread.exports.goOffline();
+  }
+
+  /** One call of the fast path; a trap breaks the ring that it came from and nothing else. */
+  #runOnce(): number {
+    try {
+      return this.#thread.exports.run(this.#iterations);
+    } catch (e) {
+      this.#onTrap(e as Error);
+      return 0;
+    }
+  }
+
+  #onTrap(error: Error): void {
+    const tx = this.#arena.get(this.#record + THREAD_LAST_TX);
+    const rxq = this.#rxqs[this.#arena.get(this.#record + THREAD_LAST_RXQ)];
+    const vring = tx || rxq?.vring || 0;
+    if (vring) this.#arena.publish(vring + VRING_BROKEN, VRING_BROKEN_CHAIN);
+    if (tx && this.#arena.load(tx + VRING_LOCK) === this.#data.index + 1) this.#arena.publish(tx + VRING_LOCK, 0);
+    this.#arena.set(this.#record + THREAD_LAST_TX, 0);
+    this.#thread.exports.resetBatch();
+    this.#report({ type: 'trap', vring, message: error.message });
+  }
+
+  #account(busy: number, ms: number): void {
+    const at = this.#record;
+    const busyShare = busy > 0 ? Math.min(1, busy / this.#iterations) : 0;
+    const f64 = this.#arena.f64;
+    f64[(at + THREAD_BUSY_NS) >> 3]! += ms * busyShare * 1e6;
+    f64[(at + THREAD_IDLE_NS) >> 3]! += ms * (1 - busyShare) * 1e6;
+    this.#idleMs = busy > 0 ? 0 : this.#idleMs + ms;
+    if (ms > RUN_TARGET_MS && this.#iterations > ITERATIONS_MIN) this.#iterations >>= 1;
+    else if (ms < RUN_TARGET_MS / 4 && this.#iterations < ITERATIONS_MAX) this.#iterations <<= 1;
+  }
+
+  /** Asks all guests for kicks and, when none of them has sent anything meanwhile, waits for one. */
+  #sleep(): void {
+    this.#setNotify(1);
+    if (!this.#anyPending()) {
+      this.#thread.exports.goOffline();
+      const ready = this.#poll.wait(SLEEP_MAX_MS);
+      this.#thread.exports.goOnline();
+      if (ready > 0) this.#drain();
+    }
+    this.#setNotify(0);
+    this.#idleMs = 0;
+  }
+
+  #setNotify(on: number): void {
+    for (const q of this.#rxqs) this.#guarded(q, on);
+  }
+
+  #guarded(q: PmdRxq, on: number): void {
+    try {
+      this.#thread.guest(q.guest)?.setNotify(q.vring, on);
+    } catch (e) {
+      this.#arena.publish(q.vring + VRING_BROKEN, VRING_BROKEN_CHAIN);
+      this.#report({ type: 'trap', vring: q.vring, message: (e as Error).message });
+    }
+  }
+
+  #anyPending(): boolean {
+    for (const q of this.#rxqs) {
+      const guest = this.#thread.guest(q.guest);
+      if (guest && this.#arena.get(q.vring + VRING_BROKEN) === 0 && guest.pending(q.vring)) return true;
+    }
+    return false;
+  }
+
+  #drain(): void {
+    if (this.#poll.revents(0)) eventfdDrain(this.#data.wakeFd);
+    for (let i = 0; i < this.#rxqs.length; i++) {
+      if (this.#poll.revents(i + 1) & POLLIN) eventfdDrain(this.#rxqs[i]!.kickFd);
+      else if (this.#poll.revents(i + 1)) this.#poll.clear(i + 1);
+    }
+  }
+
+  #readMessages(): void {
+    for (;;) {
+      const received = receiveMessageOnPort(this.#port);
+      if (!received) return;
+      const { id, request } = received.message as { id: number; request: PmdRequest };
+      this.#handle(request);
+      this.#report({ type: 'ack', id });
+    }
+  }
+
+  #handle(request: PmdRequest): void {
+    switch (request.type) {
+      case 'guest':
+        this.#thread.addGuest(request.guest, request.memory);
+        break;
+      case 'drop-guest':
+        this.#thread.dropGuest(request.guest);
+        break;
+      case 'call-fd':
+        this.#thread.setCallFd(request.vring, request.fd);
+        break;
+      case 'rxqs':
+        this.#setRxqs(request.rxqs);
+        break;
+      case 'sync':
+        break;
+      case 'exit':
+        this.#exit = true;
+        break;
+    }
+  }
+
+  #setRxqs(rxqs: PmdRxq[]): void {
+    this.#rxqs = rxqs;
+    this.#idleMs = 0;
+    for (let i = 0; i < RXQ_POLL_MAX; i++) {
+      const q = rxqs[i];
+      if (q && q.kickFd >= 0) this.#poll.set(i + 1, q.kickFd, POLLIN);
+      else this.#poll.clear(i + 1);
+    }
+    rxqs.forEach((q, i) => {
+      const at = ARENA_RXQS + this.#data.index * ARENA_RXQS_STRIDE + i * RXQ__SIZE;
+      this.#arena.set(at + RXQ_SLOT, rxSlot(q.guest));
+      this.#arena.set(at + RXQ_VRING, q.vring);
+      this.#arena.set(at + RXQ_PORT, q.port);
+      this.#arena.set(at + RXQ_PACKETS, 0);
+    });
+    this.#arena.set(this.#record + THREAD_NRXQS, rxqs.length);
+    for (const q of rxqs) this.#guarded(q, 0);
+  }
+}
+
+if (parentPort) new Pmd(workerData as PmdWorkerData, parentPort).main();

@@ -1,0 +1,252 @@
+import type { OdpPort } from '../../base/types.ts';
+import {
+  ARENA_PORTS,
+  ARENA_REGION_TABLES,
+  ARENA_VRINGS,
+  GUESTS_MAX,
+  PORT__SIZE,
+  PORT_NTXQS,
+  PORT_TX_LOCKED,
+  PORT_TX_SLOT,
+  PORT_TXQ,
+  REGION__SIZE,
+  REGION_GPA,
+  REGION_OFFSET,
+  REGION_SIZE,
+  REGION_TABLE__SIZE,
+  REGION_TABLE_COUNT,
+  REGION_TABLE_ENTRIES,
+  TXQS_MAX,
+  VRING__SIZE,
+  VRING_AVAIL,
+  VRING_BROKEN,
+  VRING_CALL_PENDING,
+  VRING_DESC,
+  VRING_F_INDIRECT,
+  VRING_F_MRG_RXBUF,
+  VRING_FLAGS,
+  VRING_HDR_SIZE,
+  VRING_LAST_AVAIL,
+  VRING_LAST_USED,
+  VRING_LOCK,
+  VRING_PORT,
+  VRING_REGIONS,
+  VRING_SIZE,
+  VRING_STARTED,
+  VRING_USED,
+  VRINGS_MAX,
+} from '../../gen/arena.ts';
+import { type GuestMemory, NetdevError, type VringConfig, type VringConsumer } from '../../netdev/netdev.ts';
+import type { Arena } from './arena.ts';
+import { type DatapathThread, txSlot } from './datapath-thread.ts';
+import type { PmdRequest, PmdRxq } from './pmd-messages.ts';
+import type { PmdPool } from './pmd-pool.ts';
+
+const VIRTIO_NET_F_MRG_RXBUF = 1n << 15n;
+const VIRTIO_F_RING_INDIRECT_DESC = 1n << 28n;
+
+/** The guest transmits on odd rings (virtio 1.1, 5.1.2). */
+const isPolled = (index: number) => index % 2 === 1;
+
+/** A ring that runs. */
+interface ActiveRing {
+  config: VringConfig;
+  at: number;
+}
+
+/** One vhost-user port's rings in the datapath. */
+export class VhostPort implements VringConsumer {
+  readonly port: OdpPort;
+  readonly name: string;
+  readonly guest: number;
+  readonly #owner: VhostPorts;
+  readonly rings = new Map<number, ActiveRing>();
+  memory: WebAssembly.Memory | undefined;
+
+  constructor(port: OdpPort, name: string, guest: number, owner: VhostPorts) {
+    this.port = port;
+    this.name = name;
+    this.guest = guest;
+    this.#owner = owner;
+  }
+
+  ringStart(ring: VringConfig, guest: GuestMemory): Promise<void> {
+    return this.#owner.startRing(this, ring, guest);
+  }
+
+  ringStop(index: number): Promise<{ lastAvail: number; lastUsed: number }> {
+    return this.#owner.stopRing(this, index);
+  }
+}
+
+/** All vhost-user ports: their records in the arena, and who polls them. Control thread only. */
+export class VhostPorts {
+  readonly #arena: Arena;
+  readonly #pool: PmdPool;
+  /** The control thread's own instance, which sends the packets of upcalls and packet-outs. */
+  readonly #main: DatapathThread;
+  readonly #ports = new Map<number, VhostPort>();
+  readonly #freeVrings: number[] = [];
+  #nextVring = 0;
+  /** Called when the set of rxqs changed: assigns them to PMDs. */
+  readonly #reassign: () => Promise<void>;
+
+  constructor(arena: Arena, pool: PmdPool, main: DatapathThread, reassign: () => Promise<void>) {
+    this.#arena = arena;
+    this.#pool = pool;
+    this.#main = main;
+    this.#reassign = reassign;
+  }
+
+  add(port: OdpPort, name: string): VhostPort {
+    const taken = new Set([...this.#ports.values()].map((p) => p.guest));
+    let guest = 0;
+    while (taken.has(guest)) guest++;
+    if (guest >= GUESTS_MAX) throw new NetdevError(`${name}: no more than ${GUESTS_MAX} vhost-user ports are possible`);
+    const vhost = new VhostPort(port, name, guest, this);
+    this.#ports.set(port, vhost);
+    this.#publishTxqs(vhost);
+    return vhost;
+  }
+
+  async remove(port: OdpPort): Promise<void> {
+    const vhost = this.#ports.get(port);
+    if (!vhost) return;
+    for (const index of [...vhost.rings.keys()]) await this.stopRing(vhost, index);
+    this.#ports.delete(port);
+    await this.#pool.all({ type: 'drop-guest', guest: vhost.guest });
+    this.#main.dropGuest(vhost.guest);
+  }
+
+  [Symbol.iterator](): Iterator<VhostPort> {
+    return this.#ports.values();
+  }
+
+  /** Everything that a new PMD has to know before it polls. */
+  requests(): PmdRequest[] {
+    const requests: PmdRequest[] = [];
+    for (const vhost of this.#ports.values()) {
+      if (!vhost.memory) continue;
+      requests.push({ type: 'guest', guest: vhost.guest, memory: vhost.memory });
+      for (const { at, config } of vhost.rings.values())
+        requests.push({ type: 'call-fd', vring: at, fd: config.callFd });
+    }
+    return requests;
+  }
+
+  /** The rings that are to be polled. */
+  rxqs(): (PmdRxq & { name: string; queue: number })[] {
+    return [...this.#ports.values()].flatMap((vhost) =>
+      [...vhost.rings.values()]
+        .filter(({ config }) => isPolled(config.index))
+        .map(({ config, at }) => ({
+          guest: vhost.guest,
+          vring: at,
+          port: vhost.port,
+          kickFd: config.kickFd,
+          name: vhost.name,
+          queue: config.index >> 1,
+        })),
+    );
+  }
+
+  /** The port that a ring belongs to. */
+  portOfVring(vring: number): VhostPort | undefined {
+    for (const vhost of this.#ports.values()) {
+      for (const ring of vhost.rings.values()) if (ring.at === vring) return vhost;
+    }
+    return undefined;
+  }
+
+  async startRing(vhost: VhostPort, config: VringConfig, guest: GuestMemory): Promise<void> {
+    if (vhost.rings.has(config.index)) await this.stopRing(vhost, config.index);
+    const at = this.#takeVring(vhost.name);
+    this.#writeRegions(vhost, guest);
+    this.#writeVring(at, vhost, config);
+    vhost.memory = guest.memory;
+    const exports = this.#main.addGuest(vhost.guest, guest.memory);
+    this.#main.setCallFd(at, config.callFd);
+    await this.#pool.all({ type: 'guest', guest: vhost.guest, memory: guest.memory });
+    await this.#pool.all({ type: 'call-fd', vring: at, fd: config.callFd });
+    this.#arena.publish(at + VRING_STARTED, 1);
+    exports.startRing(at);
+    exports.setNotify(at, 0);
+    vhost.rings.set(config.index, { config, at });
+    this.#publishTxqs(vhost);
+    if (isPolled(config.index)) await this.#reassign();
+  }
+
+  async stopRing(vhost: VhostPort, index: number): Promise<{ lastAvail: number; lastUsed: number }> {
+    const ring = vhost.rings.get(index);
+    if (!ring) throw new Error(`${vhost.name}: ring ${index} is not running`);
+    vhost.rings.delete(index);
+    this.#arena.publish(ring.at + VRING_STARTED, 0);
+    this.#publishTxqs(vhost);
+    if (isPolled(index)) await this.#reassign();
+    this.#main.setCallFd(ring.at, -1);
+    await this.#pool.all({ type: 'call-fd', vring: ring.at, fd: -1 });
+    const position = {
+      lastAvail: this.#arena.get(ring.at + VRING_LAST_AVAIL),
+      lastUsed: this.#arena.get(ring.at + VRING_LAST_USED),
+    };
+    this.#freeVrings.push(ring.at);
+    return position;
+  }
+
+  #takeVring(name: string): number {
+    const free = this.#freeVrings.pop();
+    if (free !== undefined) return free;
+    if (this.#nextVring >= VRINGS_MAX) throw new NetdevError(`${name}: no more than ${VRINGS_MAX} rings are possible`);
+    return ARENA_VRINGS + this.#nextVring++ * VRING__SIZE;
+  }
+
+  #regionTable(vhost: VhostPort): number {
+    return ARENA_REGION_TABLES + vhost.guest * REGION_TABLE__SIZE;
+  }
+
+  #writeRegions(vhost: VhostPort, guest: GuestMemory): void {
+    const table = this.#regionTable(vhost);
+    this.#arena.set(table + REGION_TABLE_COUNT, guest.regions.length);
+    guest.regions.forEach((region, i) => {
+      const at = table + REGION_TABLE_ENTRIES + i * REGION__SIZE;
+      this.#arena.u64[(at + REGION_GPA) >> 3] = region.gpa;
+      this.#arena.u64[(at + REGION_SIZE) >> 3] = region.size;
+      this.#arena.u64[(at + REGION_OFFSET) >> 3] = BigInt(region.offset);
+    });
+  }
+
+  #writeVring(at: number, vhost: VhostPort, config: VringConfig): void {
+    const set = (field: number, value: number) => this.#arena.set(at + field, value);
+    let flags = 0;
+    if (config.features & VIRTIO_NET_F_MRG_RXBUF) flags |= VRING_F_MRG_RXBUF;
+    if (config.features & VIRTIO_F_RING_INDIRECT_DESC) flags |= VRING_F_INDIRECT;
+    set(VRING_DESC, config.desc);
+    set(VRING_AVAIL, config.avail);
+    set(VRING_USED, config.used);
+    set(VRING_SIZE, config.size);
+    set(VRING_HDR_SIZE, config.hdrSize);
+    set(VRING_FLAGS, flags);
+    set(VRING_PORT, vhost.port);
+    set(VRING_REGIONS, this.#regionTable(vhost));
+    set(VRING_LAST_AVAIL, config.lastAvail);
+    set(VRING_LAST_USED, config.lastUsed);
+    set(VRING_CALL_PENDING, 0);
+    set(VRING_BROKEN, 0);
+    set(VRING_LOCK, 0);
+  }
+
+  /** Tells the fast path which rings take what is sent to the port. */
+  #publishTxqs(vhost: VhostPort): void {
+    const record = ARENA_PORTS + vhost.port * PORT__SIZE;
+    const rings = [...vhost.rings.values()]
+      .filter(({ config }) => !isPolled(config.index))
+      .sort((a, b) => a.config.index - b.config.index)
+      .slice(0, TXQS_MAX);
+    this.#arena.set(record + PORT_TX_SLOT, txSlot(vhost.guest));
+    this.#arena.set(record + PORT_TX_LOCKED, rings.length > this.#pool.nThreads ? 0 : 1);
+    rings.forEach(({ at }, i) => {
+      this.#arena.set(record + PORT_TXQ + i * 4, at);
+    });
+    this.#arena.publish(record + PORT_NTXQS, rings.length);
+  }
+}

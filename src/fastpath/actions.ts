@@ -1,0 +1,163 @@
+/** Runs a compiled action list over a group of packets: one action at a time over the whole group, so that decoding costs once. */
+import {
+  ACT_CHECK_PKT_LEN,
+  ACT_CLONE,
+  ACT_DROP,
+  ACT_END,
+  ACT_F_LAST_USE,
+  ACT_OUTPUT,
+  ACT_POP_MPLS,
+  ACT_POP_VLAN,
+  ACT_PUSH_MPLS,
+  ACT_PUSH_VLAN,
+  ACT_SET_ARP,
+  ACT_SET_ETH,
+  ACT_SET_ICMP,
+  ACT_SET_IPV4,
+  ACT_SET_IPV6,
+  ACT_SET_META,
+  ACT_SET_MPLS,
+  ACT_SET_ND,
+  ACT_SET_TP,
+  ACT_TRUNC,
+  ACT_USERSPACE,
+  BATCH_MAX,
+  DROP_ACTION,
+  DROP_UNSUPPORTED_ACTION,
+  DROP_UPCALL_RING_FULL,
+  PACKET_HEADROOM,
+  PKT__SIZE,
+  PKT_DATA,
+  PKT_KEY,
+  PKT_LEN,
+  PKT_NEXT,
+  PKT_TRUNC,
+  THREAD_STAT_LOST,
+  UPCALL_ACTION,
+  KEY_IN_PORT,
+} from './gen/arena';
+import { popMpls, popVlan, pushMpls, pushVlan } from './encap';
+import { outputNow, queueOutput } from './output';
+import { setArp, setEth, setIcmp, setIpv4, setIpv6, setMeta, setMpls, setNd, setTransport } from './set-field';
+import { bump, drop, pkts, slotAt, thread } from './thread';
+import { sendUp } from './upcall';
+
+/** Packets of the group that starts at `head`. */
+function groupCount(head: u32): u32 {
+  let n: u32 = 0;
+  for (let pkt = head; pkt; pkt = load<u32>(pkt, PKT_NEXT)) n++;
+  return n;
+}
+
+/** Sends a packet shortened to what `trunc` allowed, leaving its length as it was. */
+function outputTruncated(port: u32, pkt: u32): void {
+  const len = load<u32>(pkt, PKT_LEN);
+  store<u32>(pkt, min(len, load<u32>(pkt, PKT_TRUNC)), PKT_LEN);
+  outputNow(port, pkt);
+  store<u32>(pkt, len, PKT_LEN);
+  store<u32>(pkt, 0, PKT_TRUNC);
+}
+
+function outputGroup(head: u32, port: u32, flags: u32): void {
+  for (let pkt = head; pkt; pkt = load<u32>(pkt, PKT_NEXT)) {
+    if (load<u32>(pkt, PKT_TRUNC)) outputTruncated(port, pkt);
+    else if (flags & ACT_F_LAST_USE) queueOutput(port, pkt);
+    else outputNow(port, pkt);
+  }
+}
+
+function userspace(head: u32, userdata: u32): void {
+  for (let pkt = head; pkt; pkt = load<u32>(pkt, PKT_NEXT)) {
+    const trunc = load<u32>(pkt, PKT_TRUNC);
+    const len = load<u32>(pkt, PKT_LEN);
+    store<u32>(pkt, 0, PKT_TRUNC);
+    if (sendUp(UPCALL_ACTION, pkt, load<u32>(pkt + PKT_KEY, KEY_IN_PORT), userdata, trunc ? min(trunc, len) : len)) continue;
+    bump(thread + THREAD_STAT_LOST, 1);
+    drop(DROP_UPCALL_RING_FULL, 1);
+  }
+}
+
+/** Runs a nested list on a copy of each packet: record and frame are saved in the spare slot and put back. */
+function cloneGroup(head: u32, nested: u32): void {
+  const savedPkt = pkts + (BATCH_MAX + 1) * PKT__SIZE;
+  const savedSlot = slotAt(BATCH_MAX + 1) + PACKET_HEADROOM;
+  for (let pkt = head; pkt; pkt = load<u32>(pkt, PKT_NEXT)) {
+    const next = load<u32>(pkt, PKT_NEXT);
+    memory.copy(savedPkt, pkt, PKT__SIZE);
+    memory.copy(savedSlot, load<u32>(pkt, PKT_DATA), load<u32>(pkt, PKT_LEN));
+    store<u32>(pkt, 0, PKT_NEXT);
+    runActions(nested, pkt);
+    memory.copy(pkt, savedPkt, PKT__SIZE);
+    memory.copy(load<u32>(pkt, PKT_DATA), savedSlot, load<u32>(pkt, PKT_LEN));
+    store<u32>(pkt, next, PKT_NEXT);
+  }
+}
+
+function checkLength(head: u32, length: u32, greater: u32, lessEqual: u32): void {
+  let pkt = head;
+  while (pkt) {
+    const next = load<u32>(pkt, PKT_NEXT);
+    store<u32>(pkt, 0, PKT_NEXT);
+    runActions(load<u32>(pkt, PKT_LEN) > length ? greater : lessEqual, pkt);
+    store<u32>(pkt, next, PKT_NEXT);
+    pkt = next;
+  }
+}
+
+// @ts-ignore: decorator
+@inline
+function setEach(head: u32, op: u32, operands: u32): void {
+  for (let pkt = head; pkt; pkt = load<u32>(pkt, PKT_NEXT)) {
+    if (op == ACT_SET_ETH) setEth(pkt, operands);
+    else if (op == ACT_SET_IPV4) setIpv4(pkt, operands);
+    else if (op == ACT_SET_IPV6) setIpv6(pkt, operands);
+    else if (op == ACT_SET_TP) setTransport(pkt, operands);
+    else if (op == ACT_SET_ARP) setArp(pkt, operands);
+    else if (op == ACT_SET_ICMP) setIcmp(pkt, operands);
+    else if (op == ACT_SET_ND) setNd(pkt, operands);
+    else if (op == ACT_SET_MPLS) setMpls(pkt, operands);
+    else setMeta(pkt, operands);
+  }
+}
+
+// @ts-ignore: decorator
+@inline
+function encapEach(head: u32, op: u32, operands: u32): void {
+  for (let pkt = head; pkt; pkt = load<u32>(pkt, PKT_NEXT)) {
+    if (op == ACT_PUSH_VLAN) pushVlan(pkt, load<u32>(operands));
+    else if (op == ACT_POP_VLAN) popVlan(pkt);
+    else if (op == ACT_PUSH_MPLS) pushMpls(pkt, load<u32>(operands), load<u32>(operands, 4));
+    else popMpls(pkt, load<u32>(operands));
+  }
+}
+
+/** Runs the list at `actions` on the packets linked from `head`. An empty list drops them. */
+export function runActions(actions: u32, head: u32): void {
+  let at = actions;
+  if (load<u32>(at) == ACT_END) drop(DROP_ACTION, groupCount(head));
+  for (;;) {
+    const word = load<u32>(at);
+    const op = word & 0xffff;
+    const operands = at + 4;
+    at = operands + (word >> 16) * 4;
+    if (op == ACT_OUTPUT) outputGroup(head, load<u32>(operands), load<u32>(operands, 4));
+    else if (op == ACT_END) return;
+    else if (op >= ACT_SET_ETH && op <= ACT_SET_META) setEach(head, op, operands);
+    else if (op >= ACT_PUSH_VLAN && op <= ACT_POP_MPLS) encapEach(head, op, operands);
+    else if (op == ACT_USERSPACE) userspace(head, load<u32>(operands));
+    else if (op == ACT_TRUNC) {
+      for (let pkt = head; pkt; pkt = load<u32>(pkt, PKT_NEXT)) store<u32>(pkt, load<u32>(operands), PKT_TRUNC);
+    } else if (op == ACT_CLONE) {
+      cloneGroup(head, operands);
+    } else if (op == ACT_CHECK_PKT_LEN) {
+      checkLength(head, load<u32>(operands), operands + 8, operands + 8 + load<u32>(operands, 4) * 4);
+      return;
+    } else if (op == ACT_DROP) {
+      drop(load<u32>(operands), groupCount(head));
+      return;
+    } else {
+      drop(DROP_UNSUPPORTED_ACTION, groupCount(head));
+      return;
+    }
+  }
+}

@@ -1,0 +1,108 @@
+/**
+ * Datapath classifier: tuple space search over the subtables of a packet's input port, in the order that the control thread ranks them. The control
+ * thread writes the tables; a reader sees a bucket's entry when its flow index is stored, last.
+ */
+import {
+  BUCKET_FLOWS,
+  BUCKET_HASHES,
+  BUCKET_NEXT,
+  BUCKET_WAYS,
+  BUCKET__SIZE,
+  FLOW_DEAD,
+  FLOW_KEY,
+  FLOW_SUBTABLE,
+  PKT_KEY,
+  PKT_LONG,
+  PORT_DPCLS,
+  SUBTABLE_BUCKET_MASK,
+  SUBTABLE_BUCKETS,
+  SUBTABLE_LONG,
+  SUBTABLE_MASKS,
+  SUBTABLE_NWORDS,
+  SUBTABLE_WORDS,
+} from './gen/arena';
+import { lengthenKey } from './extract';
+import { finish, mix } from './hash';
+import { flowAt, portAt } from './thread';
+
+/** Subtables that the last search looked at. */
+export let searched: u32 = 0;
+
+// @ts-ignore: decorator
+@inline
+function maskedWord(subtable: u32, key: u32, i: u32): u64 {
+  const word: u32 = load<u8>(subtable + i, SUBTABLE_WORDS);
+  return load<u64>(key + word * 8) & load<u64>(subtable + i * 8, SUBTABLE_MASKS);
+}
+
+/** Hash of the packet's key under the subtable's mask; `flowHash` gives the same for a flow. */
+// @ts-ignore: decorator
+@inline
+function hashMasked(subtable: u32, key: u32): u32 {
+  const n = load<u32>(subtable, SUBTABLE_NWORDS);
+  let hash: u64 = 0;
+  for (let i: u32 = 0; i < n; i++) hash = mix(hash, maskedWord(subtable, key, i));
+  return finish(hash);
+}
+
+// @ts-ignore: decorator
+@inline
+function equalMasked(flow: u32, subtable: u32, key: u32): bool {
+  const n = load<u32>(subtable, SUBTABLE_NWORDS);
+  for (let i: u32 = 0; i < n; i++) {
+    if (load<u64>(flow + i * 8, FLOW_KEY) != maskedWord(subtable, key, i)) return false;
+  }
+  return true;
+}
+
+/** True when the megaflow lives and matches the packet. */
+// @ts-ignore: decorator
+@inline
+export function flowMatches(flow: u32, pkt: u32): bool {
+  const record = flowAt(flow);
+  if (atomic.load<u32>(record, FLOW_DEAD)) return false;
+  const subtable = load<u32>(record, FLOW_SUBTABLE);
+  if (load<u32>(subtable, SUBTABLE_LONG)) lengthenKey(pkt);
+  return equalMasked(record, subtable, pkt + PKT_KEY);
+}
+
+function searchSubtable(subtable: u32, pkt: u32): u32 {
+  if (load<u32>(subtable, SUBTABLE_LONG)) lengthenKey(pkt);
+  const key = pkt + PKT_KEY;
+  const hash = hashMasked(subtable, key);
+  let bucket = load<u32>(subtable, SUBTABLE_BUCKETS) + (hash & load<u32>(subtable, SUBTABLE_BUCKET_MASK)) * BUCKET__SIZE;
+  do {
+    for (let way: u32 = 0; way < BUCKET_WAYS; way++) {
+      if (load<u32>(bucket + way * 4, BUCKET_HASHES) != hash) continue;
+      const flow = atomic.load<u32>(bucket + way * 4, BUCKET_FLOWS);
+      if (flow == 0) continue;
+      const record = flowAt(flow);
+      if (!load<u32>(record, FLOW_DEAD) && equalMasked(record, subtable, key)) return flow;
+    }
+    bucket = load<u32>(bucket, BUCKET_NEXT);
+  } while (bucket);
+  return 0;
+}
+
+/** Flow index of the megaflow that matches the packet, or 0. */
+export function dpclsLookup(pkt: u32, inPort: u32): u32 {
+  searched = 0;
+  const list = atomic.load<u32>(portAt(inPort), PORT_DPCLS);
+  if (!list) return 0;
+  const count = load<u32>(list);
+  for (let i: u32 = 1; i <= count; i++) {
+    searched++;
+    const flow = searchSubtable(load<u32>(list + i * 4), pkt);
+    if (flow) return flow;
+  }
+  return 0;
+}
+
+/** Hash of a megaflow's masked words: what `hashMasked` gives for every packet that it matches. For the control thread. */
+export function flowHash(flow: u32): u32 {
+  const record = flowAt(flow);
+  const n = load<u32>(load<u32>(record, FLOW_SUBTABLE), SUBTABLE_NWORDS);
+  let hash: u64 = 0;
+  for (let i: u32 = 0; i < n; i++) hash = mix(hash, load<u64>(record + i * 8, FLOW_KEY));
+  return finish(hash);
+}

@@ -1,0 +1,63 @@
+/** The thread's ring of records to the control thread: misses, `userspace` actions, frames for ports that have no ring. One writer, one reader. */
+import {
+  ARENA_HEADER,
+  HEADER_NOTIFY,
+  PKT_DATA,
+  PKT_HASH,
+  PKT_KEY,
+  PKT_LEN,
+  KEY__SIZE,
+  THREAD_UPCALL_HEAD,
+  THREAD_UPCALL_TAIL,
+  THREAD_UPCALLS_NEW,
+  UPCALL_HASH,
+  UPCALL_KEY,
+  UPCALL_LEN,
+  UPCALL_PORT,
+  UPCALL_RING_SIZE,
+  UPCALL_SIZE,
+  UPCALL_TYPE,
+  UPCALL_USERDATA,
+  UPCALL_WRAP,
+  UPCALL__SIZE,
+} from './gen/arena';
+import { thread, upcalls } from './thread';
+
+/** Writes a record with the packet behind it; false when there is no room. `len` bytes of the packet go along. */
+export function sendUp(type: u32, pkt: u32, port: u32, userdata: u32, len: u32): bool {
+  const size = (UPCALL__SIZE + len + 7) & ~7;
+  let head = load<u32>(thread, THREAD_UPCALL_HEAD);
+  const used = head - atomic.load<u32>(thread, THREAD_UPCALL_TAIL);
+  let at = head & (UPCALL_RING_SIZE - 1);
+  const toEnd = UPCALL_RING_SIZE - at;
+  const wrap = toEnd < size ? toEnd : 0;
+  if (used + wrap + size > UPCALL_RING_SIZE) return false;
+  if (wrap) {
+    store<u32>(upcalls + at, UPCALL_WRAP, UPCALL_TYPE);
+    store<u32>(upcalls + at, wrap, UPCALL_SIZE);
+    head += wrap;
+    at = 0;
+  }
+  const record = upcalls + at;
+  store<u32>(record, type, UPCALL_TYPE);
+  store<u32>(record, size, UPCALL_SIZE);
+  store<u32>(record, port, UPCALL_PORT);
+  store<u32>(record, userdata, UPCALL_USERDATA);
+  store<u32>(record, len, UPCALL_LEN);
+  store<u32>(record, load<u32>(pkt, PKT_HASH), UPCALL_HASH);
+  memory.copy(record + UPCALL_KEY, pkt + PKT_KEY, KEY__SIZE);
+  memory.copy(record + UPCALL__SIZE, load<u32>(pkt, PKT_DATA), len);
+  atomic.store<u32>(thread, head + size, THREAD_UPCALL_HEAD);
+  store<u32>(thread, 1, THREAD_UPCALLS_NEW);
+  return true;
+}
+
+/** Wakes the control thread when this batch sent something up. */
+// @ts-ignore: decorator
+@inline
+export function notifyControl(): void {
+  if (!load<u32>(thread, THREAD_UPCALLS_NEW)) return;
+  store<u32>(thread, 0, THREAD_UPCALLS_NEW);
+  atomic.add<u32>(ARENA_HEADER + HEADER_NOTIFY, 1);
+  atomic.notify(ARENA_HEADER + HEADER_NOTIFY, 1);
+}
