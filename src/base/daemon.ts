@@ -132,11 +132,15 @@ export class Daemon {
     return process.env[READY_FD_ENV] !== undefined;
   }
 
-  /** Checks the pidfile; with --detach starts this program again in the background, waits until it is ready (or has failed) and exits. */
-  async detach(): Promise<void> {
+  /** Checks the pidfile; with --detach starts this program again in the background, waits until it is ready (or has failed) and exits,
+   *  after a call of `started` when it is ready. */
+  async detach(started?: () => void): Promise<void> {
     if (this.isChild) return;
     this.#checkAlreadyRunning();
-    if (this.detaching) process.exit(await superviseStart());
+    if (!this.detaching) return;
+    const code = await superviseStart();
+    if (code === 0) started?.();
+    process.exit(code);
   }
 
   #checkAlreadyRunning(): void {

@@ -8,6 +8,8 @@ export interface OptionSpec {
   long: Readonly<Record<string, OptionArgument>>;
   /** Short letters: the long name each stands for. */
   short?: Readonly<Record<string, string>>;
+  /** The first word that is no option ends the options, as for ovs-appctl, whose commands may have options of their own. */
+  stopAtFirst?: boolean;
 }
 
 export interface ParsedOption {
@@ -29,6 +31,7 @@ export function parseOptions(argv: readonly string[], spec: OptionSpec): { optio
     if (word === '--') return { options, args: [...args, ...rest] };
     if (word.startsWith('--')) options.push(parseLong(word, rest, spec));
     else if (word.startsWith('-') && word !== '-') parseShort(word, rest, spec, options);
+    else if (spec.stopAtFirst) return { options, args: [word, ...rest] };
     else args.push(word);
   }
   return { options, args };

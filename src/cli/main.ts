@@ -1,0 +1,82 @@
+import { Command } from 'commander';
+import { TURNOUT_VERSION } from '../base/program.ts';
+
+/** The multi-call program: `turnout COMMAND …`. Each command is a module of its own, loaded when it is called. */
+
+interface CommandModule {
+  /** Takes what follows the command's name; resolves with the exit code. */
+  main(argv: string[]): Promise<number>;
+}
+
+interface CommandEntry {
+  name: string;
+  summary: string;
+  load(): Promise<CommandModule>;
+}
+
+const COMMANDS: readonly CommandEntry[] = [
+  {
+    name: 'demo',
+    summary: 'the switch, a generator and a forwarder, with live counters',
+    load: () => import('./demo.ts'),
+  },
+  {
+    name: 'up',
+    summary: 'start the switch with its own database, in the background',
+    load: () => import('./up.ts'),
+  },
+  { name: 'down', summary: 'stop what `up` started', load: () => import('./down.ts') },
+  { name: 'status', summary: 'what is running: bridges, ports, counters', load: () => import('./status.ts') },
+  {
+    name: 'vswitchd',
+    summary: 'the switch alone, with the arguments of ovs-vswitchd',
+    load: () => import('./vswitchd.ts'),
+  },
+  {
+    name: 'ovsdb-server',
+    summary: 'the database server alone, with the arguments of ovsdb-server',
+    load: () => import('./ovsdb-server.ts'),
+  },
+  { name: 'appctl', summary: 'ask a running daemon, as ovs-appctl', load: () => import('./appctl.ts') },
+  {
+    name: 'pktgen',
+    summary: 'send traffic into vhost-user ports and count what comes back',
+    load: () => import('./pktgen.ts'),
+  },
+  {
+    name: 'testpmd',
+    summary: 'forward between vhost-user ports, as dpdk-testpmd',
+    load: () => import('./testpmd.ts'),
+  },
+];
+
+export async function main(argv: readonly string[]): Promise<number> {
+  const [name, ...rest] = argv;
+  const entry = COMMANDS.find((c) => c.name === name);
+  // Each command reads its own arguments, in Open vSwitch's or DPDK's manner.
+  if (entry) return (await entry.load()).main(rest);
+  return showOverview(argv);
+}
+
+/** Help, version, or what is wrong with the command's name. */
+function showOverview(argv: readonly string[]): number {
+  const program = new Command('turnout')
+    .description('A software switch for containers and virtual machines, set up with the tools of Open vSwitch.')
+    .version(TURNOUT_VERSION, '-V, --version')
+    .usage('COMMAND [ARGUMENT...]')
+    .helpCommand(false)
+    .addHelpText('after', '\nturnout COMMAND --help tells more about a command.');
+  for (const { name, summary } of COMMANDS) program.command(name).description(summary);
+  let code = 0;
+  program.exitOverride((e) => {
+    code = e.exitCode;
+    throw e;
+  });
+  try {
+    if (argv.length === 0) program.help();
+    program.parse([...argv], { from: 'user' });
+  } catch (e) {
+    if ((e as { code?: string }).code?.startsWith('commander.') !== true) throw e;
+  }
+  return code;
+}
