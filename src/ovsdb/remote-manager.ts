@@ -231,6 +231,11 @@ export class RemoteManager {
     return problem;
   }
 
+  /** What could not be opened and why; empty when all is well. */
+  failures(): string {
+    return [...this.failed].map(([label, why]) => `${label}: listen failed: ${why}`).join('\n');
+  }
+
   stop(): void {
     this.isStopped = true;
     clearInterval(this.statusTimer);
