@@ -198,7 +198,11 @@ export class Daemon {
     const fd = process.env[READY_FD_ENV];
     if (fd === undefined) return;
     delete process.env[READY_FD_ENV];
-    writeSync(Number(fd), '\0');
+    try {
+      writeSync(Number(fd), '\0');
+    } catch {
+      // The parent did not wait for it.
+    }
     closeSync(Number(fd));
     vlog.closeConsole();
     closeStdio();

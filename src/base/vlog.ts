@@ -39,21 +39,25 @@ export type VlogText = string | (() => string);
 export class VlogRateLimit {
   readonly perMinute: number;
   readonly burst: number;
+  readonly #now: () => number;
   #tokens: number;
-  #filledMs = performance.now();
+  #filledMs: number;
   #dropped = 0;
   #firstDroppedMs = 0;
   #lastDroppedMs = 0;
 
-  constructor(perMinute: number, burst: number) {
+  /** `now` gives milliseconds. */
+  constructor(perMinute: number, burst: number, now: () => number = () => performance.now()) {
     this.perMinute = perMinute;
     this.burst = burst;
+    this.#now = now;
     this.#tokens = burst;
+    this.#filledMs = now();
   }
 
   /** True when a message may pass. `report` gets a line when earlier ones were held back. */
   withdraw(report: (text: string) => void): boolean {
-    const now = performance.now();
+    const now = this.#now();
     this.#tokens = Math.min(this.burst, this.#tokens + ((now - this.#filledMs) * this.perMinute) / 60_000);
     this.#filledMs = now;
     if (this.#tokens < 1) {
