@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setFlagsFromString } from 'node:v8';
 import {
   ARENA_THREADS,
   ARENA_VRINGS,
@@ -44,8 +45,13 @@ export interface DatapathModules {
   vring: WebAssembly.Module;
 }
 
-/** Reads the modules that `tools/build.ts` made. Throws with what to do when they are missing. */
+/**
+ * Reads the modules that `tools/build.ts` made and compiles them with V8's optimising compiler at once: a loop that is running is never replaced by a
+ * faster one. The flags are process-wide and must be set before the first worker starts. Throws with what to do when a module is missing.
+ */
 export function loadModules(buildDir = join(import.meta.dirname, '../../../build')): DatapathModules {
+  setFlagsFromString('--no-liftoff');
+  setFlagsFromString('--no-wasm-lazy-compilation');
   const load = (name: string) => {
     try {
       return new WebAssembly.Module(readFileSync(join(buildDir, `${name}.wasm`)));

@@ -95,6 +95,8 @@ export interface UserspaceDpifOptions {
   warn?: (message: string) => void;
   /** Cores that PMDs may use when `pmd-cpu-mask` is not set. */
   defaultCores?: readonly number[];
+  /** Time of what this thread itself forwards; PMDs go by the real clock, on performance.now()'s scale. */
+  clock?: { monotonicMs(): number };
 }
 
 /** The userspace datapath (`netdev`): megaflows and ports in the arena, PMD workers that forward, this thread that answers misses. */
@@ -115,6 +117,7 @@ export class UserspaceDpif implements Dpif {
   readonly #ports = new Map<number, DpPort>();
   readonly #flows = new Map<number, UserspaceFlow>();
   readonly #warn: (message: string) => void;
+  readonly #nowMs: () => number;
   readonly #reapTimer: NodeJS.Timeout;
   #handler: UpcallHandler = () => [];
   #affinity: DpConfig['rxqAffinity'] = new Map();
@@ -131,6 +134,7 @@ export class UserspaceDpif implements Dpif {
   constructor(options: UserspaceDpifOptions = {}) {
     this.name = options.name ?? 'ovs-netdev';
     this.#warn = options.warn ?? (() => {});
+    this.#nowMs = options.clock ? () => options.clock!.monotonicMs() : () => Math.trunc(performance.now());
     this.#cores = options.defaultCores ?? getAffinity().slice(0, 1);
     const modules = loadModules();
     const { arena, fd } = createArena();
@@ -224,7 +228,7 @@ export class UserspaceDpif implements Dpif {
     this.#arena.u8.set(frame, data);
     this.#arena.set(ARENA_PKTS + i * PKT__SIZE + PKT_DATA, data);
     this.#arena.set(ARENA_PKTS + i * PKT__SIZE + PKT_LEN, frame.length);
-    this.#arena.f64[(ARENA_THREADS + THREAD_NOW_MS) >> 3] = performance.now();
+    this.#arena.f64[(ARENA_THREADS + THREAD_NOW_MS) >> 3] = this.#nowMs();
   }
 
   // Upcalls.

@@ -9,6 +9,13 @@ export interface PmdWorkerData {
   core: number;
   /** eventfd that wakes it from its sleep; owned by the control thread. */
   wakeFd: number;
+  /** `clockOrigin()` of the control thread. */
+  clockOrigin: number;
+}
+
+/** CLOCK_MONOTONIC minus this thread's performance.now(), in ms: two threads' times are compared through it. */
+export function clockOrigin(): number {
+  return Number(process.hrtime.bigint()) / 1e6 - performance.now();
 }
 
 /** An rxq that the PMD polls. Offsets in the arena. */

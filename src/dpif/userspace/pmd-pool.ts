@@ -4,7 +4,7 @@ import { eventfd, eventfdWrite } from '../../sys/eventfd.ts';
 import { close } from '../../sys/fd.ts';
 import type { Arena } from './arena.ts';
 import type { DatapathModules } from './datapath-thread.ts';
-import type { PmdReport, PmdRequest, PmdRxq, PmdWorkerData } from './pmd-messages.ts';
+import { clockOrigin, type PmdReport, type PmdRequest, type PmdRxq, type PmdWorkerData } from './pmd-messages.ts';
 
 /** Called when a guest made the fast path trap; its ring is broken from then on. `vring` is 0 when no ring was to blame. */
 export type OnTrap = (vring: number, message: string) => void;
@@ -25,7 +25,14 @@ export class PmdHandle {
     this.index = index;
     this.core = core;
     this.#wakeFd = eventfd();
-    const workerData: PmdWorkerData = { memory: arena.memory, modules, index, core, wakeFd: this.#wakeFd };
+    const workerData: PmdWorkerData = {
+      memory: arena.memory,
+      modules,
+      index,
+      core,
+      wakeFd: this.#wakeFd,
+      clockOrigin: clockOrigin(),
+    };
     this.#worker = new Worker(new URL('./pmd-worker.ts', import.meta.url), { workerData, name: `pmd-c${core}` });
     this.#exited = new Promise((resolve) => this.#worker.once('exit', () => resolve()));
     this.#ready = new Promise((resolve, reject) => {

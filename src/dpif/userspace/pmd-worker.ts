@@ -24,7 +24,7 @@ import { POLLIN, PollSet } from '../../sys/poll.ts';
 import { setAffinity } from '../../sys/sched.ts';
 import { Arena } from './arena.ts';
 import { DatapathThread, rxSlot } from './datapath-thread.ts';
-import type { PmdReport, PmdRequest, PmdRxq, PmdWorkerData } from './pmd-messages.ts';
+import { clockOrigin, type PmdReport, type PmdRequest, type PmdRxq, type PmdWorkerData } from './pmd-messages.ts';
 
 /**
  * A poll-mode thread: runs the fast path on its rxqs, reads its messages between two runs, interrupts guests that wait, and sleeps in poll(2) on
@@ -47,6 +47,8 @@ class Pmd {
   readonly #thread: DatapathThread;
   readonly #record: number;
   readonly #poll = new PollSet(RXQ_POLL_MAX + 1);
+  /** From this thread's performance.now() to the control thread's. */
+  readonly #clockOffset: number;
   #rxqs: PmdRxq[] = [];
   #exit = false;
   #iterations = ITERATIONS_MIN;
@@ -59,6 +61,7 @@ class Pmd {
     this.#thread = new DatapathThread(data.index, this.#arena, data.modules);
     this.#record = ARENA_THREADS + data.index * THREAD__SIZE;
     this.#poll.set(0, data.wakeFd, POLLIN);
+    this.#clockOffset = clockOrigin() - data.clockOrigin;
   }
 
   #report(report: PmdReport): void {
@@ -71,7 +74,7 @@ class Pmd {
     let before = performance.now();
     while (!this.#exit) {
       this.#readMessages();
-      this.#arena.f64[(this.#record + THREAD_NOW_MS) >> 3] = before;
+      this.#arena.f64[(this.#record + THREAD_NOW_MS) >> 3] = Math.trunc(before + this.#clockOffset);
       const busy = this.#runOnce();
       this.#thread.interruptGuests();
       const now = performance.now();
