@@ -1,0 +1,52 @@
+import type { BridgePort, Bundle } from './port.ts';
+import type { Rule } from './rule.ts';
+import type { Effect } from './xlate/types.ts';
+
+/** Crediting traffic: what packets of a flow do to counters and learned addresses. */
+
+export interface Traffic {
+  packets: number;
+  bytes: number;
+  usedMs: number;
+  tcpFlags: number;
+}
+
+export interface EffectHooks {
+  /** A station moved or is new. */
+  learned(): void;
+  reduceTimeouts(rule: Rule, idleTimeout: number, hardTimeout: number): void;
+}
+
+const TCP_FIN_OR_RST = 0x005;
+
+function learn(e: Effect & { type: 'learn' }, hooks: EffectHooks): void {
+  const bundle = e.bundle as Bundle;
+  if (bundle.ports.length === 0) return;
+  if (e.bridge.macs.learn(e.mac, e.vlan, bundle, e.gratuitousArp)) hooks.learned();
+}
+
+export function applyEffect(e: Effect, t: Traffic, hooks: EffectHooks): void {
+  switch (e.type) {
+    case 'table':
+      if (e.match) e.table.matched += t.packets;
+      else e.table.missed += t.packets;
+      break;
+    case 'rule':
+      e.rule.credit(t.packets, t.bytes, t.usedMs);
+      break;
+    case 'learn':
+      learn(e, hooks);
+      break;
+    case 'patch': {
+      const [tx, rx] = [(e.tx as BridgePort).patchStats, (e.rx as BridgePort).patchStats];
+      tx.txPackets += t.packets;
+      tx.txBytes += t.bytes;
+      rx.rxPackets += t.packets;
+      rx.rxBytes += t.bytes;
+      break;
+    }
+    case 'fin':
+      if (t.tcpFlags & TCP_FIN_OR_RST) hooks.reduceTimeouts(e.rule, e.idleTimeout, e.hardTimeout);
+      break;
+  }
+}

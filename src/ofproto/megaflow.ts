@@ -1,0 +1,62 @@
+import type { DpAction } from '../dpif/dpif.ts';
+import type { Flow, FlowWildcards } from '../flow/flow.ts';
+import { FLOW_MEMBERS, FLOW_SIZE } from '../gen/flow.ts';
+
+/** From a translation's wildcards to a megaflow's mask, and what revalidation compares. */
+
+/** The mask to install for packets like `key`: a datapath always tells tagged from untagged packets. */
+export function megaflowMask(key: Flow, wc: FlowWildcards): FlowWildcards {
+  const mask = wc.clone();
+  const tags = [
+    ['vlanTpid0', 'vlanTci0'],
+    ['vlanTpid1', 'vlanTci1'],
+  ] as const;
+  for (const [tpid, tci] of tags) {
+    mask[tpid] = 0xffff;
+    // No tag: all of the TCI is zero. A tag: at least its presence counts.
+    if (key[tci] === 0) mask[tci] = 0xffff;
+    else mask[tci] |= 0x1000;
+  }
+  return mask;
+}
+
+/** Whether `need` has a bit that `mask` has not. */
+export function hasExtraBits(need: FlowWildcards, mask: FlowWildcards): boolean {
+  for (let w = 0; w < FLOW_SIZE / 4; w++) if (need.u32[w] & ~mask.u32[w]) return true;
+  return false;
+}
+
+const bytesEqual = (a: Uint8Array, b: Uint8Array): boolean => {
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  return true;
+};
+
+function valueEqual(a: unknown, b: unknown): boolean {
+  if (a === b) return true;
+  if (a instanceof Uint8Array && b instanceof Uint8Array) return bytesEqual(a, b);
+  if (typeof a !== 'object' || typeof b !== 'object' || !a || !b) return false;
+  if ('u8' in a && 'u8' in b) return bytesEqual(a.u8 as Uint8Array, b.u8 as Uint8Array);
+  const keys = Object.keys(a);
+  if (keys.length !== Object.keys(b).length) return false;
+  return keys.every((k) => valueEqual((a as Record<string, unknown>)[k], (b as Record<string, unknown>)[k]));
+}
+
+export function actionsEqual(a: readonly DpAction[], b: readonly DpAction[]): boolean {
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) {
+    const [x, y] = [a[i], b[i]];
+    if (x.type === 'output' && y.type === 'output' ? x.port !== y.port : !valueEqual(x, y)) return false;
+  }
+  return true;
+}
+
+const IN_PORT_WORD = FLOW_MEMBERS.in_port.offset / 4;
+
+/** The members of a megaflow's key as they are, with another input port. */
+export function withInPort(key: Flow, port: number): Flow {
+  const flow = key.clone();
+  flow.u32[IN_PORT_WORD] = 0;
+  flow.inPort = port;
+  return flow;
+}

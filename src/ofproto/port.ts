@@ -1,0 +1,136 @@
+import type { OdpPort, OfpPort } from '../base/types.ts';
+import type { Netdev } from '../netdev/netdev.ts';
+import { PC_PORT_DOWN, type PhyPort, PS_LINK_DOWN, PS_LIVE } from '../openflow/messages.ts';
+import type { BundleConfig, VlanMode } from './config.ts';
+import { OFPP_MAX } from './ports.ts';
+import type { XBridge, XBundle, XPort } from './xlate/types.ts';
+
+/** A port of a bridge: a device under an OpenFlow number. */
+export class BridgePort implements XPort {
+  readonly bridge: XBridge;
+  readonly ofpPort: OfpPort;
+  readonly netdev: Netdev;
+  /** Undefined: not in the datapath. */
+  readonly odpPort: OdpPort | undefined;
+  readonly createdMs: number;
+  /** `PC_*` of a port-mod; PORT_DOWN follows the device. */
+  configBits = 0;
+  bundle: Bundle | undefined;
+  peer: BridgePort | undefined;
+  /** Name of the interface that the patch leads to. */
+  peerName: string | undefined;
+  /** Packets over a patch; the datapath counts the others. */
+  readonly patchStats = { rxPackets: 0, rxBytes: 0, txPackets: 0, txBytes: 0 };
+
+  constructor(bridge: XBridge, ofpPort: OfpPort, netdev: Netdev, odpPort: OdpPort | undefined, nowMs: number) {
+    this.bridge = bridge;
+    this.ofpPort = ofpPort;
+    this.netdev = netdev;
+    this.odpPort = odpPort;
+    this.createdMs = nowMs;
+  }
+
+  get name(): string {
+    return this.netdev.name;
+  }
+
+  get config(): number {
+    return this.configBits | (this.netdev.adminUp() ? 0 : PC_PORT_DOWN);
+  }
+
+  /** As OpenFlow describes it. */
+  phy(): PhyPort {
+    return {
+      portNo: this.ofpPort,
+      hwAddr: this.netdev.mac(),
+      name: this.name,
+      config: this.config,
+      state: this.netdev.linkUp() ? PS_LIVE : PS_LINK_DOWN,
+      curr: 0,
+      advertised: 0,
+      supported: 0,
+      peer: 0,
+      currSpeed: 0,
+      maxSpeed: 0,
+    };
+  }
+}
+
+/** A Port of the database. */
+export class Bundle implements XBundle {
+  readonly name: string;
+  ports: BridgePort[] = [];
+  vlanMode: VlanMode = 'trunk';
+  vlan = 0;
+  trunks: ReadonlySet<number> | undefined;
+  priorityTags: 'no' | 'if-nonzero' | 'always' = 'no';
+  protected = false;
+
+  constructor(name: string) {
+    this.name = name;
+  }
+
+  get floodable(): boolean {
+    return this.ports.length > 0;
+  }
+
+  /** Takes the settings; `ports` are the members. */
+  configure(config: BundleConfig, ports: BridgePort[]): void {
+    for (const port of this.ports) if (port.bundle === this) port.bundle = undefined;
+    this.ports = ports;
+    for (const port of ports) {
+      if (port.bundle && port.bundle !== this) port.bundle.ports = port.bundle.ports.filter((p) => p !== port);
+      port.bundle = this;
+    }
+    this.vlanMode = config.vlanMode;
+    this.vlan = config.vlanMode === 'trunk' ? 0 : (config.tag ?? 0);
+    this.trunks = config.trunks?.length ? new Set(config.trunks) : undefined;
+    this.priorityTags = config.priorityTags ?? 'no';
+    this.protected = config.protected ?? false;
+  }
+}
+
+/** How long a freed number is kept from other devices. */
+const RECENT_MS = 60 * 60 * 1000;
+/** Numbers from here on are given out only when they are asked for. */
+const AUTO_MAX = 32768;
+
+/** Gives out OpenFlow port numbers as Open vSwitch does: going up, and a number that was in use lately only when none is left. */
+export class OfportAllocator {
+  #last = 0;
+  readonly #freedMs = new Map<number, number>();
+  readonly #taken: (port: OfpPort) => boolean;
+  readonly #nowMs: () => number;
+
+  constructor(taken: (port: OfpPort) => boolean, nowMs: () => number) {
+    this.#taken = taken;
+    this.#nowMs = nowMs;
+  }
+
+  /** `request` when it is free, else the next free number; undefined when there is none. */
+  allocate(request?: number): OfpPort | undefined {
+    const wanted = request && request > 0 && request < OFPP_MAX && !this.#taken(request as OfpPort);
+    const port = wanted ? request : this.#next();
+    if (port === undefined) return undefined;
+    this.#freedMs.delete(port);
+    return port as OfpPort;
+  }
+
+  /** The number is free again. */
+  release(port: OfpPort): void {
+    this.#freedMs.set(port, this.#nowMs());
+  }
+
+  #next(): number | undefined {
+    const longAgo = this.#nowMs() - RECENT_MS;
+    let oldest: number | undefined;
+    for (let i = 1; i < AUTO_MAX; i++) {
+      this.#last = this.#last + 1 >= AUTO_MAX ? 1 : this.#last + 1;
+      if (this.#taken(this.#last as OfpPort)) continue;
+      const freedMs = this.#freedMs.get(this.#last);
+      if (freedMs === undefined || freedMs < longAgo) return this.#last;
+      if (oldest === undefined || freedMs < this.#freedMs.get(oldest)!) oldest = this.#last;
+    }
+    return oldest;
+  }
+}

@@ -1,0 +1,45 @@
+import type { DpAction, DpFlow, DpFlowStats } from '../dpif/dpif.ts';
+import type { Flow, FlowWildcards } from '../flow/flow.ts';
+import type { Effect } from './xlate/types.ts';
+
+/** What user space knows of a megaflow: how it came about, and how much of its traffic has been accounted for. */
+export class Ukey {
+  readonly dpFlow: DpFlow;
+  /** Datapath key, masked. */
+  readonly key: Flow;
+  readonly mask: FlowWildcards;
+  /** As installed. */
+  actions: readonly DpAction[];
+  effects: readonly Effect[];
+  /** State of the switch that it was translated from. */
+  seq: number;
+  readonly createdMs: number;
+  /** Counters up to which the effects have been credited. */
+  packets = 0n;
+  bytes = 0n;
+
+  constructor(
+    dpFlow: DpFlow,
+    mask: FlowWildcards,
+    actions: readonly DpAction[],
+    effects: readonly Effect[],
+    seq: number,
+    nowMs: number,
+  ) {
+    this.dpFlow = dpFlow;
+    this.key = dpFlow.key;
+    this.mask = mask;
+    this.actions = actions;
+    this.effects = effects;
+    this.seq = seq;
+    this.createdMs = nowMs;
+  }
+
+  /** What came since the last call. */
+  take(stats: DpFlowStats): { packets: number; bytes: number } {
+    const delta = { packets: Number(stats.packets - this.packets), bytes: Number(stats.bytes - this.bytes) };
+    this.packets = stats.packets;
+    this.bytes = stats.bytes;
+    return delta;
+  }
+}

@@ -1,0 +1,117 @@
+import type { Flow } from '../../flow/flow.ts';
+import type { OfpactOf, Subfield } from '../../openflow/actions.ts';
+import {
+  fieldByName,
+  getField,
+  type MatchField,
+  maskFieldBits,
+  setField,
+  setFieldMasked,
+} from '../../openflow/field.ts';
+import { isFieldPrereqOk, isIpAny } from '../../openflow/field-prereq.ts';
+import type { XlateCtx } from './context.ts';
+
+/** set_field, load, move, and what else reads and writes fields by name. */
+
+const L3_FIELDS = new Set(
+  ['nw_src', 'nw_dst', 'ipv6_src', 'ipv6_dst', 'ipv6_label', 'ip_dscp', 'nw_tos', 'nw_ecn', 'nw_ttl'].map(fieldByName),
+);
+const ARP_FIELDS = new Set(['arp_op', 'arp_sha', 'arp_tha', 'arp_spa', 'arp_tpa'].map(fieldByName));
+
+/** A write to a network header depends on the protocol: a packet of another protocol has another header. */
+function maskL3Prereqs({ flow, wc }: XlateCtx, field: MatchField): void {
+  if ((isIpAny(flow) && L3_FIELDS.has(field)) || (flow.dlType === 0x0806 && ARP_FIELDS.has(field))) wc.nwProto = 0xff;
+}
+
+export function setFieldAction(ctx: XlateCtx, a: OfpactOf<'set_field'>): void {
+  const { flow, wc } = ctx;
+  if (!isFieldPrereqOk(flow, a.field, wc)) {
+    ctx.report('warn', `unmet prerequisites for ${a.field.name}, set_field ignored`);
+    return;
+  }
+  maskL3Prereqs(ctx, a.field);
+  maskFieldBits(wc, a.field, a.mask);
+  setFieldMasked(flow, a.field, a.value, a.mask);
+}
+
+/** Ones in the bits of a subfield, in the shape of its field's value. */
+function subfieldMask(sf: Subfield): Uint8Array {
+  const mask = new Uint8Array(sf.field.nBytes);
+  for (let bit = sf.ofs; bit < sf.ofs + sf.nBits; bit++) mask[mask.length - 1 - (bit >> 3)] |= 1 << (bit & 7);
+  return mask;
+}
+
+const bitOf = (b: Uint8Array, bit: number): number => (b[b.length - 1 - (bit >> 3)] >> (bit & 7)) & 1;
+
+function setBit(b: Uint8Array, bit: number, v: number): void {
+  const at = b.length - 1 - (bit >> 3);
+  if (v) b[at] |= 1 << (bit & 7);
+  else b[at] &= ~(1 << (bit & 7));
+}
+
+/** The bits of a subfield, right-aligned in as few bytes as hold them. */
+export function readSubfield(flow: Flow, sf: Subfield): Uint8Array {
+  const value = getField(flow, sf.field);
+  const out = new Uint8Array(Math.ceil(sf.nBits / 8));
+  for (let i = 0; i < sf.nBits; i++) setBit(out, i, bitOf(value, sf.ofs + i));
+  return out;
+}
+
+/** Writes the low bits of `bits` into a subfield. */
+export function writeSubfield(flow: Flow, sf: Subfield, bits: Uint8Array): void {
+  const value = getField(flow, sf.field);
+  for (let i = 0; i < sf.nBits; i++) setBit(value, sf.ofs + i, i < bits.length * 8 ? bitOf(bits, i) : 0);
+  setField(flow, sf.field, value);
+}
+
+export function maskSubfield(ctx: XlateCtx, sf: Subfield): void {
+  maskFieldBits(ctx.wc, sf.field, subfieldMask(sf));
+}
+
+/** A subfield's value as a number; of more than 53 bits only the size is right. */
+export function subfieldNumber(flow: Flow, sf: Subfield): number {
+  let n = 0;
+  for (const byte of readSubfield(flow, sf)) n = n * 256 + byte;
+  return n;
+}
+
+export function regMove(ctx: XlateCtx, a: OfpactOf<'reg_move'>): void {
+  const { flow, wc } = ctx;
+  if (isFieldPrereqOk(flow, a.dst.field, wc) && isFieldPrereqOk(flow, a.src.field, wc)) {
+    maskSubfield(ctx, a.src);
+    maskSubfield(ctx, a.dst);
+    writeSubfield(flow, a.dst, readSubfield(flow, a.src));
+  }
+  reportSubfield(ctx, a.dst);
+}
+
+export function stackPush(ctx: XlateCtx, sf: Subfield): void {
+  maskSubfield(ctx, sf);
+  ctx.stack.push(readSubfield(ctx.flow, sf));
+}
+
+export function stackPop(ctx: XlateCtx, sf: Subfield): void {
+  const bits = ctx.stack.pop();
+  if (!bits) {
+    ctx.reportError('stack underflow');
+    return;
+  }
+  maskSubfield(ctx, sf);
+  writeSubfield(ctx.flow, sf, bits);
+  reportSubfield(ctx, sf);
+}
+
+export function formatSubfield(sf: Subfield): string {
+  const name = (sf.field.headers[0]?.name ?? sf.field.name).toUpperCase();
+  if (sf.ofs === 0 && sf.nBits === sf.field.nBits) return `${name}[]`;
+  return sf.nBits === 1 ? `${name}[${sf.ofs}]` : `${name}[${sf.ofs}..${sf.ofs + sf.nBits - 1}]`;
+}
+
+function reportSubfield(ctx: XlateCtx, sf: Subfield): void {
+  if (!ctx.trace) return;
+  const digits = Buffer.from(readSubfield(ctx.flow, sf))
+    .toString('hex')
+    .replace(/^0+(?=.)/, '');
+  const value = digits === '0' && sf.nBits === sf.field.nBits ? '0' : `0x${digits}`;
+  ctx.report('detail', `${formatSubfield(sf)} is now ${value}`);
+}
