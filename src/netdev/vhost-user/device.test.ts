@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, afterEach, test } from 'node:test';
 import { FakeConsumer, FakeTimers, FrontEnd, ringOffsets, until } from '../../../test/support/vhost-front-end.ts';
+import { vlog } from '../../base/vlog.ts';
 import { LocalFdStore } from '../../keeper/fd-store.ts';
 import { decodeDeviceState, encodeDeviceState, type VhostDeviceState } from './device-state.ts';
 import { createVhostUserProviders } from './providers.ts';
@@ -11,6 +12,7 @@ import type { VhostUserNetdev } from './vhost-user-netdev.ts';
 
 /** A front end and a device: what is negotiated, and what the datapath is told. */
 
+vlog.closeConsole();
 const dir = mkdtempSync(join(tmpdir(), 'turnout-vhost-'));
 after(() => rmSync(dir, { recursive: true }));
 

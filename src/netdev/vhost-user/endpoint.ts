@@ -24,8 +24,8 @@ export interface Endpoint {
   readonly path: string;
   /** Throws a SysError when the socket cannot be made. */
   open(): void;
-  /** The front end has gone and its state is forgotten: the next one may come. */
-  released(): void;
+  /** The front end has gone and its state is forgotten: the next one may come; after one that `misbehaved`, only in a second. */
+  released(misbehaved: boolean): void;
   close(): void;
 }
 
@@ -50,8 +50,9 @@ export class ServerEndpoint implements Endpoint {
     this.#watcher.arm();
   }
 
-  released(): void {
-    this.#watcher?.arm();
+  released(misbehaved: boolean): void {
+    if (misbehaved) this.#rest();
+    else this.#watcher?.arm();
   }
 
   close(): void {
@@ -69,7 +70,7 @@ export class ServerEndpoint implements Endpoint {
     } catch (e) {
       if (!(e instanceof SysError)) throw e;
       this.#deps.warn(`${this.path}: ${e.message}`);
-      this.#deps.clock.after(RECONNECT_MS, () => this.#watcher?.arm());
+      this.#rest();
       return;
     }
     if (fd < 0) {
@@ -78,6 +79,10 @@ export class ServerEndpoint implements Endpoint {
     }
     this.#deps.fds.put(`${this.#deps.key}/conn`, fd);
     this.#deps.connected(fd);
+  }
+
+  #rest(): void {
+    this.#deps.clock.after(RECONNECT_MS, () => this.#watcher?.arm());
   }
 }
 

@@ -1,6 +1,6 @@
 import { VHOST_USER_HDR_SIZE, VHOST_USER_MAX_REGIONS } from '../../../protocols/vhost-user.ts';
 import { close } from '../../sys/fd.ts';
-import { recvmsg } from '../../sys/socket.ts';
+import { type Received, recvmsg } from '../../sys/socket.ts';
 import { isSysError } from '../../sys/sys-error.ts';
 import {
   headerError,
@@ -74,7 +74,6 @@ export class MessageReader {
   /** Reads on, never past byte `want`: the kernel hands the next message's fds over with its first byte. */
   #receive(want: number): ReadResult | undefined {
     const got = this.#recvmsg(this.#buffer.subarray(this.#have, want));
-    if (got === undefined) return this.#broken('connection reset');
     this.#fds.push(...got.fds);
     if (got.truncated || this.#fds.length > VHOST_USER_MAX_REGIONS)
       return this.#broken(`${this.#label()}: too many fds`);
@@ -86,11 +85,12 @@ export class MessageReader {
     return undefined;
   }
 
-  #recvmsg(buf: Uint8Array) {
+  /** A reset is an end like others: the peer closed, or was killed, before it had read everything. */
+  #recvmsg(buf: Uint8Array): Received {
     try {
       return recvmsg(this.#fd, buf, { maxFds: VHOST_USER_MAX_REGIONS });
     } catch (e) {
-      if (isSysError(e, 'ECONNRESET', 'EPIPE')) return undefined;
+      if (isSysError(e, 'ECONNRESET')) return { size: 0, fds: [], truncated: false };
       throw e;
     }
   }

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { VIRTIO_F } from '../../../protocols/vhost-user.ts';
-import { vlogModule } from '../../base/vlog.ts';
+import { VlogRateLimit, vlogModule } from '../../base/vlog.ts';
 import type { FdStore } from '../../keeper/fd-store.ts';
 import { SysError } from '../../sys/sys-error.ts';
 import { type Netdev, NetdevError, type NetdevIo, type NetdevStats, type VringConsumer } from '../netdev.ts';
@@ -15,6 +15,8 @@ import type { VhostUserMessage } from './message-reader.ts';
 const log = vlogModule('netdev_dpdk');
 /** DPDK's vhost library logs under Open vSwitch's module `dpdk`. */
 const vhostLog = vlogModule('dpdk');
+/** What Open vSwitch allows DPDK; a front end may provoke as many lines as it likes. */
+const limit = new VlogRateLimit(600, 600);
 
 /** Smallest and largest MTU that Open vSwitch takes for such a port: RFC 791's 68; a frame of 9728 bytes with header and CRC. */
 const MIN_MTU = 68;
@@ -77,7 +79,10 @@ export class VhostUserNetdev implements Netdev {
       fds: shared.fds,
       pool: shared.pool,
       maxQueuePairs: shared.maxQueuePairs,
-      log: { info: (text) => vhostLog.info(this.#tag(text)), warn: (text) => vhostLog.warn(this.#tag(text)) },
+      log: {
+        info: (text) => vhostLog.infoRl(limit, this.#tag(text)),
+        warn: (text) => vhostLog.warnRl(limit, this.#tag(text)),
+      },
       ringEnabled: (index, enabled) => this.#ringEnabled(index, enabled),
       changed: () => this.#deviceChanged(),
       save: (state) => shared.saveState(name, state),
@@ -214,7 +219,7 @@ export class VhostUserNetdev implements Netdev {
 
   #endpointDeps(): EndpointDeps {
     const { fds, clock } = this.#shared;
-    const warn = (text: string) => vhostLog.warn(this.#tag(text));
+    const warn = (text: string) => vhostLog.warnRl(limit, this.#tag(text));
     return { key: this.#key, fds, clock, warn, connected: (fd) => this.#connected(fd) };
   }
 
@@ -233,7 +238,7 @@ export class VhostUserNetdev implements Netdev {
   }
 
   #connected(fd: number): void {
-    vhostLog.info(this.#tag('new front end'));
+    vhostLog.infoRl(limit, this.#tag('new front end'));
     void this.#enqueue(() => this.#device.connected());
     this.#connection = new VhostConnection(fd, this.#shared.clock, {
       message: (message) => this.#message(message),
@@ -250,27 +255,27 @@ export class VhostUserNetdev implements Netdev {
     this.#count('vhost_disconnects');
     if (reason !== undefined) {
       this.#count('vhost_errors');
-      vhostLog.warn(this.#tag(`front end cut off: ${reason}`));
+      vhostLog.warnRl(limit, this.#tag(`front end cut off: ${reason}`));
     }
     void this.#enqueue(async () => {
       await this.#device.disconnected();
       this.#shared.fds.drop(`${this.#key}/conn`);
-      log.info(`vHost Device '${this.#path}' connection has been destroyed`);
-      if (!this.#closed) this.#endpoint?.released();
+      log.infoRl(limit, `vHost Device '${this.#path}' connection has been destroyed`);
+      if (!this.#closed) this.#endpoint?.released(reason !== undefined);
     });
   }
 
   #ringEnabled(index: number, enabled: boolean): void {
     const queue = `${index & 1 ? 'rx' : 'tx'}_qid ${index >> 1}`;
     const state = enabled ? 'enabled' : 'disabled';
-    log.info(`State of queue ${index} ( ${queue} ) of vhost device '${this.#path}' changed to '${state}'`);
+    log.infoRl(limit, `State of queue ${index} ( ${queue} ) of vhost device '${this.#path}' changed to '${state}'`);
   }
 
   #deviceChanged(): void {
     const ready = this.#device.ready;
     if (ready !== this.#ready) {
       this.#ready = ready;
-      log.info(`vHost Device '${this.#path}' has been ${ready ? 'added on numa node 0' : 'removed'}`);
+      log.infoRl(limit, `vHost Device '${this.#path}' has been ${ready ? 'added on numa node 0' : 'removed'}`);
     }
     this.#changed();
   }
