@@ -14,3 +14,13 @@ export function cloneMatch(m: Match): Match {
 export function matchEquals(a: Match, b: Match): boolean {
   return a.wc.equals(b.wc) && a.flow.equals(b.flow);
 }
+
+/** Makes the match one of Ethernet packets, unless it already names a packet type. */
+export function setDefaultPacketType(m: Match): void {
+  if (m.wc.packetType === 0) m.wc.packetType = 0xffffffff;
+}
+
+/** True when the match is one of Ethernet packets only. */
+export function hasDefaultPacketType(m: Match): boolean {
+  return m.flow.packetType === 0 && m.wc.packetType === 0xffffffff;
+}

@@ -1,0 +1,175 @@
+import type { OfErrorName } from '../../protocols/openflow-errors.ts';
+
+/** Why a message can't be decoded. Thrown inside the codec only; `decode` turns it into its result. */
+export class OfDecodeError extends Error {
+  readonly ofError: OfErrorName;
+  constructor(ofError: OfErrorName, detail = '') {
+    super(detail ? `${ofError} (${detail})` : ofError);
+    this.ofError = ofError;
+  }
+}
+
+/** Reads big-endian numbers from `[pos, end)`; reading past the end is `error` (OFPBRC_BAD_LEN by default). Keeps no copy. */
+export class Reader {
+  readonly u8: Uint8Array;
+  readonly view: DataView;
+  pos: number;
+  end: number;
+  error: OfErrorName;
+
+  constructor(u8: Uint8Array, pos = 0, end: number = u8.length, error: OfErrorName = 'OFPBRC_BAD_LEN') {
+    this.u8 = u8;
+    this.view = new DataView(u8.buffer, u8.byteOffset, u8.byteLength);
+    this.pos = pos;
+    this.end = end;
+    this.error = error;
+  }
+
+  get left(): number {
+    return this.end - this.pos;
+  }
+
+  /** Moves past `n` bytes and returns where they start. */
+  take(n: number): number {
+    const at = this.pos;
+    if (n < 0 || at + n > this.end) throw new OfDecodeError(this.error, `${n} bytes wanted, ${this.end - at} left`);
+    this.pos = at + n;
+    return at;
+  }
+
+  readU8(): number {
+    return this.u8[this.take(1)];
+  }
+
+  readU16(): number {
+    return this.view.getUint16(this.take(2));
+  }
+
+  readU32(): number {
+    return this.view.getUint32(this.take(4));
+  }
+
+  readU64(): bigint {
+    return this.view.getBigUint64(this.take(8));
+  }
+
+  skip(n: number): void {
+    this.take(n);
+  }
+
+  /** A copy of the next `n` bytes. */
+  bytes(n: number): Uint8Array {
+    const at = this.take(n);
+    return this.u8.slice(at, at + n);
+  }
+
+  /** A copy of all that is left. */
+  rest(): Uint8Array {
+    return this.bytes(this.left);
+  }
+
+  /** A NUL-padded string of `n` bytes. */
+  string(n: number): string {
+    const at = this.take(n);
+    const nul = this.u8.indexOf(0, at);
+    const stop = nul < 0 || nul > at + n ? at + n : nul;
+    return Buffer.from(this.u8.buffer, this.u8.byteOffset + at, stop - at).toString('latin1');
+  }
+
+  /** The next `n` bytes as a reader of their own; this one moves past them. */
+  sub(n: number, error: OfErrorName = this.error): Reader {
+    const at = this.take(n);
+    const r = Object.create(Reader.prototype) as { -readonly [K in keyof Reader]: Reader[K] };
+    r.u8 = this.u8;
+    r.view = this.view;
+    r.pos = at;
+    r.end = at + n;
+    r.error = error;
+    return r as Reader;
+  }
+
+  zeros(n: number): boolean {
+    const at = this.take(n);
+    for (let i = 0; i < n; i++) if (this.u8[at + i]) return false;
+    return true;
+  }
+}
+
+/** Appends big-endian numbers to a growing buffer. */
+export class Writer {
+  u8: Uint8Array;
+  view: DataView;
+  length = 0;
+
+  constructor(capacity = 256) {
+    this.u8 = new Uint8Array(capacity);
+    this.view = new DataView(this.u8.buffer);
+  }
+
+  private room(n: number): number {
+    const at = this.length;
+    if (at + n > this.u8.length) {
+      const bigger = new Uint8Array(Math.max(this.u8.length * 2, at + n));
+      bigger.set(this.u8);
+      this.u8 = bigger;
+      this.view = new DataView(bigger.buffer);
+    }
+    this.length = at + n;
+    return at;
+  }
+
+  putU8(n: number): void {
+    this.u8[this.room(1)] = n;
+  }
+
+  putU16(n: number): void {
+    const at = this.room(2);
+    this.view.setUint16(at, n);
+  }
+
+  putU32(n: number): void {
+    const at = this.room(4);
+    this.view.setUint32(at, n);
+  }
+
+  putU64(n: bigint): void {
+    const at = this.room(8);
+    this.view.setBigUint64(at, n);
+  }
+
+  putBytes(b: Uint8Array): void {
+    const at = this.room(b.length);
+    this.u8.set(b, at);
+  }
+
+  putZeros(n: number): void {
+    const at = this.room(n);
+    this.u8.fill(0, at, at + n);
+  }
+
+  /** `s` in `n` bytes, cut to `n` - 1 and padded with NUL. */
+  putString(s: string, n: number): void {
+    const bytes = Buffer.from(s, 'latin1').subarray(0, n - 1);
+    this.putBytes(bytes);
+    this.putZeros(n - bytes.length);
+  }
+
+  /** Zeros until the length since `start` is a multiple of `align`. */
+  padTo(align: number, start = 0): void {
+    const over = (this.length - start) % align;
+    if (over) this.putZeros(align - over);
+  }
+
+  setU16(at: number, n: number): void {
+    this.view.setUint16(at, n);
+  }
+
+  setU32(at: number, n: number): void {
+    this.view.setUint32(at, n);
+  }
+
+  /** What was written, without a copy. */
+  done(): Uint8Array {
+    return this.u8.subarray(0, this.length);
+  }
+}

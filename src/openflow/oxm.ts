@@ -1,0 +1,94 @@
+import { FIELDS, type MatchField, type OxmHeader } from '../../protocols/fields.ts';
+import { OfDecodeError, type Reader, type Writer } from './buffer.ts';
+import { fieldSupported } from './field.ts';
+
+/**
+ * NXM and OXM headers (ovs-fields(7), OpenFlow 1.3 section 7.2.3.2): class (16 bits), field (7), has-mask (1), length (8); class 0xffff
+ * is followed by a 32-bit experimenter id, which the length counts.
+ */
+
+export const NXM_NX_COOKIE = mfKey(0x0001, 30, 0) && 'cookie';
+const EXPERIMENTER = 0xffff;
+
+/** Lookup key of a header: exact as a double. */
+function mfKey(oxmClass: number, number: number, experimenter: number): number {
+  return (experimenter * 0x10000 + oxmClass) * 128 + number;
+}
+
+const byKey = new Map<number, MatchField>();
+for (const f of FIELDS) for (const h of f.headers) byKey.set(mfKey(h.oxmClass, h.number, h.experimenter), f);
+const byOxmName = new Map<string, MatchField>();
+for (const f of FIELDS) for (const h of f.headers) byOxmName.set(h.name, f);
+
+/** The field of an NXM or OXM name (`NXM_OF_ETH_SRC`). */
+export function fieldByOxmName(name: string): MatchField | undefined {
+  return byOxmName.get(name);
+}
+
+/** What a header says. `field` undefined: unknown, or its length is wrong. `length`: bytes of the payload. */
+export interface OxmEntry {
+  field: MatchField | undefined;
+  hasMask: boolean;
+  length: number;
+  /** It is known, but with another length. */
+  badLength: boolean;
+}
+
+/** Reads one header. The result is reused by the next call. */
+export function readOxmHeader(r: Reader, entry: OxmEntry): void {
+  const word = r.readU32();
+  const oxmClass = word >>> 16;
+  const number = (word >>> 9) & 0x7f;
+  entry.hasMask = (word & 0x100) !== 0;
+  entry.length = word & 0xff;
+  let experimenter = 0;
+  if (oxmClass === EXPERIMENTER) {
+    experimenter = r.readU32();
+    if (entry.length < 4) throw new OfDecodeError('OFPBMC_BAD_LEN');
+    entry.length -= 4;
+  }
+  const f = byKey.get(mfKey(oxmClass, number, experimenter));
+  const width = entry.hasMask ? entry.length / 2 : entry.length;
+  entry.badLength = f !== undefined && !f.variableLength && width !== f.nBytes;
+  entry.field = f && !entry.badLength && fieldSupported(f) ? f : undefined;
+}
+
+export const isCookieHeader = (word: number): boolean => word >>> 9 === ((0x0001 << 7) | 30);
+
+/** The header that writes `f` in wire version `version`; 0 prefers NXM. Undefined: the field has none. */
+export function oxmHeaderOf(f: MatchField, version: number): OxmHeader | undefined {
+  let best: OxmHeader | undefined = f.headers[0];
+  for (const h of f.headers) if (version >= h.version) best = h;
+  return best;
+}
+
+/** Per wire version (0 = NXM) and field id: the first word of an exact header, 0 when there is none; and its experimenter. */
+const WORDS: Uint32Array[] = [];
+const EXPERIMENTERS: Uint32Array[] = [];
+for (let version = 0; version <= 6; version++) {
+  WORDS.push(new Uint32Array(FIELDS.length));
+  EXPERIMENTERS.push(new Uint32Array(FIELDS.length));
+  for (const f of FIELDS) {
+    const h = oxmHeaderOf(f, version);
+    if (!h) continue;
+    const length = f.nBytes + (h.experimenter ? 4 : 0);
+    WORDS[version][f.id] = ((h.oxmClass << 16) | (h.number << 9) | (length & 0xff)) >>> 0;
+    EXPERIMENTERS[version][f.id] = h.experimenter;
+  }
+}
+
+/** Appends the header alone. Throws when the field has none in any version. */
+export function putOxmHeader(w: Writer, f: MatchField, version: number, hasMask: boolean): void {
+  const word = WORDS[version][f.id];
+  if (word === 0 && f.headers.length === 0) throw new Error(`${f.name} can't be written in NXM or OXM`);
+  const experimenter = EXPERIMENTERS[version][f.id];
+  w.putU32(hasMask ? ((word & ~0xff) | 0x100 | ((word & 0xff) + f.nBytes)) >>> 0 : word);
+  if (experimenter) w.putU32(experimenter);
+}
+
+/** Appends header, value and mask; an all-ones mask is `undefined`. */
+export function putOxm(w: Writer, f: MatchField, version: number, value: Uint8Array, mask?: Uint8Array): void {
+  putOxmHeader(w, f, version, mask !== undefined);
+  w.putBytes(value);
+  if (mask) w.putBytes(mask);
+}
