@@ -156,6 +156,8 @@ export class Running {
     const timer = setTimeout(() => this.#child.kill('SIGKILL'), patienceMs);
     const status = await this.exited;
     clearTimeout(timer);
+    // Its own children may still hold the pipes, which would keep this process alive.
+    for (const stream of this.#child.stdio) stream?.destroy();
     return status;
   }
 }

@@ -100,3 +100,17 @@ test('a testpmd killed by -9 in mid-burst takes its links down, and a new one ta
   await letTrafficRun({ generator, forwarder: successor }, 20_000);
   assert.ok(sw.pid('ovs-vswitchd'));
 });
+
+for (const realHalf of ['ovsdb-server', 'ovs-vswitchd'] as const) {
+  test(`the other daemon works with the real ${realHalf}`, async (t) => {
+    if (!requirePeer(t, ...SWITCH_PEERS, 'ovs-dpdk', 'dpdk-testpmd', 'netns')) return;
+    const sw = await Switch.start(t, { [realHalf]: 'ovs' });
+    await sw.initDpdk();
+    await makeClientBridge(sw);
+    await addPairFlows(sw);
+    const apps = await startApplications(t, sw, { server: true });
+    await letTrafficRun(apps, 10_000);
+    await drain(sw, apps);
+    await assertCountersAgree(sw, apps);
+  });
+}

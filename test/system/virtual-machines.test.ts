@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Testpmd } from '../../bench/peers/testpmd.ts';
 import { requirePeer } from '../support/require.ts';
+import { defer } from './support/cleanup.ts';
 import { Vm } from './support/qemu.ts';
 import { SWITCH_PEERS, Switch } from './support/switch.ts';
 import { macOf, makeServerBridge, portName, socketOf } from './support/vhost-bridge.ts';
@@ -36,7 +37,7 @@ test('a virtual machine pings a DPDK application', async (t) => {
   await makeServerBridge(sw);
   const port = { path: socketOf(sw, 2), mac: macOf(2) };
   const echo = await Testpmd.start('icmpecho', { ports: [port], core: 1, forwardMode: 'icmpecho' });
-  t.after(() => echo.kill());
+  defer(t, () => echo.kill());
   await echo.go();
   const vm = await Vm.start(t, { ...ONE, path: socketOf(sw, 1) });
   await sw.waitForLink('vhost-user1', 'up');

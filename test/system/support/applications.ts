@@ -1,6 +1,7 @@
 /** The two testpmds of the first experiment. */
 import type { TestContext } from 'node:test';
 import { Testpmd, type TestpmdOptions } from '../../../bench/peers/testpmd.ts';
+import { defer } from './cleanup.ts';
 import { makeNetns } from './netns.ts';
 import type { Switch } from './switch.ts';
 import { type Applications, macOf, type Port, socketOf } from './vhost-bridge.ts';
@@ -28,7 +29,7 @@ export async function startApplication(
 ): Promise<Testpmd> {
   const netns = await makeNetns(t, role);
   const app = await Testpmd.start(role, { ...roleOptions(sw, role, options.server ?? false), prefix: netns.prefix });
-  t.after(() => app.kill());
+  defer(t, () => app.kill());
   return app;
 }
 

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { eventually, Running } from '../../../bench/peers/process.ts';
 import { findGuestKernel, findProgram } from '../../support/require.ts';
+import { defer } from './cleanup.ts';
 import { type ArchiveFile, cpioArchive, S_IFCHR, S_IFDIR, S_IFREG } from './cpio.ts';
 
 export interface VmOptions {
@@ -49,13 +50,13 @@ export class Vm {
   /** Boots it and waits for its shell; ended with the test. */
   static async start(t: TestContext, options: VmOptions): Promise<Vm> {
     const folder = mkdtempSync(join(tmpdir(), 'turnout-vm-'));
-    t.after(() => rmSync(folder, { recursive: true }));
+    defer(t, () => rmSync(folder, { recursive: true }));
     const kernel = findGuestKernel();
     if (kernel === undefined) throw new Error('no guest kernel');
     const initrd = join(folder, 'initrd');
     writeFileSync(initrd, initramfs(kernel.modules, options.address));
     const process = await Running.start(options.name, qemuArgv(kernel.image, initrd, options));
-    t.after(() => process.stop('SIGKILL'));
+    defer(t, () => process.stop('SIGKILL'));
     await process.waitFor(/vm# /, 0, BOOT_DEADLINE_MS);
     return new Vm(process);
   }

@@ -10,6 +10,7 @@ import type { TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { type CommandResult, command, eventually, kill, killAtExit } from '../../../bench/peers/process.ts';
 import { OVS_CTL, OVS_DPDK } from '../../support/require.ts';
+import { defer } from './cleanup.ts';
 
 const projectRoot = join(dirname(fileURLToPath(import.meta.url)), '../../..');
 
@@ -65,7 +66,7 @@ export class Switch {
   /** Starts both daemons by `ovs-ctl start`, to be ended with the test, and switches DPDK on as a user does. */
   static async start(t: TestContext, halves: Partial<Halves> = {}): Promise<Switch> {
     const it = new Switch({ 'ovs-vswitchd': SWITCH, 'ovsdb-server': SWITCH, ...halves });
-    t.after(() => it.dispose());
+    defer(t, () => it.dispose());
     await it.ovsCtl('start', '--system-id=random');
     return it;
   }
