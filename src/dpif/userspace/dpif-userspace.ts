@@ -91,6 +91,8 @@ interface ActionBlock {
 
 export interface UserspaceDpifOptions {
   name?: string;
+  /** What the database calls it, default `netdev`: `dummy` and `system` stand for it with --enable-dummy. */
+  type?: string;
   /** Called for what an operator should know: a guest that broke its ring, a PMD that could not start. */
   warn?: (message: string) => void;
   /** Cores that PMDs may use when `pmd-cpu-mask` is not set. */
@@ -102,7 +104,7 @@ export interface UserspaceDpifOptions {
 /** The userspace datapath (`netdev`): megaflows and ports in the arena, PMD workers that forward, this thread that answers misses. */
 export class UserspaceDpif implements Dpif {
   readonly name: string;
-  readonly type = 'netdev';
+  readonly type: string;
   readonly #arena: Arena;
   readonly #arenaFd: number;
   readonly #heap = new ArenaHeap();
@@ -133,6 +135,7 @@ export class UserspaceDpif implements Dpif {
 
   constructor(options: UserspaceDpifOptions = {}) {
     this.name = options.name ?? 'ovs-netdev';
+    this.type = options.type ?? 'netdev';
     this.#warn = options.warn ?? (() => {});
     this.#nowMs = options.clock ? () => options.clock!.monotonicMs() : () => Math.trunc(performance.now());
     this.#cores = options.defaultCores ?? getAffinity().slice(0, 1);
