@@ -1,5 +1,6 @@
 import type { Clock } from '../base/clock.ts';
 import type { UnixctlRegistry } from '../base/unixctl.ts';
+import { vlogModule } from '../base/vlog.ts';
 import type { Dpif } from '../dpif/dpif.ts';
 import type { NetdevProvider } from '../netdev/netdev.ts';
 import { createVhostUserProviders } from '../netdev/vhost-user/providers.ts';
@@ -7,7 +8,7 @@ import type { CreateOfprotoBackend, OfprotoBackendApi } from '../ofproto/ofproto
 
 /** The datapath and the OpenFlow half that vswitchd runs with: one place to name them, another set for tests. */
 export interface DatapathParts {
-  createDpif(name: string, type: string, options: { clock: Clock; mlock: boolean }): Promise<Dpif>;
+  createDpif(name: string, type: string, clock: Clock): Dpif;
   createBackend: CreateOfprotoBackend;
   /** Kinds of devices that belong to the datapath. */
   createProviders(clock: Clock): NetdevProvider[];
@@ -17,10 +18,11 @@ export interface DatapathParts {
 export async function loadDatapathParts(): Promise<DatapathParts> {
   // biome-ignore lint/suspicious/noExplicitAny: until both are there
   const load = (path: string): Promise<any> => import(path);
-  const { createUserspaceDpif } = await load('../dpif/userspace/dpif-userspace.ts');
+  const { createUserspaceDpif } = await import('../dpif/userspace/dpif-userspace.ts');
   const { createOfprotoBackend, registerOfprotoCommands } = await load('../ofproto/backend.ts');
   return {
-    createDpif: (name, type, options) => createUserspaceDpif({ name, type, ...options }),
+    createDpif: (name, type, clock) =>
+      createUserspaceDpif({ name, type, clock, warn: (text) => vlogModule('dpif_netdev').warn(text) }),
     createBackend: createOfprotoBackend,
     createProviders: (clock) => createVhostUserProviders({ clock }),
     registerCommands: registerOfprotoCommands,

@@ -24,7 +24,7 @@ export interface SwitchPartsOptions {
   disableSystem: boolean;
   clock: Clock;
   /** Makes the datapath `name` of a type. */
-  createDpif(name: string, type: string): Promise<Dpif>;
+  createDpif(name: string, type: string): Dpif;
   createBackend: CreateOfprotoBackend;
   /** Providers that are not in src/netdev itself. */
   providers: readonly NetdevProvider[];
@@ -37,8 +37,7 @@ export class SwitchParts implements SwitchDeps {
   /** Dummy devices that are open, by name. */
   readonly dummies = new Map<string, DummyNetdev>();
   readonly #options: SwitchPartsOptions;
-  readonly #backends = new Map<string, Promise<OfprotoBackendApi>>();
-  readonly #made = new Set<OfprotoBackendApi>();
+  readonly #backends = new Map<string, OfprotoBackendApi>();
   readonly #providers = new Map<string, NetdevProvider>();
   #dpdk: 'undecided' | 'off' | 'on' = 'undecided';
 
@@ -64,18 +63,15 @@ export class SwitchParts implements SwitchDeps {
     if (!backend) {
       backend = this.#makeBackend(wanted);
       this.#backends.set(wanted, backend);
-      backend.catch(() => this.#backends.delete(wanted));
     }
     return backend;
   }
 
-  async #makeBackend(type: string): Promise<OfprotoBackendApi> {
+  #makeBackend(type: string): OfprotoBackendApi {
     const { createDpif, createBackend, clock } = this.#options;
     const name = type === 'netdev' ? 'ovs-netdev' : `ovs-${type}`;
-    const dpif = await createDpif(name, type);
-    const backend = createBackend(dpif, { clock, vlog: (module) => vlog.module(module), rundir: this.rundir });
-    this.#made.add(backend);
-    return backend;
+    const dpif = createDpif(name, type);
+    return createBackend(dpif, { clock, vlog: (module) => vlog.module(module), rundir: this.rundir });
   }
 
   /** Why there is no datapath of that type, in Open vSwitch's words; the kernel's is not there either way. */
@@ -93,11 +89,11 @@ export class SwitchParts implements SwitchDeps {
   }
 
   backends(): Iterable<OfprotoBackendApi> {
-    return this.#made;
+    return this.#backends.values();
   }
 
   *dpifs(): Iterable<Dpif> {
-    for (const backend of this.#made) yield backend.dpif;
+    for (const backend of this.#backends.values()) yield backend.dpif;
   }
 
   netdevProvider(type: string, datapathType: string): NetdevProvider | undefined {
@@ -155,7 +151,7 @@ export class SwitchParts implements SwitchDeps {
   }
 
   async close(): Promise<void> {
-    for (const backend of this.#made) {
+    for (const backend of this.#backends.values()) {
       await backend.close();
       await backend.dpif.close();
     }

@@ -66,7 +66,7 @@ export async function startVswitchd(
     dummy: options.dummy,
     disableSystem: options.disableSystem,
     clock,
-    createDpif: (name, type) => datapath.createDpif(name, type, { clock, mlock: options.mlockall }),
+    createDpif: (name, type) => datapath.createDpif(name, type, clock),
     createBackend: datapath.createBackend,
     providers: datapath.createProviders(clock),
   });
