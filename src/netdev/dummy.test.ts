@@ -1,0 +1,76 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { netdevContract } from '../../test/contract/netdev.ts';
+import { vlog } from '../base/vlog.ts';
+import { dpdkProvider } from './dpdk.ts';
+import { DummyNetdev, dummyProviders } from './dummy.ts';
+import { NetdevError } from './netdev.ts';
+import { PatchNetdev, patchProvider } from './patch.ts';
+import { systemProvider } from './system.ts';
+
+vlog.setLevels('console:off');
+
+const config = { sockDir: '/nowhere' };
+for (const type of ['dummy', 'dummy-pmd', 'dummy-internal'])
+  netdevContract(type, (name) => new DummyNetdev(name, type));
+netdevContract('patch', (name) => new PatchNetdev(name, new Map([['peer', 'other']])));
+
+test('what a dummy receives goes into the switch, what it sends is counted and handed on', () => {
+  const netdev = new DummyNetdev('p1', 'dummy');
+  assert.equal(netdev.receive(new Uint8Array(60)), false, 'nobody is attached');
+  const received: number[] = [];
+  const sent: number[] = [];
+  assert.ok(netdev.io.kind === 'soft');
+  netdev.io.attach((frame) => received.push(frame.length));
+  netdev.onSend((frame) => sent.push(frame.length));
+  assert.equal(netdev.receive(new Uint8Array(60)), true);
+  assert.equal(netdev.io.send(new Uint8Array(70)), true);
+  assert.equal(netdev.io.send(new Uint8Array(1519)), false, 'longer than the MTU allows');
+  assert.deepEqual([received, sent], [[60], [70]]);
+  assert.deepEqual(netdev.stats(), { rxPackets: 1n, rxBytes: 60n, txPackets: 1n, txBytes: 70n });
+});
+
+test('dummies are found by name while they are open', async () => {
+  const open = new Map<string, DummyNetdev>();
+  const [provider] = dummyProviders(open, ['dummy-pmd']);
+  const netdev = await provider!.open('p1', new Map([['n_rxq', '3']]), config);
+  assert.equal(open.get('p1'), netdev);
+  assert.deepEqual(netdev.queues(), { rx: 3, tx: 1 });
+  await netdev.close();
+  assert.equal(open.size, 0);
+});
+
+for (const [options, error] of [
+  [[], "p1: patch type requires valid 'peer' argument"],
+  [[['peer', 'p1']], 'p1: patch peer must not be self'],
+  [
+    [
+      ['peer', 'p2'],
+      ['x', 'y'],
+    ],
+    "p1: patch type takes only a 'peer' argument",
+  ],
+] as [[string, string][], string][]) {
+  test(`a patch port is refused: ${error}`, () => {
+    assert.throws(() => patchProvider.open('p1', new Map(options), config), new NetdevError(error));
+  });
+}
+
+test('a DPDK device is not there, in the words of Open vSwitch', () => {
+  assert.throws(
+    () => dpdkProvider.open('d0', new Map([['dpdk-devargs', '0000:01:00.0']]), config),
+    new NetdevError("Error attaching device '0000:01:00.0' to DPDK"),
+  );
+  assert.throws(() => dpdkProvider.open('d0', new Map(), config), /'d0' is missing 'options:dpdk-devargs'/);
+});
+
+test('interfaces of the host are refused, one that is there otherwise than one that is not', () => {
+  assert.throws(
+    () => systemProvider.open('no-such-if', new Map(), config),
+    new NetdevError('could not open network device no-such-if (No such device)'),
+  );
+  assert.throws(
+    () => systemProvider.open('lo', new Map(), config),
+    new NetdevError('could not open network device lo (Operation not supported)'),
+  );
+});
