@@ -285,6 +285,7 @@ export class VhostUserDevice {
       setNonblocking(fd);
       this.#deps.fds.put(key, fd);
     } else this.#deps.fds.drop(key);
+    if (what === 'err') return;
     if (what === 'kick') ring.kicked = true;
     await this.#startRingsOrRefuse();
   }

@@ -70,7 +70,7 @@ const LOADER = new WebAssembly.Module(
 );
 
 function loader(memory: WebAssembly.Memory): (at: number) => number {
-  return new WebAssembly.Instance(LOADER, { g: { m: memory } }).exports['load'];
+  return new WebAssembly.Instance(LOADER, { g: { m: memory } }).exports.load;
 }
 
 const fileOf = (size: number): number => {

@@ -58,12 +58,16 @@ export class VhostUserNetdev implements Netdev {
   /** Of the socket, also after it was closed. */
   #path = '';
   #connection: VhostConnection | undefined;
+  /** From a front end's coming until everything of it is forgotten. */
+  #occupied = false;
   #queue: Promise<void> = Promise.resolve();
   #mac: Uint8Array;
   #mtu = DEFAULT_MTU;
   #adminUp = true;
   #txRetriesMax = TX_RETRIES_DEFAULT;
   #ready = false;
+  /** What status() said when the listeners were last called. */
+  #shown = '';
   #closed = false;
   #changeSeq = 1;
   readonly #listeners: (() => void)[] = [];
@@ -179,13 +183,16 @@ export class VhostUserNetdev implements Netdev {
     }
   }
 
+  /** While a front end is there, or on its way out, the new endpoint waits for `#disconnected` to open it. */
   #setEndpoint(endpoint: Endpoint | undefined): void {
     if (endpoint?.path === this.#endpoint?.path) return;
     this.#endpoint?.close();
     this.#endpoint = undefined;
     this.#connection?.close('the path has changed');
-    this.#path = endpoint?.path ?? '';
-    endpoint?.open();
+    if (!this.#occupied) {
+      this.#path = endpoint?.path ?? '';
+      endpoint?.open();
+    }
     this.#endpoint = endpoint;
   }
 
@@ -238,6 +245,7 @@ export class VhostUserNetdev implements Netdev {
   }
 
   #connected(fd: number): void {
+    this.#occupied = true;
     vhostLog.infoRl(limit, this.#tag('new front end'));
     void this.#enqueue(() => this.#device.connected());
     this.#connection = new VhostConnection(fd, this.#shared.clock, {
@@ -257,12 +265,20 @@ export class VhostUserNetdev implements Netdev {
       this.#count('vhost_errors');
       vhostLog.warnRl(limit, this.#tag(`front end cut off: ${reason}`));
     }
+    const endpoint = this.#endpoint;
     void this.#enqueue(async () => {
       await this.#device.disconnected();
       this.#shared.fds.drop(`${this.#key}/conn`);
       log.infoRl(limit, `vHost Device '${this.#path}' connection has been destroyed`);
-      if (!this.#closed) this.#endpoint?.released(reason !== undefined);
+      this.#occupied = false;
+      if (!this.#closed) this.#nextFrontEnd(endpoint, reason !== undefined);
     });
+  }
+
+  #nextFrontEnd(last: Endpoint | undefined, misbehaved: boolean): void {
+    this.#path = this.#endpoint?.path ?? '';
+    if (this.#endpoint === last) last?.released(misbehaved);
+    else this.#endpoint?.open();
   }
 
   #ringEnabled(index: number, enabled: boolean): void {
@@ -277,6 +293,9 @@ export class VhostUserNetdev implements Netdev {
       this.#ready = ready;
       log.infoRl(limit, `vHost Device '${this.#path}' has been ${ready ? 'added on numa node 0' : 'removed'}`);
     }
+    const shown = [...this.status().values()].join();
+    if (shown === this.#shown) return;
+    this.#shown = shown;
     this.#changed();
   }
 
