@@ -29,6 +29,7 @@ import {
   PKT__SIZE,
   PKT_DATA,
   PKT_FLOW,
+  PKT_KEY,
   PKT_LEN,
   PORT_STATS__SIZE,
   PORT_STATS_RX_BAD_DESC,
@@ -76,6 +77,7 @@ import {
   gAtomicStore16,
   gLoad8,
   gLoad16,
+  gLoad32,
   gLoad64,
   gStore8,
   gStore16,
@@ -86,6 +88,7 @@ import {
 const DESC_F_NEXT: u32 = 1;
 const DESC_F_WRITE: u32 = 2;
 const DESC_F_INDIRECT: u32 = 4;
+const DESC_F_ANY: u32 = 7;
 const AVAIL_F_NO_INTERRUPT: u32 = 1;
 const USED_F_NO_NOTIFY: u32 = 1;
 /** The ring indices follow two 16-bit words, flags and idx. */
@@ -157,16 +160,22 @@ function startChain(vring: u32): void {
   walked = 0;
 }
 
+/** The fields of a descriptor that was read as two words. */
+// @ts-ignore: decorator
+@inline
+function splitDesc(addr: u64, rest: u64): void {
+  descAddr = addr;
+  descLen = <u32>rest;
+  descFlags = <u32>(rest >> 32) & 0xffff;
+  descNext = <u32>(rest >> 48);
+}
+
 /** Copies descriptor `index` of the current table once, entering an indirect table. False when the chain is impossible. */
 function nextDesc(vring: u32, index: u32): bool {
   if (index >= tableSize || walked >= tableSize) return false;
   walked++;
   const at = table + index * 16;
-  descAddr = gLoad64(at);
-  const rest = gLoad64(at + 8);
-  descLen = <u32>rest;
-  descFlags = <u32>(rest >> 32) & 0xffff;
-  descNext = <u32>(rest >> 48);
+  splitDesc(gLoad64(at), gLoad64(at + 8));
   return descFlags & DESC_F_INDIRECT ? enterIndirect(vring) : true;
 }
 
@@ -215,39 +224,65 @@ function putUsed(vring: u32, lastUsed: u32, head: u32, written: u32): void {
   gStore64(at, <u64>head | (<u64>written << 32));
 }
 
-/** No offload is negotiated, so a header that asks for one is wrong. */
+/** No offload is negotiated, so a header that asks for one (its first word: flags, gso_type) is wrong. */
 // @ts-ignore: decorator
 @inline
-function headerOk(at: u32): bool {
-  const word = gLoad16(at);
-  return !(word & VIRTIO_NET_HDR_F_NEEDS_CSUM) && word >> 8 == 0;
+function badHeader(word: u32): bool {
+  return (word & VIRTIO_NET_HDR_F_NEEDS_CSUM) != 0 || word >> 8 != 0;
 }
 
-/** A chain of one descriptor that holds header and frame: what DPDK sends. Returns the frame's length or 0. */
+/**
+ * What the passes of `rx` note of a packet before it is copied, in the place of its key: the first descriptor as it was read once, where it
+ * lies in the guest's memory, and the first word of the header.
+ */
+const NOTE_ADDR: u32 = PKT_KEY;
+const NOTE_REST: u32 = PKT_KEY + 8;
+const NOTE_AT: u32 = PKT_KEY + 16;
+const NOTE_HEADER: u32 = PKT_KEY + 20;
+const NOTE_TOUCH: u32 = PKT_KEY + 24;
+
+/** Reads the heads of the chains. */
 // @ts-ignore: decorator
 @inline
-function takeSingle(vring: u32, data: u32): u32 {
+function readHeads(vring: u32, lastAvail: u32, pkts: u32, count: u32): void {
+  const mask = load<u32>(vring, VRING_SIZE) - 1;
+  const ring = load<u32>(vring, VRING_AVAIL) + RING_ENTRIES;
+  for (let i: u32 = 0; i < count; i++) {
+    store<u32>(pkts + i * PKT__SIZE, gLoad16(ring + ((lastAvail + i) & mask) * 2), PKT_FLOW);
+  }
+}
+
+/** Copies the first descriptor of each chain, once. A head outside the ring gets one that no check lets through. */
+// @ts-ignore: decorator
+@inline
+function readDescs(vring: u32, pkts: u32, count: u32): void {
+  const size = load<u32>(vring, VRING_SIZE);
+  const table = load<u32>(vring, VRING_DESC);
+  for (let i: u32 = 0; i < count; i++) {
+    const pkt = pkts + i * PKT__SIZE;
+    const at = table + min(load<u32>(pkt, PKT_FLOW), size - 1) * 16;
+    store<u64>(pkt, gLoad64(at), NOTE_ADDR);
+    store<u64>(pkt, gLoad64(at + 8), NOTE_REST);
+  }
+}
+
+/** Finds the buffers and touches them: the cache misses of a whole burst overlap. NOTE_AT stays NOWHERE for all but single buffers. */
+// @ts-ignore: decorator
+@inline
+function touchBuffers(vring: u32, pkts: u32, count: u32): void {
+  const regions = load<u32>(vring, VRING_REGIONS);
   const hdrSize = load<u32>(vring, VRING_HDR_SIZE);
-  const len = descLen - hdrSize;
-  if (descLen < hdrSize + ETH_HEADER_SIZE) {
-    dropReason = DROP_VHOST_RX_RUNT;
-    return 0;
+  for (let i: u32 = 0; i < count; i++) {
+    const pkt = pkts + i * PKT__SIZE;
+    const rest = load<u64>(pkt, NOTE_REST);
+    const len = <u32>rest;
+    let at = NOWHERE;
+    if (!(<u32>(rest >> 32) & DESC_F_ANY) && len >= hdrSize + ETH_HEADER_SIZE) at = translate(regions, load<u64>(pkt, NOTE_ADDR), len);
+    store<u32>(pkt, at, NOTE_AT);
+    if (at == NOWHERE) continue;
+    store<u32>(pkt, gLoad16(at), NOTE_HEADER);
+    store<u32>(pkt, gLoad32(at + hdrSize), NOTE_TOUCH);
   }
-  if (len > FRAME_MAX) {
-    dropReason = DROP_VHOST_RX_OVERSIZE;
-    return 0;
-  }
-  const at = translate(load<u32>(vring, VRING_REGIONS), descAddr, descLen);
-  if (at == NOWHERE) {
-    dropReason = DROP_VHOST_RX_BAD_DESCRIPTOR;
-    return 0;
-  }
-  if (!headerOk(at)) {
-    dropReason = DROP_VHOST_RX_BAD_HEADER;
-    return 0;
-  }
-  copyIn(data, at + hdrSize, len);
-  return len;
 }
 
 /** Any chain: gathers what follows the header, which may itself lie over several descriptors. Returns the frame's length or 0. */
@@ -295,25 +330,50 @@ function takeChain(vring: u32, data: u32): u32 {
     dropReason = DROP_VHOST_RX_RUNT;
     return 0;
   }
-  if (hdrWord & VIRTIO_NET_HDR_F_NEEDS_CSUM || (hdrWord >> 8) != 0) {
+  if (badHeader(hdrWord)) {
     dropReason = DROP_VHOST_RX_BAD_HEADER;
     return 0;
   }
   return len;
 }
 
-/** Takes the packet that starts at descriptor `head` into `data`. Returns its length, or 0 with `dropReason`. */
+/** A chain of one descriptor that holds header and frame, as DPDK sends it. Returns the frame's length or 0. */
 // @ts-ignore: decorator
 @inline
-function takePacket(vring: u32, head: u32, data: u32): u32 {
-  startChain(vring);
-  if (!nextDesc(vring, head)) {
-    dropReason = DROP_VHOST_RX_BAD_CHAIN;
-    store<u32>(vring, VRING_BROKEN_CHAIN, VRING_BROKEN);
+function takeSingle(vring: u32, pkt: u32, data: u32): u32 {
+  const hdrSize = load<u32>(vring, VRING_HDR_SIZE);
+  const len = <u32>load<u64>(pkt, NOTE_REST) - hdrSize;
+  if (len > FRAME_MAX) {
+    dropReason = DROP_VHOST_RX_OVERSIZE;
     return 0;
   }
-  if (descFlags & (DESC_F_NEXT | DESC_F_WRITE)) return takeChain(vring, data);
-  return takeSingle(vring, data);
+  if (badHeader(load<u32>(pkt, NOTE_HEADER))) {
+    dropReason = DROP_VHOST_RX_BAD_HEADER;
+    return 0;
+  }
+  copyIn(data, load<u32>(pkt, NOTE_AT) + hdrSize, len);
+  return len;
+}
+
+/** Starts a chain at the descriptor that was read for `pkt`. */
+function openChain(vring: u32, pkt: u32): bool {
+  startChain(vring);
+  if (load<u32>(pkt, PKT_FLOW) >= tableSize) return false;
+  walked = 1;
+  splitDesc(load<u64>(pkt, NOTE_ADDR), load<u64>(pkt, NOTE_REST));
+  return descFlags & DESC_F_INDIRECT ? enterIndirect(vring) : true;
+}
+
+/** Takes the packet of `pkt`, whose first descriptor was read, into `data`. Returns its length, or 0 with `dropReason`. */
+// @ts-ignore: decorator
+@inline
+function takePacket(vring: u32, pkt: u32, data: u32): u32 {
+  const inRing = load<u32>(pkt, PKT_FLOW) < load<u32>(vring, VRING_SIZE);
+  if (inRing && load<u32>(pkt, NOTE_AT) != NOWHERE) return takeSingle(vring, pkt, data);
+  if (openChain(vring, pkt)) return takeChain(vring, data);
+  dropReason = DROP_VHOST_RX_BAD_CHAIN;
+  store<u32>(vring, VRING_BROKEN_CHAIN, VRING_BROKEN);
+  return 0;
 }
 
 function countRxDrop(thread: u32, vring: u32): void {
@@ -336,17 +396,17 @@ export function rx(thread: u32, vring: u32): u32 {
   if (count > BATCH_MAX) count = BATCH_MAX;
   const lastAvail = load<u32>(vring, VRING_LAST_AVAIL);
   const lastUsed = load<u32>(vring, VRING_LAST_USED);
-  const mask = load<u32>(vring, VRING_SIZE) - 1;
-  const ring = load<u32>(vring, VRING_AVAIL) + RING_ENTRIES;
   const pkts = ARENA_PKTS + thread * ARENA_PKTS_STRIDE;
   const slots = ARENA_SLOTS + thread * ARENA_SLOTS_STRIDE + PACKET_HEADROOM;
-
-  touchHeads(vring, ring, lastAvail, mask, pkts, count);
+  readHeads(vring, lastAvail, pkts, count);
+  readDescs(vring, pkts, count);
+  touchBuffers(vring, pkts, count);
   let n: u32 = 0;
   for (let i: u32 = 0; i < count; i++) {
-    const head = load<u32>(pkts + i * PKT__SIZE, PKT_FLOW);
+    const noted = pkts + i * PKT__SIZE;
+    const head = load<u32>(noted, PKT_FLOW);
     const data = slots + n * SLOT__SIZE;
-    const len = takePacket(vring, head, data);
+    const len = takePacket(vring, noted, data);
     if (len == 0) {
       countRxDrop(thread, vring);
       if (load<u32>(vring, VRING_BROKEN)) {
@@ -364,15 +424,6 @@ export function rx(thread: u32, vring: u32): u32 {
   store<u32>(vring, (lastAvail + count) & 0xffff, VRING_LAST_AVAIL);
   publishUsed(thread, vring, lastUsed + count);
   return n;
-}
-
-/** Reads the heads of the chains, in one pass, into PKT_FLOW of each packet; packet i is read before slot i is filled. */
-// @ts-ignore: decorator
-@inline
-function touchHeads(vring: u32, ring: u32, lastAvail: u32, mask: u32, pkts: u32, count: u32): void {
-  for (let i: u32 = 0; i < count; i++) {
-    store<u32>(pkts + i * PKT__SIZE, gLoad16(ring + ((lastAvail + i) & mask) * 2), PKT_FLOW);
-  }
 }
 
 /** State of the packet that is being put into the guest's buffers. */
