@@ -48,7 +48,7 @@ export interface OxmHeader {
   readonly oxmClass: number;
   readonly number: number;
   readonly experimenter: number;
-  /** Wire version from which it is preferred; 1 for NXM and experimenters'. */
+  /** Wire version from which it is preferred; 1 for NXM and experimenters', 7: read, never written. */
   readonly version: number;
 }
 
@@ -157,7 +157,7 @@ const onf = (name: string, n: number) => header(`ONFOXM_ET_${name}`, n, 4);
 const eric = (name: string, n: number) => header(`ERICOXM_OF_${name}`, n);
 
 // Metadata.
-field('dp_hash', be32, 'rm', 'hex', 'none', [nx('DP_HASH', 35), et('DP_HASH', 0)]);
+field('dp_hash', be32, 'rm', 'hex', 'none', [nx('DP_HASH', 35), header('NXOXM_ET_DP_HASH', 0, 7)]);
 field('recirc_id', be32, 'r', 'decimal', 'none', [nx('RECIRC_ID', 36)]);
 field('packet_type', be32, 'r', 'packet-type', 'none', [oxm('PACKET_TYPE', 44, 6)]);
 field('conj_id', be32, 'r', 'decimal', 'none', [nx('CONJ_ID', 37)]);

@@ -88,6 +88,8 @@ export const MESSAGE_NUMBERS: readonly MessageNumber[] = [
   ['port_desc_stats_reply', 'STATS_REPLY', 1, 6, 13],
   ['table_desc_request', 'STATS_REQUEST', 5, 6, 14],
   ['table_desc_reply', 'STATS_REPLY', 5, 6, 14],
+  ['queue_get_config_request', 'STATS_REQUEST', 5, 6, 15],
+  ['queue_get_config_reply', 'STATS_REPLY', 5, 6, 15],
   ['flow_monitor_stats_request', 'STATS_REQUEST', 5, 6, 16],
   ['flow_monitor_stats_reply', 'STATS_REPLY', 5, 6, 16],
   ['bundle_features_request', 'STATS_REQUEST', 6, 6, 19],

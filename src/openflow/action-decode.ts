@@ -4,7 +4,7 @@ import { NXAST, OFPAT10, OFPAT11 } from '../../protocols/openflow-actions.ts';
 import { ofpPort } from '../base/types.ts';
 import type { Ofpact, Subfield } from './actions.ts';
 import { OfDecodeError, type Reader } from './buffer.ts';
-import { fieldValueOk, isAllOnes, mf, portFromOfp10, VLAN_CFI } from './field.ts';
+import { fieldSupported, fieldValueOk, isAllOnes, mf, portFromOfp10, VLAN_CFI } from './field.ts';
 import { type OxmEntry, readOxmHeader } from './oxm.ts';
 import { portFromOfp11 } from './port.ts';
 
@@ -139,7 +139,7 @@ const entry: OxmEntry = { field: undefined, hasMask: false, length: 0, badLength
 /** A field header alone, without a value. */
 function fieldHeader(r: Reader): MatchField {
   readOxmHeader(r, entry);
-  if (!entry.field) throw new OfDecodeError('OFPBMC_BAD_FIELD');
+  if (!entry.field || !fieldSupported(entry.field)) throw new OfDecodeError('OFPBMC_BAD_FIELD');
   if (entry.hasMask) throw new OfDecodeError('OFPBMC_BAD_MASK');
   return entry.field;
 }
@@ -156,7 +156,7 @@ function pullSetField(r: Reader, mayMask: boolean, load: boolean): Ofpact {
   readOxmHeader(r, entry);
   const { field: f, hasMask, length, badLength } = entry;
   if (badLength) throw new OfDecodeError('OFPBAC_BAD_SET_LEN');
-  if (!f) throw new OfDecodeError('OFPBAC_BAD_SET_TYPE');
+  if (!f || !fieldSupported(f)) throw new OfDecodeError('OFPBAC_BAD_SET_TYPE');
   if (hasMask && !mayMask) throw new OfDecodeError('OFPBAC_BAD_SET_MASK');
   const value = r.bytes(f.nBytes);
   const mask = hasMask ? r.bytes(length - f.nBytes) : new Uint8Array(f.nBytes).fill(0xff);

@@ -247,12 +247,11 @@ function outputReg(w: Writer, a: OfpactOf<'output_reg'>): void {
   });
 }
 
+/** Always in the form with a table, as ovs-ofctl sends it. */
 function resubmit(w: Writer, inPort: number, tableId: number, withCtOrig: boolean): void {
-  const plain = tableId === 255 && !withCtOrig;
-  const table = withCtOrig ? NXAST.RESUBMIT_TABLE_CT : NXAST.RESUBMIT_TABLE;
-  nicira(w, plain ? NXAST.RESUBMIT : table, () => {
+  nicira(w, withCtOrig ? NXAST.RESUBMIT_TABLE_CT : NXAST.RESUBMIT_TABLE, () => {
     w.putU16(inPort & 0xffff);
-    if (!plain) w.putU8(tableId);
+    w.putU8(tableId);
   });
 }
 
@@ -278,10 +277,7 @@ function decTtl(w: Writer, ids: readonly number[], version: number): void {
 /** Nicira's in OpenFlow 1.0, with `pad` bytes in front of the body; a standard action later. */
 function niciraBefore11(w: Writer, version: number, nx: number, standard: number, put: () => void, pad = 0): void {
   if (version !== OFP10_VERSION) {
-    action(w, standard, () => {
-      put();
-      w.padTo(8, w.length);
-    });
+    action(w, standard, put);
     return;
   }
   nicira(w, nx, () => {

@@ -49,6 +49,13 @@ export class Reader {
     return this.view.getUint32(this.take(4));
   }
 
+  /** The next 4 bytes, which stay. */
+  peekU32(): number {
+    const n = this.readU32();
+    this.pos -= 4;
+    return n;
+  }
+
   readU64(): bigint {
     return this.view.getBigUint64(this.take(8));
   }
@@ -119,7 +126,8 @@ export class Writer {
   }
 
   putU8(n: number): void {
-    this.u8[this.room(1)] = n;
+    const at = this.room(1);
+    this.u8[at] = n;
   }
 
   putU16(n: number): void {

@@ -204,7 +204,7 @@ function finish(w: Writer): Uint8Array {
 const MORE = 1;
 
 /** Puts the elements of a reply into as few messages as hold them. */
-function encodeParts(parts: ((w: Writer) => void)[], head: (w: Writer) => number): Uint8Array[] {
+function encodeParts(parts: ((w: Writer) => void)[], head: (w: Writer) => number, more: boolean): Uint8Array[] {
   const out: Uint8Array[] = [];
   let w = new Writer(1024);
   let flagsAt = head(w);
@@ -221,6 +221,7 @@ function encodeParts(parts: ((w: Writer) => void)[], head: (w: Writer) => number
     }
     w.putBytes(one.done());
   }
+  if (more) w.setU16(flagsAt, MORE);
   out.push(finish(w));
   return out;
 }
@@ -234,11 +235,12 @@ export function encode(message: Message, version: number, xid: number, opts: Enc
   const { family, number, codec } = kind;
   const ctx: EncodeContext = { version, family, number, flowModTableId: opts.flowModTableId === true };
   const head = (w: Writer) => putHead(w, kind, version, xid);
-  if (codec.parts) return encodeParts(codec.parts(message as never, ctx), head);
+  const more = 'more' in message && message.more === true;
+  if (codec.parts) return encodeParts(codec.parts(message as never, ctx), head, more);
   const w = new Writer();
   const flagsAt = head(w);
   codec.encode(w, message as never, ctx);
-  if ('more' in message && message.more === true) w.setU16(flagsAt, MORE);
+  if (more) w.setU16(flagsAt, MORE);
   return [finish(w)];
 }
 

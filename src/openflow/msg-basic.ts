@@ -2,7 +2,6 @@ import { OFP10_VERSION, OFP12_VERSION, OFP13_VERSION, OFP14_VERSION } from '../.
 import { ofpPort } from '../base/types.ts';
 import { OfDecodeError, type Reader, type Writer } from './buffer.ts';
 import { errorFromWire, errorToWire, type OfErrorName } from './error.ts';
-import { portFromOfp10 } from './field.ts';
 import { emptyCodec, type MessageCodec, type MessageCodecs } from './message-codec.ts';
 import type {
   AsyncConfig,
@@ -14,7 +13,7 @@ import type {
   PacketInFormat,
   SwitchConfig,
 } from './messages.ts';
-import { portFromOfp11 } from './port.ts';
+import { pullPortNo, putPortNo } from './msg-port.ts';
 
 /** Messages about the connection itself: hello, error, echo, config, role, asynchronous messages, formats. */
 
@@ -334,78 +333,86 @@ const bundleAdd: MessageCodec<'bundle_add_message'> = {
 
 const queueGetConfigRequest: MessageCodec<'queue_get_config_request'> = {
   decode(r, { version }) {
-    const portNo = version === OFP10_VERSION ? ofpPort(portFromOfp10(r.readU16())) : portFromOfp11(r.readU32());
+    const portNo = pullPortNo(r, version);
+    if (version >= OFP14_VERSION) return { type: 'queue_get_config_request', portNo, queueId: r.readU32() };
     r.skip(version === OFP10_VERSION ? 2 : 4);
     return { type: 'queue_get_config_request', portNo, queueId: 0xffffffff };
   },
   encode(w, m, { version }) {
-    if (version === OFP10_VERSION) w.putU16(m.portNo & 0xffff);
-    else w.putU32(m.portNo);
-    w.putZeros(version === OFP10_VERSION ? 2 : 4);
+    putPortNo(w, m.portNo, version);
+    if (version >= OFP14_VERSION) w.putU32(m.queueId);
+    else w.putZeros(version === OFP10_VERSION ? 2 : 4);
   },
 };
 
+type Queue = MessageOf<'queue_get_config_reply'>['queues'][number];
 const RATE_PROPERTIES = { min: 1, max: 2 } as const;
 
-/** Queues with a rate are written; what comes is read no further than the port. */
-const queueGetConfigReply: MessageCodec<'queue_get_config_reply'> = {
-  decode(r, { version }) {
-    const portNo = version === OFP10_VERSION ? ofpPort(portFromOfp10(r.readU16())) : portFromOfp11(r.readU32());
-    r.skip(version === OFP10_VERSION ? 6 : 4);
-    const queues: MessageOf<'queue_get_config_reply'>['queues'] = [];
-    while (r.left > 0) {
-      const queueId = r.readU32();
-      if (version > OFP10_VERSION + 1) r.skip(4);
-      const length = r.readU16();
-      r.skip(version > OFP10_VERSION + 1 ? 6 : 2);
-      const q: (typeof queues)[number] = { queueId };
-      const props = r.sub(length - (version > OFP10_VERSION + 1 ? 16 : 8));
-      while (props.left >= 16) {
-        const type = props.readU16();
-        props.skip(6);
-        const rate = props.readU16();
-        props.skip(6);
-        if (type === RATE_PROPERTIES.min) q.minRate = rate;
-        if (type === RATE_PROPERTIES.max) q.maxRate = rate;
-      }
-      queues.push(q);
-    }
-    return { type: 'queue_get_config_reply', portNo, queues };
-  },
-  encode(w, m, { version }) {
-    if (version === OFP10_VERSION) w.putU16(m.portNo & 0xffff);
-    else w.putU32(m.portNo);
-    w.putZeros(version === OFP10_VERSION ? 6 : 4);
-    for (const q of m.queues) putQueue(w, m.portNo, q, version);
-  },
-};
+/** Sizes of a queue's and a property's header: OpenFlow 1.0 and 1.1; 1.2 and 1.3; 1.4 (where the port is the queue's). */
+const QUEUE_HEAD = (version: number): number => (version < OFP12_VERSION ? 8 : 16);
 
-function putQueue(
-  w: Writer,
-  portNo: number,
-  q: MessageOf<'queue_get_config_reply'>['queues'][number],
-  version: number,
-): void {
+function pullQueue(r: Reader, version: number): Queue {
+  if (version >= OFP14_VERSION) r.skip(4);
+  const queueId = r.readU32();
+  if (version >= OFP12_VERSION && version < OFP14_VERSION) r.skip(4);
+  const length = r.readU16();
+  r.skip(version < OFP12_VERSION ? 2 : 6);
+  const q: Queue = { queueId };
+  const props = r.sub(length - QUEUE_HEAD(version));
+  while (props.left >= 8) {
+    const type = props.readU16();
+    const size = props.readU16();
+    if (size < 8) throw new OfDecodeError('OFPBRC_BAD_LEN');
+    const p = props.sub(size - 4);
+    if (version < OFP14_VERSION) p.skip(4);
+    const rate = p.readU16();
+    if (type === RATE_PROPERTIES.min) q.minRate = rate;
+    if (type === RATE_PROPERTIES.max) q.maxRate = rate;
+  }
+  return q;
+}
+
+function putQueue(w: Writer, portNo: number, q: Queue, version: number): void {
   const start = w.length;
-  const long = version >= OFP12_VERSION;
+  const v14 = version >= OFP14_VERSION;
+  if (v14) w.putU32(portNo);
   w.putU32(q.queueId);
-  if (long) w.putU32(portNo);
+  if (version >= OFP12_VERSION && !v14) w.putU32(portNo);
   const lengthAt = w.length;
   w.putU16(0);
-  w.putZeros(long ? 6 : 2);
+  w.putZeros(version < OFP12_VERSION ? 2 : 6);
   for (const [type, rate] of [
     [RATE_PROPERTIES.min, q.minRate],
     [RATE_PROPERTIES.max, q.maxRate],
   ] as const) {
     if (rate === undefined) continue;
     w.putU16(type);
-    w.putU16(16);
-    w.putZeros(4);
+    w.putU16(v14 ? 8 : 16);
+    w.putZeros(v14 ? 0 : 4);
     w.putU16(rate);
-    w.putZeros(6);
+    w.putZeros(v14 ? 2 : 6);
   }
   w.setU16(lengthAt, w.length - start);
 }
+
+/** In OpenFlow 1.4 the reply is a list of queues, each with its port; `portNo` is then that of the first. */
+const queueGetConfigReply: MessageCodec<'queue_get_config_reply'> = {
+  decode(r, { version }) {
+    const v14 = version >= OFP14_VERSION;
+    const portNo = v14 ? ofpPort(r.left >= 4 ? r.peekU32() : 0xffffffff) : pullPortNo(r, version);
+    if (!v14) r.skip(version === OFP10_VERSION ? 6 : 4);
+    const queues: Queue[] = [];
+    while (r.left > 0) queues.push(pullQueue(r, version));
+    return { type: 'queue_get_config_reply', portNo, queues };
+  },
+  encode(w, m, { version }) {
+    if (version < OFP14_VERSION) {
+      putPortNo(w, m.portNo, version);
+      w.putZeros(version === OFP10_VERSION ? 6 : 4);
+    }
+    for (const q of m.queues) putQueue(w, m.portNo, q, version);
+  },
+};
 
 /** A message that is recognised and whose body is passed on as it is. */
 export function opaque(type: OpaqueType): MessageCodec<OpaqueType> {

@@ -80,7 +80,7 @@ function commandAndTable(raw: number, tableIds: boolean): { command: FlowModComm
 const OFPFW10_ALL = 0x3fffff;
 
 function pullFlowMod10(r: Reader, ctx: DecodeContext): FlowModHead {
-  const exact = (r.view.getUint32(r.pos) & OFPFW10_ALL) === 0;
+  const exact = (r.peekU32() & OFPFW10_ALL) === 0;
   const match = pullOfp10Match(r);
   normalizeMatch(match);
   const newCookie = r.readU64();
@@ -525,7 +525,7 @@ function putFlowStats(w: Writer, s: FlowStats, { version, family }: EncodeContex
   w.putU64(v10 || nx ? unknownAsZero(s.packetCount) : s.packetCount);
   w.putU64(v10 || nx ? unknownAsZero(s.byteCount) : s.byteCount);
   if (nx) putNxMatchPadded(w, wordAt, s.match);
-  else if (!v10) putMatch(w, s.match, version);
+  else if (!v10) putOxmMatch(w, s.match, version);
   putInstructions(w, s.actions, version);
   w.setU16(start, w.length - start);
 }

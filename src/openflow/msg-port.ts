@@ -49,7 +49,8 @@ export function pullPortNo(r: Reader, version: number) {
   return version === OFP10_VERSION ? ofpPort(portFromOfp10(r.readU16())) : portFromOfp11(r.readU32());
 }
 
-function putPortNo(w: Writer, port: number, version: number): void {
+/** Writes it. */
+export function putPortNo(w: Writer, port: number, version: number): void {
   if (version === OFP10_VERSION) w.putU16(port & 0xffff);
   else w.putU32(port);
 }
@@ -185,7 +186,7 @@ function capabilitiesMask(version: number): number {
   if (version === OFP10_VERSION) return common | C_ARP_MATCH_IP;
   if (version === OFP11_VERSION) return common | C_GROUP_STATS | C_ARP_MATCH_IP;
   const v12 = common | C_GROUP_STATS | C_PORT_BLOCKED;
-  return version <= OFP14_VERSION ? v12 : v12 | 0x600;
+  return version < OFP14_VERSION ? v12 : v12 | 0x600;
 }
 
 const featuresReply: MessageCodec<'features_reply'> = {

@@ -170,7 +170,7 @@ const NO_INSTRUCTIONS: TableInstructionFeatures = {
 function unknownTable(tableId: number): TableFeatures {
   return {
     tableId,
-    name: `table${tableId}`,
+    name: '',
     metadataMatch: 0n,
     metadataWrite: 0n,
     maxEntries: 0,

@@ -4,6 +4,7 @@ import { OfDecodeError, type Reader, type Writer } from './buffer.ts';
 import {
   fieldIsWild,
   fieldMaskOk,
+  fieldSupported,
   fieldValueOk,
   getField,
   isAllOnes,
@@ -76,7 +77,7 @@ function pullEntry(r: Reader, match: Match, loose: boolean): void {
   const at = r.take(length);
   const width = hasMask ? length >> 1 : length;
   if (hasMask) checkMaskCovers(r.u8, at, width);
-  if (!f) {
+  if (!f || !fieldSupported(f)) {
     if (loose) return;
     throw new OfDecodeError('OFPBMC_BAD_FIELD');
   }

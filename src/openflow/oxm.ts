@@ -1,13 +1,11 @@
 import { FIELDS, type MatchField, type OxmHeader } from '../../protocols/fields.ts';
 import { OfDecodeError, type Reader, type Writer } from './buffer.ts';
-import { fieldSupported } from './field.ts';
 
 /**
  * NXM and OXM headers (ovs-fields(7), OpenFlow 1.3 section 7.2.3.2): class (16 bits), field (7), has-mask (1), length (8); class 0xffff
  * is followed by a 32-bit experimenter id, which the length counts.
  */
 
-export const NXM_NX_COOKIE = mfKey(0x0001, 30, 0) && 'cookie';
 const EXPERIMENTER = 0xffff;
 
 /** Lookup key of a header: exact as a double. */
@@ -50,7 +48,7 @@ export function readOxmHeader(r: Reader, entry: OxmEntry): void {
   const f = byKey.get(mfKey(oxmClass, number, experimenter));
   const width = entry.hasMask ? entry.length / 2 : entry.length;
   entry.badLength = f !== undefined && !f.variableLength && width !== f.nBytes;
-  entry.field = f && !entry.badLength && fieldSupported(f) ? f : undefined;
+  entry.field = f && !entry.badLength ? f : undefined;
 }
 
 export const isCookieHeader = (word: number): boolean => word >>> 9 === ((0x0001 << 7) | 30);
