@@ -1,5 +1,3 @@
-import type { VhostUserConfig } from './vhost-user/config.ts';
-
 /**
  * The network device interface: what a bridge's port is made of. One provider a kind (`dpdkvhostuser`, `tap`, `internal`,
  * `patch`, `dummy`, …); the userspace datapath polls a device according to its `io`.
@@ -109,10 +107,16 @@ export interface Netdev {
   close(): Promise<void>;
 }
 
+/** What devices take from the switch as a whole (Open_vSwitch.other_config). */
+export interface NetdevConfig {
+  /** Folder of the sockets of `dpdkvhostuser` ports: OVS_RUNDIR, or `vhost-sock-dir` below it. Absolute. */
+  sockDir: string;
+}
+
 /** A kind of device. `open` may throw `NetdevError`, whose message goes into Interface.error. */
 export interface NetdevProvider {
   readonly type: string;
-  open(name: string, options: ReadonlyMap<string, string>, config: VhostUserConfig): Promise<Netdev> | Netdev;
+  open(name: string, options: ReadonlyMap<string, string>, config: NetdevConfig): Promise<Netdev> | Netdev;
 }
 
 /** A device that can't be made or configured; the message is for Interface.error, in Open vSwitch's words. */

@@ -1,5 +1,4 @@
-import type { Netdev, NetdevProvider } from '../netdev/netdev.ts';
-import type { VhostUserConfig } from '../netdev/vhost-user/config.ts';
+import type { Netdev, NetdevConfig, NetdevProvider } from '../netdev/netdev.ts';
 import type { TlsConfig } from '../ofproto/config.ts';
 import type { OfprotoApi, OfprotoBackendApi } from '../ofproto/ofproto.ts';
 import { formatDatapathId } from './address.ts';
@@ -51,7 +50,7 @@ export class Bridges implements CurrentConfig {
   datapathKey = '';
   /** Settings that each backend has; a new one has none. */
   readonly configuredBackends = new WeakMap<OfprotoBackendApi, string>();
-  vhostConfig: VhostUserConfig;
+  vhostConfig: NetdevConfig;
   /** Called when a device's link or status changed. */
   onNetdevChange: () => void = () => {};
 
