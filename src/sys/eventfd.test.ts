@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import v8 from 'node:v8';
+import vm from 'node:vm';
 import { EPOLLIN, Epoll } from './epoll.ts';
 import { EFD_CLOEXEC, EFD_NONBLOCK, EFD_SEMAPHORE, eventfd, eventfdDrain, eventfdWrite } from './eventfd.ts';
 import { close, write } from './fd.ts';
@@ -14,6 +16,19 @@ test('an eventfd adds up and drains to zero', () => {
   assert.equal(eventfdDrain(fd), 0);
   close(fd);
   assert.throws(() => eventfdWrite(fd), { code: 'EBADF' });
+});
+
+test('what is written stays 1 after a garbage collection', () => {
+  v8.setFlagsFromString('--expose-gc');
+  const gc: () => void = vm.runInNewContext('gc');
+  for (let i = 0; i < 20; i++) {
+    gc();
+    new Uint8Array(new ArrayBuffer(8)).fill(i);
+  }
+  const fd = eventfd();
+  eventfdWrite(fd);
+  assert.equal(eventfdDrain(fd), 1);
+  close(fd);
 });
 
 test('a full eventfd does not block: the write reports false', () => {

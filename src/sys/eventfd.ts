@@ -1,5 +1,5 @@
 import { readlinkSync } from 'node:fs';
-import { check, checkAgain, libc, pointer } from './libc.ts';
+import { check, checkAgain, libc, pinnedBuffer, pointer } from './libc.ts';
 
 /** eventfd(2): how one thread or process wakes another. Write and drain allocate nothing. */
 
@@ -11,10 +11,10 @@ export const EFD_SEMAPHORE = 1;
 export const EFD_NONBLOCK = 0o4000;
 export const EFD_CLOEXEC = 0o2000000;
 
-const one = new ArrayBuffer(8);
+const one = pinnedBuffer(8);
 new DataView(one).setBigUint64(0, 1n, true);
 const oneAddress = pointer(one);
-const counter = new ArrayBuffer(8);
+const counter = pinnedBuffer(8);
 const counterLow = new Uint32Array(counter);
 const counterAddress = pointer(counter);
 

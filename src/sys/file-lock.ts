@@ -1,4 +1,4 @@
-import { check, checkAgain, libc, pointer } from './libc.ts';
+import { check, checkAgain, libc, pinnedBuffer, pointer } from './libc.ts';
 
 /**
  * POSIX record locks, as Open vSwitch's daemons hold them on their pidfiles: `ovs-appctl` and `ovs-ctl` ask with F_GETLK who
@@ -13,7 +13,7 @@ const F_WRLCK = 1;
 const F_UNLCK = 2;
 
 /** struct flock { short type, whence; off_t start, len; pid_t pid }; zeros are SEEK_SET, from 0 to the end. */
-const flock = new DataView(new ArrayBuffer(32));
+const flock = new DataView(pinnedBuffer(32));
 const flockAddress = pointer(flock.buffer);
 
 function prepare(type: number): void {

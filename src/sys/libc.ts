@@ -24,6 +24,18 @@ export function pointer(buffer: ArrayBufferLike | ArrayBufferView): number {
   return Number(koffi.address(buffer));
 }
 
+const pins: ArrayBuffer[] = [];
+
+/**
+ * A buffer that lives as long as the thread, for memory whose address is kept in a variable. A constant of a module that no function
+ * mentions is garbage as soon as the module has been evaluated; its address alone does not keep it.
+ */
+export function pinnedBuffer(size: number): ArrayBuffer {
+  const buffer = new ArrayBuffer(size);
+  pins.push(buffer);
+  return buffer;
+}
+
 const nameOf = new Map<number, string>();
 for (const [name, value] of Object.entries(koffi.os.errno)) {
   if (name === 'EWOULDBLOCK' || name === 'EDEADLOCK' || name === 'ENOTSUP') continue;

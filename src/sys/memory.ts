@@ -1,4 +1,4 @@
-import { check, libc, pointer, sysError } from './libc.ts';
+import { check, libc, pinnedBuffer, pointer, sysError } from './libc.ts';
 
 /** Memory files and mappings. Addresses are bigint, sizes and offsets in bytes. */
 
@@ -69,7 +69,7 @@ export interface FileStat {
 const AT_EMPTY_PATH = 0x1000;
 const STATX_BASIC_STATS = 0x7ff;
 /** struct statx: the same on every architecture, unlike struct stat. */
-const statxBuffer = new ArrayBuffer(256);
+const statxBuffer = pinnedBuffer(256);
 const statxView = new DataView(statxBuffer);
 const statxAddress = pointer(statxBuffer);
 

@@ -1,6 +1,6 @@
 import { Buffer } from 'node:buffer';
 import { close } from './fd.ts';
-import { check, checkAgain, libc, pointer } from './libc.ts';
+import { check, checkAgain, libc, pinnedBuffer, pointer } from './libc.ts';
 import { SysError } from './sys-error.ts';
 
 /**
@@ -93,7 +93,7 @@ export function unixConnect(path: string, opts: { blocking?: boolean } = {}): nu
   });
 }
 
-const scratch = new ArrayBuffer(16);
+const scratch = pinnedBuffer(16);
 const scratchInts = new Int32Array(scratch);
 const scratchAddress = pointer(scratch);
 
@@ -118,7 +118,7 @@ const MAX_IOV = 16;
 /** One block: struct msghdr | struct iovec[MAX_IOV] | control. */
 const IOV_OFFSET = 64;
 const CONTROL_OFFSET = IOV_OFFSET + MAX_IOV * 16;
-const block = new ArrayBuffer(CONTROL_OFFSET + CMSG_HDR_SIZE + MAX_FDS * 4 + 8);
+const block = pinnedBuffer(CONTROL_OFFSET + CMSG_HDR_SIZE + MAX_FDS * 4 + 8);
 const blockView = new DataView(block);
 const blockAddress = pointer(block);
 

@@ -1,6 +1,6 @@
 import { constants, openSync } from 'node:fs';
 import { close } from './fd.ts';
-import { check, libc, pointer } from './libc.ts';
+import { check, libc, pinnedBuffer, pointer } from './libc.ts';
 
 /** Tap devices, and the ioctls that set a network device up. Most need CAP_NET_ADMIN (EPERM). */
 
@@ -36,7 +36,7 @@ const ARPHRD_ETHER = 1;
 export const IFNAME_MAX = 15;
 
 /** struct ifreq: { char name[16]; union of 24 bytes }. */
-const ifreq = new ArrayBuffer(40);
+const ifreq = pinnedBuffer(40);
 const ifreqView = new DataView(ifreq);
 const ifreqBytes = new Uint8Array(ifreq);
 const ifreqAddress = pointer(ifreq);

@@ -344,7 +344,7 @@ function spawnFrontEnd() {
   return spawn(process.execPath, ['--input-type=module', '-e', script, path], { stdio: ['ignore', 'pipe', 'inherit'] });
 }
 
-test('row 14: kill -9 of the front end takes the link down, and the next one is served at once', async () => {
+test('row 14: kill -9 of the front end takes the link down, and the next one is served', async () => {
   for (let i = 0; i < 2; i++) {
     const child = spawnFrontEnd();
     await once(child.stdout!, 'data');
@@ -353,8 +353,8 @@ test('row 14: kill -9 of the front end takes the link down, and the next one is 
     await until(() => !netdev.linkUp(), 'link down');
     await netdev.settled();
     assert.equal(consumer.rings.size, 0);
+    clock.warp(RECONNECT_MS); // In case the kill fell into the middle of a message.
   }
-  clock.warp(RECONNECT_MS); // In case the kill fell into the middle of a message.
   const fe = connect();
   await fe.start();
   assert.equal(netdev.linkUp(), true);
