@@ -139,8 +139,11 @@ test('a bridge without its datapath is left out, the others come about', async (
   const { backend, state, apply } = setUp();
   const tables = oneBridge({});
   tables.Open_vSwitch!.root!.bridges = ['sys', '00112233-4455-6677-8899-aabbccddeeff'];
-  tables.Bridge!.sys = { name: 'sys', ports: [], datapath_type: '' };
+  tables.Bridge!.sys = { name: 'sys', ports: ['port-sys'], datapath_type: '' };
+  tables.Port!['port-sys'] = { name: 'sys', interfaces: ['if-sys'] };
+  tables.Interface!['if-sys'] = { name: 'sys' };
   await apply(tables);
+  assert.equal(state.errors.get('if-sys'), 'failed to create bridge sys: No such file or directory');
   assert.deepEqual([...state.bridges.keys()], ['br0']);
   assert.deepEqual([...backend.bridges.keys()], ['br0']);
 });

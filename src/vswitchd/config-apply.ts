@@ -47,6 +47,8 @@ export async function destroyBridges(state: Bridges, deps: SwitchDeps): Promise<
 class Apply {
   readonly #state: Bridges;
   readonly #deps: SwitchDeps;
+  /** Why bridges of this plan did not come about. */
+  readonly #bridgeErrors = new Map<string, string>();
 
   constructor(state: Bridges, deps: SwitchDeps) {
     this.#state = state;
@@ -68,7 +70,7 @@ class Apply {
       case 'configure-interface':
         return this.#configureInterface(this.#state.bridges.get(step.bridge), step.interface);
       case 'add-interface':
-        return this.#addInterface(this.#state.bridges.get(step.bridge), step.port, step.interface);
+        return this.#addInterface(step.bridge, step.port, step.interface);
       case 'configure-bridge':
         return this.#configureBridge(this.#state.bridges.get(step.bridge.name), step.bridge);
       case 'configure-port':
@@ -92,7 +94,9 @@ class Apply {
       });
       await ofproto.listenServices();
     } catch (e) {
-      log.err(`failed to create bridge ${wanted.name}: ${strerror(e)}`);
+      const error = `failed to create bridge ${wanted.name}: ${strerror(e)}`;
+      log.err(error);
+      this.#bridgeErrors.set(wanted.name, error);
     }
   }
 
@@ -103,10 +107,11 @@ class Apply {
     await bridge.ofproto.destroy();
   }
 
-  async #addInterface(bridge: RunningBridge | undefined, port: string, wanted: WantedInterface): Promise<void> {
-    if (!bridge) return;
+  async #addInterface(bridgeName: string, port: string, wanted: WantedInterface): Promise<void> {
     if (wanted.uuid !== undefined) this.#state.errors.delete(wanted.uuid);
     try {
+      const bridge = this.#state.bridges.get(bridgeName);
+      if (!bridge) throw new NetdevError(this.#bridgeErrors.get(bridgeName) ?? `there is no bridge ${bridgeName}`);
       const netdev = await this.#openNetdev(wanted, bridge.datapathType);
       if (wanted.mtuRequest !== undefined) this.#setMtu(netdev, wanted.mtuRequest);
       const ofport = await this.#addToOfproto(bridge, netdev, wanted);
@@ -184,7 +189,7 @@ class Apply {
     const error = iface.netdev.setOptions(wanted.options);
     if (error !== undefined) {
       await this.#deleteInterface(bridge, wanted.name);
-      return this.#addInterface(bridge, iface.port, wanted);
+      return this.#addInterface(bridge.name, iface.port, wanted);
     }
     if (wanted.mtuRequest !== undefined && wanted.mtuRequest !== iface.netdev.mtu()) {
       this.#setMtu(iface.netdev, wanted.mtuRequest);
@@ -297,7 +302,7 @@ class Apply {
 
   async #configureDatapath(config: WantedConfig): Promise<void> {
     const { otherConfig } = config;
-    this.#deps.initialize(otherConfig);
+    logIgnored(otherConfig);
     this.#state.vhostConfig = { sockDir: vhostSockDir(otherConfig, this.#deps.rundir) };
     const key = datapathKey(config);
     for (const backend of this.#deps.backends()) {
@@ -310,6 +315,24 @@ class Apply {
       await backend.dpif.configure(datapathConfig(config));
     }
     this.#state.datapathKey = key;
+  }
+}
+
+/** Settings that mean nothing here, each told once. */
+const IGNORED: { [key: string]: string } = {
+  'hw-offload': 'flows are not offloaded to hardware yet',
+  'n-handler-threads': 'one thread handles upcalls',
+  'n-revalidator-threads': 'one thread revalidates',
+  'userspace-tso-enable': 'segmentation is not offloaded yet',
+};
+const toldIgnored = new Set<string>();
+
+function logIgnored(otherConfig: WantedConfig['otherConfig']): void {
+  for (const [key, reason] of Object.entries(IGNORED)) {
+    const value = otherConfig.get(key);
+    if (value === undefined || value === 'false' || toldIgnored.has(key)) continue;
+    toldIgnored.add(key);
+    log.info(`other_config:${key}=${value} is ignored: ${reason}`);
   }
 }
 
