@@ -45,6 +45,7 @@ interface Settings {
   run: string | undefined;
   useColumnDiff: boolean;
   hasDefaultDb: boolean;
+  /** As they were written. */
   files: string[];
 }
 
@@ -134,8 +135,6 @@ function parse(argv: readonly string[], daemon: Daemon): Settings {
   };
   for (const option of options) if (!daemon.takeOption(option)) takeOption(settings, option);
   if (args.length === 0 && settings.hasDefaultDb) settings.files = [`${ovsDbdir()}/conf.db`];
-  // The daemon may leave this folder; the names were meant from here.
-  settings.files = settings.files.map((file) => absFileName(process.cwd(), file));
   return settings;
 }
 
@@ -174,8 +173,10 @@ class Program {
 
   async run(): Promise<number> {
     await this.daemon.detach();
+    // The daemon may leave this folder; the names were meant from here.
+    const cwd = process.cwd();
     this.daemon.start();
-    for (const file of this.settings.files) this.server.openFile(file);
+    for (const file of this.settings.files) this.server.openFile(absFileName(cwd, file), file);
     for (const remote of this.settings.remotes) this.remotes.configured.add(remote);
     const problem = await this.remotes.start();
     if (problem) throw new FatalError(problem);
@@ -183,7 +184,8 @@ class Program {
     await this.unixctl.listen(this.settings.unixctl);
     this.daemon.onTerminate(() => this.close());
     this.daemon.complete();
-    vlogModule('ovsdb_server').info(programVersion());
+    // With --run this is a tool for one command: it keeps silent.
+    if (this.settings.run === undefined) vlogModule('ovsdb_server').info(programVersion());
     const compaction = setInterval(() => this.server.compactWhereWorthwhile(), 600_000);
     const failure = await this.wait();
     clearInterval(compaction);

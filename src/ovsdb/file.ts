@@ -5,7 +5,7 @@ import { datumApplyDiff, datumDiff, datumFromJson, datumToJson, isDefaultDatum }
 import { OvsdbError, plainError, syntaxError } from './error.ts';
 import type { Json, JsonObject } from './json.ts';
 import { isInteger, isObject } from './json.ts';
-import type { LogIo } from './log.ts';
+import type { LogOptions } from './log.ts';
 import { LogFile } from './log.ts';
 import type { Schema } from './schema.ts';
 import { COL_UUID, COL_VERSION, schemaFromJson, schemaToJson } from './schema.ts';
@@ -151,8 +151,8 @@ export interface OpenFile {
 
 /** Opens a database file. A damaged end is reported to `warn` and left out; the next transaction overwrites it.
  *  Throws OvsdbError for a file that is none. */
-export function openDatabaseFile(path: string, warn: (text: string) => void, io?: LogIo): OpenFile {
-  const log = LogFile.open(path, io ? { io } : {});
+export function openDatabaseFile(path: string, warn: (text: string) => void, options: LogOptions = {}): OpenFile {
+  const log = LogFile.open(path, options);
   try {
     let db: Database | undefined;
     for (const { json, offset } of log.records((error) => warn(error.toString()))) {
@@ -162,7 +162,7 @@ export function openDatabaseFile(path: string, warn: (text: string) => void, io?
         break;
       }
     }
-    if (!db) throw plainError(`${path}: database file contains no schema`);
+    if (!db) throw plainError(`${log.name}: database file contains no schema`);
     return { db, log };
   } catch (error) {
     log.close();

@@ -213,8 +213,9 @@ function hex4(code: number): string {
 
 export class JsonSyntaxError extends Error {}
 
-/** Where `JSON.parse` is not exact or too lenient: a long integer, an escaped surrogate or NUL. */
-const DELICATE = /[0-9]{16}|\\u|__proto__/;
+/** Where `JSON.parse` is not exact or too lenient: a long integer, an escaped surrogate or NUL, a number that may be infinite (behind
+ *  it no quote: a uuid can look like one). */
+const DELICATE = /[0-9]{16}|\\u|__proto__|[0-9][eE]\+?[0-9]{3,}\s*[,\]}]/;
 
 /** Parses a whole text whose nesting is known to be bounded by MAX_HEIGHT. Throws JsonSyntaxError. */
 export function parseJson(text: string): Json {

@@ -16,6 +16,13 @@ const MAGIC = 'JSON';
 const HEADER = /^OVSDB (\S+) (\d+) ([0-9a-fA-F]{40})\n/;
 const HEADER_MAX = 128;
 
+export interface LogOptions {
+  readonly create?: boolean;
+  /** What the file is called in messages; default its path. */
+  readonly name?: string;
+  readonly io?: LogIo;
+}
+
 /** A record of the log and where it stands. */
 export interface LogRecord {
   readonly json: JsonObject;
@@ -34,6 +41,8 @@ export function composeRecord(json: Json): Buffer {
  *  What has been written before `end` is whole; whatever follows (a torn record after a crash) is cut off before the next append. */
 export class LogFile {
   readonly path: string;
+  /** What the file is called in messages. */
+  readonly name: string;
   /** Where the next record goes. */
   end = 0;
   /** Size just after the last `replace`, or where the first data began. */
@@ -46,19 +55,21 @@ export class LogFile {
   private syncing: Promise<void> | null = null;
   private nextSync: Promise<void> | null = null;
 
-  private constructor(path: string, fd: number, io: LogIo) {
+  private constructor(path: string, name: string, fd: number, io: LogIo) {
     this.path = path;
+    this.name = name;
     this.fd = fd;
     this.io = io;
   }
 
   /** Opens an existing file, or with `create` makes a new one that must not exist. Throws OvsdbError. */
-  static open(path: string, { create = false, io = fs as LogIo }: { create?: boolean; io?: LogIo } = {}): LogFile {
+  static open(path: string, options: LogOptions = {}): LogFile {
+    const { create = false, name = path, io = fs as LogIo } = options;
     try {
       const flags = fs.constants.O_RDWR | (create ? fs.constants.O_CREAT | fs.constants.O_EXCL : 0);
-      return new LogFile(path, fs.openSync(path, flags, 0o640), io);
+      return new LogFile(path, name, fs.openSync(path, flags, 0o640), io);
     } catch (error) {
-      throw ioError(error, `${path}: ${create ? 'create' : 'open'} failed`);
+      throw ioError(error, `${name}: ${create ? 'create' : 'open'} failed`);
     }
   }
 
@@ -66,10 +77,10 @@ export class LogFile {
    *  Throws OvsdbError when it is no standalone database at all. */
   *records(onDamage: (error: OvsdbError) => void): IterableIterator<LogRecord> {
     const bytes = this.readAll();
-    if (bytes.length > 0) checkMagic(this.path, bytes);
+    if (bytes.length > 0) checkMagic(this.name, bytes);
     let offset = 0;
     while (offset < bytes.length) {
-      const record = readRecord(this.path, bytes, offset);
+      const record = readRecord(this.name, bytes, offset);
       if (record instanceof OvsdbError) {
         onDamage(record);
         return;
@@ -92,7 +103,7 @@ export class LogFile {
     try {
       return fs.readFileSync(this.path);
     } catch (error) {
-      throw ioError(error, `${this.path}: read failed`);
+      throw ioError(error, `${this.name}: read failed`);
     }
   }
 
@@ -105,7 +116,7 @@ export class LogFile {
     } catch (error) {
       this.isTailClean = false;
       this.tryCutTail();
-      throw ioError(error, `${this.path}: write failed`);
+      throw ioError(error, `${this.name}: write failed`);
     }
     this.end += record.length;
     this.nRecords++;
@@ -148,7 +159,7 @@ export class LogFile {
       });
     } catch (error) {
       // A file that `replace` has put aside was synced by it.
-      if (fd === this.fd) throw ioError(error, `${this.path}: fsync failed`);
+      if (fd === this.fd) throw ioError(error, `${this.name}: fsync failed`);
     } finally {
       this.syncing = null;
     }
@@ -174,7 +185,7 @@ export class LogFile {
     } catch (error) {
       if (fd >= 0) fs.closeSync(fd);
       fs.rmSync(temporary, { force: true });
-      throw ioError(error, `${this.path}: compaction failed`);
+      throw ioError(error, `${this.name}: compaction failed`);
     }
     syncDirectory(dirname(target));
   }
@@ -217,33 +228,33 @@ function syncDirectory(path: string): void {
   }
 }
 
-function checkMagic(path: string, bytes: Buffer): void {
+function checkMagic(name: string, bytes: Buffer): void {
   const match = HEADER.exec(bytes.toString('latin1', 0, HEADER_MAX));
-  if (!match) throw plainError(`${path}: unexpected file format`);
-  if (match[1] === 'CLUSTER') throw plainError(`${path}: clustered databases are not supported`);
-  if (match[1] !== MAGIC) throw plainError(`${path}: cannot identify file type`);
+  if (!match) throw plainError(`${name}: unexpected file format`);
+  if (match[1] === 'CLUSTER') throw plainError(`${name}: clustered databases are not supported`);
+  if (match[1] !== MAGIC) throw plainError(`${name}: cannot identify file type`);
 }
 
-function readRecord(path: string, bytes: Buffer, offset: number): { json: JsonObject; end: number } | OvsdbError {
+function readRecord(name: string, bytes: Buffer, offset: number): { json: JsonObject; end: number } | OvsdbError {
   const line = bytes.toString('latin1', offset, offset + HEADER_MAX);
   const match = HEADER.exec(line);
   if (!match || match[1] !== MAGIC || match[2] === '0') {
     const shown = line.split('\n')[0];
-    return syntaxError(undefined, `${path}: parse error at offset ${offset} in header line "${shown}"`);
+    return syntaxError(undefined, `${name}: parse error at offset ${offset} in header line "${shown}"`);
   }
   const start = offset + match[0].length;
   const size = Number(match[2]);
   const end = start + size;
   if (end > bytes.length) {
-    return new OvsdbError('I/O error', `${path}: error reading ${size} bytes starting at offset ${start}`, {
+    return new OvsdbError('I/O error', `${name}: error reading ${size} bytes starting at offset ${start}`, {
       ioError: 'End of file',
     });
   }
-  return parseBody(path, bytes.subarray(start, end), start, match[3]!.toLowerCase());
+  return parseBody(name, bytes.subarray(start, end), start, match[3]!.toLowerCase());
 }
 
-function parseBody(path: string, body: Buffer, start: number, expected: string) {
-  const where = `${path}: ${body.length} bytes starting at offset ${start}`;
+function parseBody(name: string, body: Buffer, start: number, expected: string) {
+  const where = `${name}: ${body.length} bytes starting at offset ${start}`;
   const actual = createHash('sha1').update(body).digest('hex');
   if (actual !== expected) {
     return syntaxError(undefined, `${where} have SHA-1 hash ${actual} but should have hash ${expected}`);

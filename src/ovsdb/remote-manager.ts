@@ -31,13 +31,15 @@ function probeInterval(name: StreamName, options: RemoteOptions): number {
 class PassiveRemote {
   private readonly server: OvsdbServer;
   private readonly name: StreamName;
+  private readonly label: string;
   private options: RemoteOptions;
   private listener: Listener | undefined;
   private readonly sessions = new Set<Session>();
   private isClosed = false;
 
-  constructor(server: OvsdbServer, name: StreamName, options: RemoteOptions) {
+  constructor(server: OvsdbServer, label: string, name: StreamName, options: RemoteOptions) {
     this.server = server;
+    this.label = label;
     this.name = name;
     this.options = options;
   }
@@ -50,8 +52,8 @@ class PassiveRemote {
     this.listener = listener;
     if (this.isClosed) listener.close();
     else if (listener.boundPort) {
-      const { kind } = this.name;
-      this.server.log('info', 'socket_util', `${kind}: listening on port ${listener.boundPort}`);
+      const address = this.label.replace(/^[a-z]*:/, '');
+      this.server.log('info', 'socket_util', `${address}: listening on port ${listener.boundPort}`);
     }
   }
 
@@ -327,7 +329,7 @@ export class RemoteManager {
       return;
     }
     const remote = isPassive(name)
-      ? new PassiveRemote(this.server, name, options)
+      ? new PassiveRemote(this.server, label, name, options)
       : new ActiveRemote(this.server, label, name, options);
     this.remotes.set(label, remote);
     try {

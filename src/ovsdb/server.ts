@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto';
+import { resolve } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { duplexPair } from 'node:stream';
 import type { Row } from './database.ts';
 import { Database } from './database.ts';
-import type { Datum } from './datum.ts';
 import { OvsdbError, plainError } from './error.ts';
 import { openDatabaseFile } from './file.ts';
 import { sortedText } from './json.ts';
@@ -48,13 +48,14 @@ export class OvsdbServer implements SessionHost {
     this.publish(this.meta);
   }
 
-  /** Opens a database file and serves it. Throws OvsdbError. */
-  openFile(path: string): ServedDb {
-    if ([...this.files.values()].includes(path)) throw plainError(`${path}: already open`);
-    const { db, log } = openDatabaseFile(path, (text) => this.log('err', 'ovsdb_server', text));
+  /** Opens a database file and serves it. `name` is what it is called in messages. Throws OvsdbError. */
+  openFile(path: string, name: string = path): ServedDb {
+    const file = resolve(path);
+    if ([...this.files.values()].includes(file)) throw plainError(`${name}: already open`);
+    const { db, log } = openDatabaseFile(file, (text) => this.log('err', 'ovsdb_server', text), { name });
     try {
       const served = this.add(new ServedDb(db, log, this.dbOptions()));
-      this.files.set(served, path);
+      this.files.set(served, file);
       return served;
     } catch (error) {
       log.close();
@@ -85,10 +86,6 @@ export class OvsdbServer implements SessionHost {
     return served;
   }
 
-  fileOf(served: ServedDb): string | undefined {
-    return this.files.get(served);
-  }
-
   remove(served: ServedDb, why: string): void {
     this.databaseGoes(served, why);
     this.dbs.delete(served.name);
@@ -107,7 +104,6 @@ export class OvsdbServer implements SessionHost {
   convert(served: ServedDb, schema: Schema): void {
     served.convert(schema);
     this.databaseGoes(served, `committed ${served.name} database schema conversion`);
-    this.unpublish(served);
     this.publish(served);
     this.onDatabasesChanged();
   }
@@ -157,29 +153,35 @@ export class OvsdbServer implements SessionHost {
     this.dbs.clear();
   }
 
-  /** Puts a database's row into `_Server` (ovsdb-server(5), "Database TABLE"). */
+  /** Puts a database's row into `_Server`, or brings it up to date (ovsdb-server(5), "Database TABLE"). */
   private publish(served: ServedDb): void {
     const table = this.meta.db.tables.get('Database')!;
-    const row = table.newRow();
+    const txn = new Transaction(this.meta.db);
+    const known = this.publishedRow(served);
+    const row = known ? txn.modify(table, known) : table.newRow();
+    if (!known) txn.insert(table, row);
     const set = (name: string, value: Atom) => {
-      row.fields[table.schema.byName.get(name)!.index] = { keys: [value], values: null } satisfies Datum;
+      row.fields[table.schema.byName.get(name)!.index] = { keys: [value], values: null };
     };
     set('name', served.name);
     set('model', 'standalone');
     set('connected', true);
     set('leader', true);
     set('schema', sortedText(schemaToJson(served.db.schema)));
-    const txn = new Transaction(this.meta.db);
-    txn.insert(table, row);
     this.meta.apply(txn);
   }
 
   private unpublish(served: ServedDb): void {
-    const table = this.meta.db.tables.get('Database')!;
-    const name = table.schema.byName.get('name')!.index;
-    const isIts = (row: Row) => row.fields[name]!.keys[0] === served.name;
+    const row = this.publishedRow(served);
+    if (!row) return;
     const txn = new Transaction(this.meta.db);
-    for (const row of [...table.rows.values()]) if (isIts(row)) txn.delete(table, row);
+    txn.delete(this.meta.db.tables.get('Database')!, row);
     this.meta.apply(txn);
+  }
+
+  private publishedRow(served: ServedDb): Row | undefined {
+    const table = this.meta.db.tables.get('Database')!;
+    const { index } = table.schema.byName.get('name')!;
+    return [...table.rows.values()].find((row) => row.fields[index]!.keys[0] === served.name);
   }
 }

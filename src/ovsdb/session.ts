@@ -110,7 +110,7 @@ export class Session implements LockHolder {
       this.closeMonitor(key);
       if (this.isDbChangeAware) this.connection.notify('monitor_canceled', [open.monitor.id]);
     }
-    for (const request of [...this.pending.values()]) if (request.served === served) this.cancel(request.id);
+    for (const request of [...this.pending.values()]) if (request.served === served) this.drop(request);
   }
 
   private cleanUp(): void {
@@ -216,11 +216,18 @@ export class Session implements LockHolder {
   }
 
   private cancel(id: Json): void {
-    const key = sortedText(id);
-    // One that has been executed and waits for the disk is answered when that is done.
-    if (!this.pending.get(key)?.cancel()) return;
-    this.pending.delete(key);
-    this.replyError(id, 'canceled');
+    const request = this.pending.get(sortedText(id));
+    if (request && this.withdraw(request)) this.replyError(id, 'canceled');
+  }
+
+  /** A client that is about to be disconnected takes that for its answer. */
+  private drop(request: PendingRequest): void {
+    if (this.withdraw(request) && this.isDbChangeAware) this.replyError(request.id, 'canceled');
+  }
+
+  /** False for a request that has been executed and waits for the disk only: it is answered when that is done. */
+  private withdraw(request: PendingRequest): boolean {
+    return request.cancel() && this.pending.delete(sortedText(request.id));
   }
 
   private monitor(served: ServedDb, params: readonly Json[], version: MonitorVersion): Json {

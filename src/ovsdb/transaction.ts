@@ -294,11 +294,12 @@ function duplicateIndex(table: Table, columns: readonly Column[], a: TxnRow, b: 
   );
 }
 
-/** Orders two rows by their columns, in the order of the columns' names, so that messages do not depend on chance. */
+/** Orders two rows by their columns in the order of the columns' names, the random _uuid and _version last, so that messages do not
+ *  depend on chance. */
 function compareRows(table: Table, a: Row, b: Row): number {
-  const names = [...table.schema.byName.keys()].sort();
-  for (const name of names) {
-    const { index } = table.schema.byName.get(name)!;
+  const byName = (x: Column, y: Column) => (x.name < y.name ? -1 : 1);
+  const { columns } = table.schema;
+  for (const { index } of [...columns.slice(2).sort(byName), ...columns.slice(0, 2)]) {
     const order = compareDatums(a.fields[index]!, b.fields[index]!);
     if (order) return order;
   }
