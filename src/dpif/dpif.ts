@@ -173,8 +173,11 @@ export interface Dpif {
    *  Undefined when the flow table is full. */
   flowPut(key: Flow, mask: FlowWildcards, actions: readonly DpAction[]): DpFlow | undefined;
   flowMod(flow: DpFlow, actions: readonly DpAction[]): void;
-  /** Returns the last counters. The memory is reused once every thread has passed a quiescent point. */
-  flowDel(flow: DpFlow): DpFlowStats;
+  /**
+   * Takes the flow out and returns its counters. A thread may be in the middle of a batch with it: what that adds is told by `onLate`, with the final
+   * counters, once every thread has passed a quiescent point; it is not called when nothing was added.
+   */
+  flowDel(flow: DpFlow, onLate?: (final: DpFlowStats) => void): DpFlowStats;
   flowStats(flow: DpFlow): DpFlowStats;
   flows(): Iterable<DpFlow>;
   flowCount(): number;

@@ -349,14 +349,17 @@ export class UserspaceDpif implements Dpif {
     this.#rcu.retire(() => this.#freeCode(before));
   }
 
-  flowDel(flow: DpFlow): DpFlowStats {
+  flowDel(flow: DpFlow, onLate?: (final: DpFlowStats) => void): DpFlowStats {
     const known = flow as UserspaceFlow;
     const stats = this.flowStats(flow);
     if (known.dead) return stats;
     known.dead = true;
     this.#flows.delete(known.index);
-    this.#table.remove(known.index, this.#pool.nThreads);
-    this.#rcu.retire(() => this.#freeCode(known.code));
+    this.#table.remove(known.index, this.#pool.nThreads, () => {
+      const final = this.flowStats(flow);
+      if (final.packets !== stats.packets) onLate?.(final);
+      this.#freeCode(known.code);
+    });
     return stats;
   }
 

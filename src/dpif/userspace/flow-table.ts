@@ -132,8 +132,8 @@ export class FlowTable {
     return flow;
   }
 
-  /** Takes the flow out; its record is used again once no thread can see it. */
-  remove(flow: number, nThreads: number): void {
+  /** Takes the flow out; its record is used again once no thread can see it, and `onFree` is called just before. */
+  remove(flow: number, nThreads: number, onFree: () => void): void {
     const record = flowAt(flow);
     this.#arena.publish(record + FLOW_DEAD, 1);
     const subtable = this.#byAt.get(this.#arena.get(record + FLOW_SUBTABLE));
@@ -143,6 +143,7 @@ export class FlowTable {
     this.#count--;
     if (subtable.nFlows === 0) this.#dropSubtable(subtable);
     this.#rcu.retire(() => {
+      onFree();
       this.#arena.set(record + FLOW_GEN, (this.#arena.get(record + FLOW_GEN) + 1) >>> 0);
       for (let t = 0; t < nThreads; t++) this.#clearStats(t, flow);
       this.#freeFlows.push(flow);
