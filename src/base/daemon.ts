@@ -1,4 +1,3 @@
-import { spawn } from 'node:child_process';
 import {
   closeSync,
   existsSync,
@@ -9,6 +8,7 @@ import {
   unlinkSync,
   writeSync,
 } from 'node:fs';
+import { daemonRole, monitorDaemon, reportReady, startInBackground } from './daemon-process.ts';
 import { absFileName, ovsRundir } from './dirs.ts';
 import { strerror } from './errno.ts';
 import type { OptionArgument, ParsedOption } from './getopt.ts';
@@ -49,7 +49,7 @@ export function daemonUsage(): string {
   return `
 Daemon options:
   --detach                run in background as daemon
-  --monitor               accepted; the daemon runs without a monitoring process
+  --monitor               creates a process to monitor this daemon
   --user=username[:group] run as another user (not supported yet)
   --no-chdir              do not chdir to '/'
   --pidfile[=FILE]        create pidfile (default: ${ovsRundir()}/${programName()}.pid)
@@ -77,13 +77,12 @@ export class FatalError extends Error {
   override name = 'FatalError';
 }
 
-const READY_FD_ENV = 'TURNOUT_DAEMON_READY_FD';
-
 export class Daemon {
   pidfile: string | undefined;
   detaching = false;
   readonly #sys: DaemonSys;
   #overwrite = false;
+  #monitor = false;
   #chdir = true;
   #logFile: string | undefined | null = null;
   #pidfileFd = -1;
@@ -103,6 +102,9 @@ export class Daemon {
         return true;
       case 'pidfile':
         this.pidfile = absFileName(ovsRundir(), value || `${programName()}.pid`);
+        return true;
+      case 'monitor':
+        this.#monitor = true;
         return true;
       case 'overwrite-pidfile':
         this.#overwrite = true;
@@ -127,20 +129,24 @@ export class Daemon {
     throw new FatalError(`--user=${spec}: changing the user is not supported; start ${programName()} as that user`);
   }
 
-  /** Whether this process is the one that was started in the background. */
-  get isChild(): boolean {
-    return process.env[READY_FD_ENV] !== undefined;
-  }
-
   /** Checks the pidfile; with --detach starts this program again in the background, waits until it is ready (or has failed) and exits,
-   *  after a call of `started` when it is ready. */
+   *  after a call of `started` when it is ready. Returns in the daemon proper only. */
   async detach(started?: () => void): Promise<void> {
-    if (this.isChild) return;
+    const role = daemonRole();
+    if (role === 'daemon') return;
+    if (role === 'monitor') process.exit(await this.#monitorLife());
     this.#checkAlreadyRunning();
     if (!this.detaching) return;
-    const code = await superviseStart();
+    const code = await startInBackground(this.#monitor ? 'monitor' : 'daemon');
     if (code === 0) started?.();
     process.exit(code);
+  }
+
+  #monitorLife(): Promise<number> {
+    if (this.#chdir) process.chdir('/');
+    return monitorDaemon(() => {
+      if (this.#logFile !== null) vlog.setLogFile(this.#logFile);
+    });
   }
 
   #checkAlreadyRunning(): void {
@@ -195,17 +201,7 @@ export class Daemon {
 
   /** Tells the waiting parent that the daemon is up, and lets go of the terminal. */
   complete(): void {
-    const fd = process.env[READY_FD_ENV];
-    if (fd === undefined) return;
-    delete process.env[READY_FD_ENV];
-    try {
-      writeSync(Number(fd), '\0');
-    } catch {
-      // The parent did not wait for it.
-    }
-    closeSync(Number(fd));
-    vlog.closeConsole();
-    closeStdio();
+    reportReady();
   }
 
   /** Calls `stop` once at SIGTERM, SIGINT or SIGALRM. The process then ends as if the signal had killed it, once `stop` is through. */
@@ -248,39 +244,5 @@ export function readPidfile(pidfile: string, sys: Pick<DaemonSys, 'lockHolder'>)
     return sys.lockHolder(fd);
   } finally {
     closeSync(fd);
-  }
-}
-
-/** Starts this same command in a session of its own and waits for its word. Returns the exit code to end with. */
-function superviseStart(): Promise<number> {
-  const child = spawn(process.execPath, [...process.execArgv, ...process.argv.slice(1)], {
-    detached: true,
-    stdio: ['ignore', 'inherit', 'inherit', 'pipe'],
-    env: { ...process.env, [READY_FD_ENV]: '3' },
-  });
-  return new Promise((resolve) => {
-    let ready = false;
-    child.stdio[3]!.on('data', () => {
-      ready = true;
-      child.unref();
-      resolve(0);
-    });
-    child.on('error', (e) => {
-      log.err(`fork failed (${strerror(e)})`);
-      resolve(1);
-    });
-    child.on('exit', (code, signal) => {
-      if (ready) return;
-      if (code === null) log.err(`fork child died before signaling startup (killed (${signal}))`);
-      resolve(code || 1);
-    });
-  });
-}
-
-/** Puts /dev/null where the terminal was. Open gives the lowest free descriptor, so each takes the place of the one just closed. */
-function closeStdio(): void {
-  for (const fd of [0, 1, 2]) {
-    closeSync(fd);
-    openSync('/dev/null', 'r+');
   }
 }

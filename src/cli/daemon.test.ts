@@ -78,6 +78,21 @@ test('a daemon that fails before it is ready fails its starter', (t) => {
   assert.match(crashed.stderr, /\|daemon_unix\|ERR\|fork child died before signaling startup \(killed \(SIGKILL\)\)/);
 });
 
+test('--monitor starts it again after a crash, and ends with it otherwise', async (t) => {
+  const { dir, start, pid, call } = setUp(t);
+  assert.equal(start('--detach', '--monitor', '--pidfile', '--log-file', '-vconsole:off').status, 0);
+  const first = pid();
+  const monitor = Number(readFileSync(`/proc/${first}/stat`, 'utf8').split(') ')[1]!.split(' ')[1]);
+  process.kill(first, 'SIGSEGV');
+  await gone(first);
+  while (pid() === first) await new Promise((resolve) => setTimeout(resolve, 20));
+  await call('exit');
+  await gone(monitor);
+  const log = readFileSync(join(dir, 'test-daemon.log'), 'utf8');
+  assert.match(log, new RegExp(`\\|ERR\\|1 crashes: pid ${first} died, killed \\(SIGSEGV\\), restarting\n`));
+  assert.match(log, /\|INFO\|pid \d+ died, exit status 0, exiting\n/);
+});
+
 test('SIGTERM ends it cleanly, and is logged', async (t) => {
   const { dir, pidfile, start, pid } = setUp(t);
   start('--detach', '--pidfile', '--log-file', '-vconsole:off');

@@ -2,6 +2,7 @@ import { mkdirSync } from 'node:fs';
 import { isAbsolute, resolve } from 'node:path';
 import { Command } from 'commander';
 import { Daemon, FatalError } from '../base/daemon.ts';
+import { daemonRole } from '../base/daemon-process.ts';
 import { ovsDbdir, ovsLogdir, ovsRundir } from '../base/dirs.ts';
 import { setProgramName } from '../base/program.ts';
 import { vlog } from '../base/vlog.ts';
@@ -46,7 +47,7 @@ const collect = (value: string, previous: string[]): string[] => [...previous, v
 
 async function up(options: UpOptions): Promise<number> {
   const pid = runningPid({ lockHolder });
-  if (pid !== 0 && process.env.TURNOUT_DAEMON_READY_FD === undefined) {
+  if (pid !== 0 && daemonRole() === 'command') {
     process.stdout.write(`turnout: already running in ${ovsRundir()} (pid ${pid})\n`);
     return 0;
   }
