@@ -54,6 +54,8 @@ export type DpUserdata =
       userdata?: Uint8Array;
       dontSend?: boolean;
       meterId?: number;
+      /** The bridge whose controllers get it; absent: that of the input port. */
+      bridge?: string;
       /** Names the saved state in text only; 0 or absent: none. */
       recircId?: number;
     }

@@ -257,6 +257,13 @@ export class Classifier<R extends ClsRule = ClsRule> {
     return true;
   }
 
+  /** Whether `rule` itself (not an equal one) is in. */
+  has(rule: R): boolean {
+    const st = rule.subtable as unknown as Subtable<R> | undefined;
+    for (let r = st?.find(rule.hash, rule.values); r; r = r.lower as R | undefined) if (r === rule) return true;
+    return false;
+  }
+
   findExactly(match: Match, priority: number): R | undefined {
     const st = this.#findSubtable(match.wc);
     if (!st) return undefined;

@@ -63,6 +63,10 @@ export class FlowTables {
   readonly #mortal = new Set<Rule>();
   readonly #events: FlowTablesEvents;
   readonly #nowMs: () => number;
+  /** How to undo what the transaction has done so far, last first; undefined outside one. */
+  #undo: (() => void)[] | undefined;
+  /** Flows that the transaction has removed; told when it is through. */
+  #gone: { rule: Rule; reason: FlowRemovedReason }[] = [];
 
   constructor(events: FlowTablesEvents, nowMs: () => number) {
     this.#events = events;
@@ -72,13 +76,35 @@ export class FlowTables {
   /** Number of flows that a controller sees. */
   get flowCount(): number {
     let n = 0;
-    for (const t of this.tables) if (t.id !== TBL_INTERNAL) n += t.cls.size;
+    for (const t of this.tables) if (t.id !== TBL_INTERNAL) n += t.activeCount;
     return n;
   }
 
   /** Puts in a rule of the switch itself. */
   addHidden(rule: Rule, match: Match): void {
-    this.tables[rule.tableId].cls.replace(rule, match);
+    const table = this.tables[rule.tableId];
+    if (!table.cls.replace(rule, match)) table.hidden++;
+    rule.removed = false;
+    this.#events.changed();
+  }
+
+  removeHidden(rule: Rule): void {
+    const table = this.tables[rule.tableId];
+    if (rule.removed || !table.cls.remove(rule)) return;
+    table.hidden--;
+    rule.removed = true;
+    this.#events.changed();
+  }
+
+  /** Runs `f`; when it returns false, every flow-mod in it is undone. */
+  transaction(f: () => boolean): void {
+    this.#undo = [];
+    const kept = f();
+    const [undo, gone] = [this.#undo, this.#gone];
+    this.#undo = undefined;
+    this.#gone = [];
+    if (kept) for (const { rule, reason } of gone) this.#events.removed(rule, reason);
+    else for (const step of undo.reverse()) step();
     this.#events.changed();
   }
 
@@ -108,14 +134,35 @@ export class FlowTables {
     if (rule.removed || !this.tables[rule.tableId].cls.remove(rule)) return;
     rule.removed = true;
     this.#mortal.delete(rule);
+    if (this.#undo) {
+      this.#gone.push({ rule, reason });
+      this.#undo.push(() => this.#putBack(rule));
+      return;
+    }
     this.#events.removed(rule, reason);
     this.#events.changed();
+  }
+
+  /** Undoes a removal. */
+  #putBack(rule: Rule): void {
+    rule.removed = false;
+    rule.successor = undefined;
+    this.tables[rule.tableId].cls.replace(rule, rule.match());
+    this.#track(rule);
+  }
+
+  /** Undoes an addition. */
+  #takeBack(rule: Rule, old: Rule | undefined): void {
+    if (old) this.#putBack(old);
+    else this.tables[rule.tableId].cls.remove(rule);
+    rule.removed = true;
+    this.#mortal.delete(rule);
   }
 
   flush(): void {
     for (const table of this.tables) {
       if (table.id === TBL_INTERNAL) continue;
-      for (const rule of [...table.cls.rules()]) this.remove(rule, 'delete');
+      for (const rule of [...table.cls.rules()]) if (!rule.hidden) this.remove(rule, 'delete');
     }
   }
 
@@ -166,7 +213,8 @@ export class FlowTables {
     const old = cls.replace(rule, fm.match);
     if (old) this.#inherit(rule, old, (fm.flags & FF_RESET_COUNTS) === 0);
     this.#track(rule);
-    this.#events.changed();
+    if (this.#undo) this.#undo.push(() => this.#takeBack(rule, old));
+    else this.#events.changed();
     return undefined;
   }
 
@@ -187,12 +235,14 @@ export class FlowTables {
     if (found.length === 0) return fm.cookieMask === 0n && fm.newCookie !== UINT64_MAX ? this.#add(fm) : undefined;
     const nowMs = this.#nowMs();
     for (const rule of found) {
+      const { actions, modifiedMs, cookie, packets, bytes } = rule;
+      this.#undo?.push(() => Object.assign(rule, { actions, modifiedMs, cookie, packets, bytes }));
       rule.actions = fm.actions;
       rule.modifiedMs = nowMs;
       if (fm.modifyCookie && fm.newCookie !== UINT64_MAX) rule.cookie = fm.newCookie;
       if (fm.flags & FF_RESET_COUNTS) rule.packets = rule.bytes = 0;
     }
-    this.#events.changed();
+    if (!this.#undo) this.#events.changed();
     return undefined;
   }
 

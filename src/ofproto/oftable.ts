@@ -13,9 +13,16 @@ export class OfTable {
   missConfig: TableMiss = 'default';
   matched = 0;
   missed = 0;
+  /** Flows in it that the switch itself put there. */
+  hidden = 0;
 
   constructor(id: number) {
     this.id = id;
+  }
+
+  /** Flows that a controller sees. */
+  get activeCount(): number {
+    return this.cls.size - this.hidden;
   }
 
   get name(): string {

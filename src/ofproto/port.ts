@@ -1,5 +1,5 @@
 import type { OdpPort, OfpPort } from '../base/types.ts';
-import type { Netdev } from '../netdev/netdev.ts';
+import type { Netdev, NetdevStats } from '../netdev/netdev.ts';
 import { PC_PORT_DOWN, type PhyPort, PS_LINK_DOWN, PS_LIVE } from '../openflow/messages.ts';
 import type { BundleConfig, VlanMode } from './config.ts';
 import { OFPP_MAX } from './ports.ts';
@@ -22,7 +22,18 @@ export class BridgePort implements XPort {
   /** Packets over a patch; the datapath counts the others. */
   readonly patchStats = { rxPackets: 0, rxBytes: 0, txPackets: 0, txBytes: 0 };
 
-  constructor(bridge: XBridge, ofpPort: OfpPort, netdev: Netdev, odpPort: OdpPort | undefined, nowMs: number) {
+  /** Counters of the datapath and the device together. */
+  readonly stats: () => NetdevStats;
+
+  constructor(
+    bridge: XBridge,
+    ofpPort: OfpPort,
+    netdev: Netdev,
+    odpPort: OdpPort | undefined,
+    nowMs: number,
+    stats: (port: BridgePort) => NetdevStats,
+  ) {
+    this.stats = () => stats(this);
     this.bridge = bridge;
     this.ofpPort = ofpPort;
     this.netdev = netdev;

@@ -179,7 +179,10 @@ export class Udpif {
 
   #delete(ukey: Ukey): void {
     this.#ukeys.delete(ukey.dpFlow);
-    this.#credit(ukey, this.dpif.flowDel(ukey.dpFlow, (final) => this.#credit(ukey, final)));
+    this.#credit(
+      ukey,
+      this.dpif.flowDel(ukey.dpFlow, (final) => this.#credit(ukey, final)),
+    );
   }
 
   #revalidate(ukey: Ukey, nowMs: number): void {

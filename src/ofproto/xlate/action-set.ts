@@ -1,7 +1,6 @@
 import type { Ofpact, OfpactType } from '../../openflow/actions.ts';
 import { OFPP_UNSET } from '../ports.ts';
 import type { XlateCtx } from './context.ts';
-import { doXlateActions } from './xlate.ts';
 
 /** write_actions, clear_actions, and the action set's execution (OpenFlow 1.3 section 5.10). */
 
@@ -89,6 +88,6 @@ export function executeActionSet(ctx: XlateCtx): void {
   ctx.actionSet = [];
   if (!list.length) return;
   ctx.inActionSet = true;
-  ctx.nested(ctx.report('table', '--. Executing action set:'), () => doXlateActions(ctx, list));
+  ctx.nested(ctx.report('table', '--. Executing action set:'), () => ctx.run(ctx, list));
   ctx.inActionSet = false;
 }

@@ -33,8 +33,12 @@ export class XlateCtx {
   /** Where trace nodes go now. */
   trace: TraceNode[] | undefined;
 
-  constructor(xin: XlateIn) {
+  /** Runs a list of actions. */
+  readonly run: (ctx: XlateCtx, actions: readonly Ofpact[]) => void;
+
+  constructor(xin: XlateIn, run: (ctx: XlateCtx, actions: readonly Ofpact[]) => void) {
     this.xin = xin;
+    this.run = run;
     this.flow = xin.flow.clone();
     this.flow.actsetOutput = OFPP_UNSET;
     this.base = xin.flow.clone();

@@ -43,6 +43,7 @@ export function controllerAction(
       tableId: ctx.tableId,
       cookie: ctx.ruleCookie,
       metadata,
+      bridge: ctx.bridge.name,
       dontSend: ctx.xin.dontSend ?? false,
       recircId: ctx.xin.recircId(state),
       ...(opts.userdata ? { userdata: opts.userdata } : {}),

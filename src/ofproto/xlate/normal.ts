@@ -4,7 +4,7 @@ import { FLOW_MEMBERS } from '../../gen/flow.ts';
 import { macNumber } from '../mac-learning.ts';
 import { OFPP_CONTROLLER, OFPP_NONE } from '../ports.ts';
 import type { XlateCtx } from './context.ts';
-import { outputToPort } from './output.ts';
+import { outputToPort } from './port-output.ts';
 import type { XBundle } from './types.ts';
 
 /** NORMAL: a learning switch with VLANs. */

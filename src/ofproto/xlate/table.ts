@@ -6,7 +6,6 @@ import { N_TABLES, TBL_INTERNAL } from '../oftable.ts';
 import { OFPP_IN_PORT } from '../ports.ts';
 import type { Rule } from '../rule.ts';
 import type { XlateCtx } from './context.ts';
-import { doXlateActions } from './xlate.ts';
 
 /** Table lookups: the first one, resubmit and goto_table. */
 
@@ -112,7 +111,7 @@ export function runRule(ctx: XlateCtx, rule: Rule, deepens: boolean): void {
   if (deepens) ctx.depth++;
   ctx.rule = rule;
   ctx.ruleCookie = rule.cookie;
-  doXlateActions(ctx, rule.actions);
+  ctx.run(ctx, rule.actions);
   if (deepens) ctx.depth--;
   ctx.rule = outerRule;
   ctx.ruleCookie = ruleCookie;

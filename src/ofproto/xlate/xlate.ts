@@ -86,7 +86,7 @@ function run(ctx: XlateCtx): void {
 }
 
 export function xlateActions(xin: XlateIn): XlateOut {
-  const ctx = new XlateCtx(xin);
+  const ctx = new XlateCtx(xin, doXlateActions);
   initWildcards(ctx);
   const outer = ctx.trace;
   ctx.trace = ctx.report('bridge', `bridge("${xin.bridge.name}")`);

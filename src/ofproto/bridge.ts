@@ -1,0 +1,450 @@
+import type { OfErrorName } from '../../protocols/openflow-errors.ts';
+import type { ClockTimer } from '../base/clock.ts';
+import { OVS_VERSION } from '../base/program.ts';
+import { type OdpPort, type OfpPort, ofpPort } from '../base/types.ts';
+import { flowFromPacket } from '../flow/packet-flow.ts';
+import { type Netdev, NetdevError, type NetdevStats } from '../netdev/netdev.ts';
+import type { Ofpact } from '../openflow/actions.ts';
+import { catchallMatch } from '../openflow/match.ts';
+import {
+  FF_SEND_FLOW_REM,
+  type FlowRemovedReason,
+  type FragHandling,
+  OFP_NO_BUFFER,
+  OFPR_IMPLICIT_MISS,
+  type PacketOut,
+} from '../openflow/messages.ts';
+import type {
+  BundleConfig,
+  ControllerConfig,
+  ControllerStatus,
+  FailMode,
+  OfprotoDeps,
+  OfprotoDesc,
+  OfpVersion,
+} from './config.ts';
+import { Connmgr } from './connmgr.ts';
+import { flowRemovedMessage } from './flow-stats.ts';
+import { FlowTables } from './flow-tables.ts';
+import { MacLearning } from './mac-learning.ts';
+import { type RequestHost, unsupported } from './mods.ts';
+import type { Ofconn } from './ofconn.ts';
+import type { OfprotoApi, OfprotoBackendApi } from './ofproto.ts';
+import { type OfTable, TBL_INTERNAL } from './oftable.ts';
+import { BridgePort, Bundle, OfportAllocator } from './port.ts';
+import { netdevStats } from './port-stats.ts';
+import { OFPP_CONTROLLER, OFPP_LOCAL, OFPP_MAX, OFPP_NONE, OFPP_NORMAL } from './ports.ts';
+import { handleRequest } from './requests.ts';
+import { Rule } from './rule.ts';
+import type { XBridge, XBundle, XPort } from './xlate/types.ts';
+import { xlateActions } from './xlate/xlate.ts';
+
+/** A bridge: its ports, tables and connections. Control thread only. */
+
+/** What a bridge needs of the backend that it lives in. */
+export interface BridgeBackend extends OfprotoBackendApi {
+  readonly deps: OfprotoDeps;
+  /** Translations may come out differently. */
+  changed(): void;
+  pushStats(): void;
+  recircId(state: string): number;
+  /** Runs what one packet-out does beside being forwarded. */
+  creditOne(effects: ReturnType<typeof xlateActions>['effects'], bytes: number): void;
+  portAdded(port: BridgePort): void;
+  portRemoved(port: BridgePort): void;
+  removed(bridge: Bridge): void;
+  tls(): ReturnType<ConstructorParameters<typeof Connmgr>[0]['tls']>;
+}
+
+/** Above every OpenFlow priority. */
+const FAIL_OPEN_PRIORITY = 0xf0f0f0;
+const HIDDEN_PRIORITY = 0x10000;
+
+function internalRule(priority: number, actions: Ofpact[], tableId = TBL_INTERNAL): Rule {
+  const spec = { tableId, cookie: 0n, idleTimeout: 0, hardTimeout: 0, importance: 0, flags: 0, actions };
+  return new Rule(priority, spec, 0, true);
+}
+
+const normalActions = (): Ofpact[] => [{ type: 'output', port: OFPP_NORMAL, maxLen: 0 }];
+
+export class Bridge implements OfprotoApi, XBridge, RequestHost {
+  readonly name: string;
+  readonly backend: BridgeBackend;
+  readonly flowTables: FlowTables;
+  readonly macs: MacLearning<XBundle>;
+  readonly desc: OfprotoDesc = {
+    mfrDesc: 'Nicira, Inc.',
+    hwDesc: 'Open vSwitch',
+    swDesc: OVS_VERSION,
+    serialDesc: 'None',
+    dpDesc: 'None',
+  };
+  frag: FragHandling = 'normal';
+  forwardBpdu = false;
+  readonly missRule = internalRule(HIDDEN_PRIORITY, [
+    { type: 'controller', maxLen: 0xffff, reason: OFPR_IMPLICIT_MISS, controllerId: 0 },
+  ]);
+  readonly noPacketInRule = internalRule(HIDDEN_PRIORITY, []);
+  readonly dropFragsRule = internalRule(HIDDEN_PRIORITY, []);
+  readonly #failOpenRule = internalRule(FAIL_OPEN_PRIORITY, normalActions(), 0);
+  readonly connmgr: Connmgr;
+  readonly #ports = new Map<number, BridgePort>();
+  readonly #bundles = new Map<string, Bundle>();
+  readonly #ofports: OfportAllocator;
+  #datapathId: bigint;
+  #failMode: FailMode = 'standalone';
+  #failOpen = false;
+  #expireTimer: ClockTimer;
+
+  constructor(backend: BridgeBackend, name: string, datapathId: bigint) {
+    const { clock } = backend.deps;
+    this.backend = backend;
+    this.name = name;
+    this.#datapathId = datapathId;
+    this.macs = new MacLearning(() => clock.monotonicMs());
+    this.flowTables = new FlowTables(
+      { removed: (rule, reason) => this.#flowRemoved(rule, reason), changed: () => backend.changed() },
+      () => clock.monotonicMs(),
+    );
+    this.#ofports = new OfportAllocator(
+      (port) => this.#ports.has(port),
+      () => clock.monotonicMs(),
+    );
+    this.connmgr = new Connmgr(
+      {
+        name,
+        request: (conn, env, raw) => handleRequest(this, conn, env, raw),
+        controllersChanged: () => this.#flushFlows(),
+        connectionChanged: () => this.#updateFailOpen(),
+        gone: () => undefined,
+        tls: () => backend.tls(),
+      },
+      backend.deps,
+    );
+    this.#expireTimer = clock.every(1000, () => this.age());
+    this.#flushFlows();
+  }
+
+  // What translation reads.
+
+  get tables(): readonly OfTable[] {
+    return this.flowTables.tables;
+  }
+
+  *xports(): Iterable<XPort> {
+    yield* [...this.#ports.values()].sort((a, b) => a.ofpPort - b.ofpPort);
+  }
+
+  xport(port: OfpPort): XPort | undefined {
+    return this.#ports.get(port);
+  }
+
+  xbundles(): Iterable<XBundle> {
+    return this.#bundles.values();
+  }
+
+  wantsPacketInOnMiss(): boolean {
+    return this.connmgr.wantsPacketInOnMiss();
+  }
+
+  // Ports.
+
+  async portAdd(netdev: Netdev, options: { ofportRequest?: number | undefined } = {}): Promise<OfpPort> {
+    const number = netdev.name === this.name ? OFPP_LOCAL : this.#ofports.allocate(options.ofportRequest);
+    if (number === undefined || (number === OFPP_LOCAL && this.#ports.has(OFPP_LOCAL)))
+      throw new NetdevError('No space left on device');
+    // Held while the datapath is asked: another port may be added meanwhile.
+    const { clock } = this.backend.deps;
+    const make = (odp: OdpPort | undefined) =>
+      new BridgePort(this, number, netdev, odp, clock.monotonicMs(), (p) => netdevStats(p, this.backend.dpif));
+    this.#ports.set(number, make(undefined));
+    try {
+      const odp = netdev.io.kind === 'none' ? undefined : await this.backend.dpif.portAdd(netdev);
+      this.#portAdded(make(odp));
+    } catch (e) {
+      this.#ports.delete(number);
+      throw e;
+    }
+    return number;
+  }
+
+  #portAdded(port: BridgePort): void {
+    this.#ports.set(port.ofpPort, port);
+    this.backend.portAdded(port);
+    this.#watch(port);
+    this.connmgr.portStatus('add', port.phy());
+    this.backend.changed();
+  }
+
+  /** Tells controllers when the device's link or address changes. */
+  #watch(port: BridgePort): void {
+    let last = JSON.stringify(port.phy());
+    port.netdev.onChange(() => {
+      if (this.#ports.get(port.ofpPort) !== port) return;
+      const now = JSON.stringify(port.phy());
+      if (now === last) return;
+      last = now;
+      this.connmgr.portStatus('modify', port.phy());
+    });
+  }
+
+  async portDel(number: OfpPort): Promise<void> {
+    const port = this.#ports.get(number);
+    if (!port) return;
+    this.#ports.delete(number);
+    if (number < OFPP_MAX) this.#ofports.release(number);
+    this.backend.portRemoved(port);
+    this.#leaveBundle(port);
+    if (port.peer) port.peer.peer = undefined;
+    this.connmgr.portStatus('delete', port.phy());
+    this.backend.changed();
+    if (port.odpPort !== undefined) await this.backend.dpif.portDel(port.odpPort);
+  }
+
+  #leaveBundle(port: BridgePort): void {
+    const { bundle } = port;
+    if (!bundle) return;
+    bundle.ports = bundle.ports.filter((p) => p !== port);
+    if (bundle.ports.length === 0) this.macs.flush(bundle);
+    port.bundle = undefined;
+  }
+
+  portByName(name: string): BridgePort | undefined {
+    for (const port of this.#ports.values()) if (port.name === name) return port;
+    return undefined;
+  }
+
+  portStats(port: OfpPort): NetdevStats {
+    const p = this.#ports.get(port);
+    if (!p) throw new Error(`${this.name} has no port ${port}`);
+    if (p.odpPort === undefined) this.backend.pushStats();
+    return p.stats();
+  }
+
+  bridgePorts(): Iterable<BridgePort> {
+    return [...this.#ports.values()].sort((a, b) => a.ofpPort - b.ofpPort);
+  }
+
+  bridgePort(port: OfpPort): BridgePort | undefined {
+    return this.#ports.get(port);
+  }
+
+  bundleSet(portName: string, config: BundleConfig): void {
+    let bundle = this.#bundles.get(portName);
+    if (!bundle) {
+      bundle = new Bundle(portName);
+      this.#bundles.set(portName, bundle);
+    }
+    const before = JSON.stringify([bundle.vlanMode, bundle.vlan, [...(bundle.trunks ?? [])]]);
+    bundle.configure(
+      config,
+      config.ports.flatMap((n) => this.#ports.get(n) ?? []),
+    );
+    if (JSON.stringify([bundle.vlanMode, bundle.vlan, [...(bundle.trunks ?? [])]]) !== before) this.macs.flush(bundle);
+    this.backend.changed();
+  }
+
+  bundleDel(portName: string): void {
+    const bundle = this.#bundles.get(portName);
+    if (!bundle) return;
+    for (const port of bundle.ports) if (port.bundle === bundle) port.bundle = undefined;
+    bundle.ports = [];
+    this.#bundles.delete(portName);
+    this.macs.flush(bundle);
+    this.backend.changed();
+  }
+
+  setPatchPeer(number: OfpPort, peerName: string | undefined): void {
+    const port = this.#ports.get(number);
+    if (!port || port.peerName === peerName) return;
+    port.peerName = peerName;
+    if (port.peer) port.peer.peer = undefined;
+    port.peer = undefined;
+    this.backend.portAdded(port);
+    this.backend.changed();
+  }
+
+  portConfigChanged(port: BridgePort): void {
+    this.connmgr.portStatus('modify', port.phy());
+    this.backend.changed();
+  }
+
+  // Settings.
+
+  datapathId(): bigint {
+    return this.#datapathId;
+  }
+
+  /** Controllers have to see the new one: their connections are closed. */
+  setDatapathId(id: bigint): void {
+    if (id === this.#datapathId) return;
+    this.#datapathId = id;
+    for (const conn of [...this.connmgr.conns()]) if (conn.type === 'primary') conn.stream.close('');
+  }
+
+  setFailMode(mode: FailMode): void {
+    if (mode === this.#failMode) return;
+    this.#failMode = mode;
+    if (!this.connmgr.hasControllers) this.#flushFlows();
+    this.#updateFailOpen();
+  }
+
+  setProtocols(versions: readonly OfpVersion[]): void {
+    this.connmgr.setVersions(versions);
+  }
+
+  setControllers(controllers: readonly ControllerConfig[]): void {
+    this.connmgr.setControllers(controllers);
+  }
+
+  controllerStatus(): ControllerStatus[] {
+    return this.connmgr.status();
+  }
+
+  async listenServices(): Promise<void> {
+    await this.connmgr.listenServices();
+  }
+
+  configureMac(agingTimeS: number, tableSize: number): void {
+    this.macs.setIdleTime(agingTimeS);
+    this.macs.setMaxEntries(tableSize);
+  }
+
+  setForwardBpdu(forward: boolean): void {
+    if (forward === this.forwardBpdu) return;
+    this.forwardBpdu = forward;
+    this.backend.changed();
+  }
+
+  setDesc(desc: Partial<OfprotoDesc>): void {
+    Object.assign(this.desc, desc);
+  }
+
+  async destroy(): Promise<void> {
+    this.#expireTimer.cancel();
+    await this.connmgr.close();
+    for (const number of [...this.#ports.keys()]) await this.portDel(ofpPort(number));
+    this.flowTables.flush();
+    this.backend.removed(this);
+  }
+
+  // OpenFlow.
+
+  nowMs(): number {
+    return this.backend.deps.clock.monotonicMs();
+  }
+
+  pushStats(): void {
+    this.backend.pushStats();
+  }
+
+  changed(): void {
+    this.backend.changed();
+  }
+
+  conns(): Iterable<Ofconn> {
+    return this.connmgr.conns();
+  }
+
+  get generationId(): bigint | undefined {
+    return this.connmgr.generationId;
+  }
+
+  set generationId(id: bigint | undefined) {
+    this.connmgr.generationId = id;
+  }
+
+  /** Sends a controller's packet through its actions. */
+  packetOut(m: PacketOut): OfErrorName | undefined {
+    if (m.bufferId !== OFP_NO_BUFFER) return 'OFPBRC_BUFFER_UNKNOWN';
+    const reserved = m.inPort >= OFPP_MAX;
+    if (reserved && m.inPort !== OFPP_LOCAL && m.inPort !== OFPP_CONTROLLER && m.inPort !== OFPP_NONE)
+      return 'OFPBRC_BAD_PORT';
+    const error = unsupported(m.actions);
+    if (error) return error;
+    const { packet } = m;
+    const flow = flowFromPacket(packet, m.inPort);
+    const out = xlateActions({
+      bridge: this,
+      flow,
+      packet,
+      actions: m.actions,
+      inPacketOut: true,
+      recircId: (state) => this.backend.recircId(state),
+      warn: (text) => this.backend.deps.vlog('ofproto_dpif_xlate').warn(text),
+    });
+    this.backend.creditOne(out.effects, packet.length);
+    if (out.actions.length) {
+      const key = flow.clone();
+      key.inPort = this.#ports.get(m.inPort)?.odpPort ?? 0xffffffff;
+      this.backend.dpif.execute(packet, key, out.actions);
+    }
+    return undefined;
+  }
+
+  #flowRemoved(rule: Rule, reason: FlowRemovedReason): void {
+    if (rule.flags & FF_SEND_FLOW_REM)
+      this.connmgr.flowRemoved(() => flowRemovedMessage(rule, reason, this.nowMs()), reason);
+  }
+
+  /** Back to the tables of a new bridge: empty, or NORMAL where no controller is to decide. */
+  #flushFlows(): void {
+    this.flowTables.flush();
+    if (this.connmgr.hasControllers || this.#failMode !== 'standalone') return;
+    this.flowTables.flowMod({
+      type: 'flow_mod',
+      match: catchallMatch(),
+      priority: 0,
+      cookie: 0n,
+      cookieMask: 0n,
+      newCookie: 0n,
+      modifyCookie: false,
+      tableId: 0,
+      command: 'add',
+      idleTimeout: 0,
+      hardTimeout: 0,
+      bufferId: OFP_NO_BUFFER,
+      outPort: OFPP_NONE,
+      outGroup: 0xffffffff,
+      flags: 0,
+      importance: 0,
+      actions: normalActions(),
+    });
+  }
+
+  /** Standalone mode: when no controller has been there for three probe intervals, the bridge switches by itself. */
+  #updateFailOpen(): void {
+    const probeMs = 5000;
+    const open =
+      this.#failMode === 'standalone' &&
+      this.connmgr.hasControllers &&
+      !this.connmgr.anyConnected &&
+      this.connmgr.disconnectedForMs() >= 3 * probeMs;
+    if (open === this.#failOpen) return;
+    this.#failOpen = open;
+    const log = this.backend.deps.vlog('fail_open');
+    if (open) {
+      const seconds = Math.floor(this.connmgr.disconnectedForMs() / 1000);
+      log.warn(
+        "Could not connect to controller (or switch failed controller's post-connection admission control policy) " +
+          `for ${seconds} seconds, failing open`,
+      );
+      this.flowTables.flush();
+      this.flowTables.addHidden(this.#failOpenRule, catchallMatch());
+    } else {
+      log.warn('No longer in fail-open mode');
+      this.flowTables.removeHidden(this.#failOpenRule);
+    }
+  }
+
+  /** Once a second, and after each round of revalidation. */
+  age(): void {
+    if (!this.flowTables.anyMortal && this.macs.size === 0) return;
+    const { seq } = this.macs;
+    this.macs.expire();
+    if (this.macs.seq !== seq) this.backend.changed();
+    if (!this.flowTables.anyMortal) return;
+    this.backend.pushStats();
+    this.flowTables.expire();
+  }
+}

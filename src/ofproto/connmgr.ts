@@ -1,0 +1,322 @@
+import type { Server, Socket } from 'node:net';
+import type { ClockTimer } from '../base/clock.ts';
+import { encode } from '../openflow/codec.ts';
+import type { Envelope, FlowRemovedReason, Message, PacketIn, PhyPort } from '../openflow/messages.ts';
+import { OFPR_IMPLICIT_MISS, OFPR_NO_MATCH } from '../openflow/messages.ts';
+import type { ControllerConfig, ControllerStatus, Logger, OfprotoDeps, OfpVersion, TlsConfig } from './config.ts';
+import { OfStream } from './of-stream.ts';
+import { Ofconn, type OfconnEvents, type OfconnType } from './ofconn.ts';
+import { Rconn } from './rconn.ts';
+import { listenTarget, parseTarget } from './vconn.ts';
+
+/** The OpenFlow connections of one bridge: controllers, management services, snoopers. */
+
+export interface ConnmgrHost {
+  readonly name: string;
+  request(conn: Ofconn, env: Envelope, raw: Uint8Array): void;
+  /** From no controller to some, or back. */
+  controllersChanged(): void;
+  /** A controller came or went. */
+  connectionChanged(): void;
+  /** A connection is gone, with what it had under way. */
+  gone(conn: Ofconn): void;
+  tls(): TlsConfig | undefined;
+}
+
+const DEFAULT_VERSIONS: readonly OfpVersion[] = [1, 2, 3, 4, 5];
+const PROBE_CHECK_MS = 1000;
+const OFPT_ECHO_XID = 0;
+
+/** A row of the Controller table, and what came of it. */
+interface Controller {
+  config: ControllerConfig;
+  rconn: Rconn | undefined;
+  server: Server | undefined;
+  conns: Set<Ofconn>;
+  /** Tokens of the packet-in rate limit, and when they were counted. */
+  tokens: number;
+  countedMs: number;
+}
+
+const ROLE_NAMES = { equal: 'other', primary: 'master', secondary: 'slave' } as const;
+
+export class Connmgr {
+  readonly #host: ConnmgrHost;
+  readonly #deps: OfprotoDeps;
+  readonly #log: Logger;
+  readonly #conns = new Set<Ofconn>();
+  readonly #controllers = new Map<string, Controller>();
+  readonly #servers: Server[] = [];
+  readonly #owner = new WeakMap<Ofconn, Controller>();
+  readonly #echoSentMs = new WeakMap<Ofconn, number>();
+  #versions: readonly OfpVersion[] = DEFAULT_VERSIONS;
+  #probe: ClockTimer;
+  /** Largest generation id seen in a role request (OpenFlow 1.2 section 6.3.4). */
+  generationId: bigint | undefined;
+  /** Packet-ins that a slow controller or its rate limit made us drop. */
+  droppedPacketIns = 0;
+
+  constructor(host: ConnmgrHost, deps: OfprotoDeps) {
+    this.#host = host;
+    this.#deps = deps;
+    this.#log = deps.vlog('rconn');
+    this.#probe = deps.clock.every(PROBE_CHECK_MS, () => this.#checkProbes());
+  }
+
+  get hasControllers(): boolean {
+    return this.#controllers.size > 0;
+  }
+
+  /** Some controller is there and listens. */
+  get anyConnected(): boolean {
+    for (const c of this.#conns) if (c.type === 'primary' && c.version !== 0) return true;
+    return false;
+  }
+
+  /** Milliseconds since the last controller was there; 0 while one is. */
+  disconnectedForMs(): number {
+    if (this.anyConnected) return 0;
+    const nowMs = this.#deps.clock.monotonicMs();
+    let sinceMs = 0;
+    for (const c of this.#controllers.values()) if (c.rconn) sinceMs = Math.max(sinceMs, c.rconn.disconnectedMs);
+    return nowMs - sinceMs;
+  }
+
+  conns(): Iterable<Ofconn> {
+    return this.#conns;
+  }
+
+  /** A controller of OpenFlow 1.2 or earlier, or one that may become it, gets table misses. */
+  wantsPacketInOnMiss(): boolean {
+    for (const c of this.#controllers.values()) {
+      if (!c.rconn) continue;
+      if (c.conns.size === 0) return true;
+      for (const conn of c.conns) if (conn.controllerId === 0 && conn.version <= 3) return true;
+    }
+    return false;
+  }
+
+  setVersions(versions: readonly OfpVersion[]): void {
+    const next = versions.length ? versions : DEFAULT_VERSIONS;
+    if (next.join() === this.#versions.join()) return;
+    this.#versions = next;
+    const allowed = this.#versionBits();
+    for (const conn of [...this.#conns])
+      if (conn.version && !(allowed & (1 << conn.version))) conn.stream.close('version is no longer allowed');
+  }
+
+  setControllers(configs: readonly ControllerConfig[]): void {
+    const had = this.hasControllers;
+    const wanted = new Map(configs.map((c) => [c.target, c]));
+    for (const [target, controller] of [...this.#controllers]) {
+      const config = wanted.get(target);
+      if (config && config.type === controller.config.type) controller.config = config;
+      else this.#drop(controller);
+    }
+    for (const config of wanted.values()) if (!this.#controllers.has(config.target)) this.#addController(config);
+    if (had !== this.hasControllers) this.#host.controllersChanged();
+  }
+
+  status(): ControllerStatus[] {
+    return [...this.#controllers.values()].map((c) => this.#statusOf(c));
+  }
+
+  /** Listens on the bridge's own sockets. */
+  async listenServices(): Promise<void> {
+    const path = `${this.#deps.rundir}/${this.#host.name}`;
+    await this.#listen(`punix:${path}.mgmt`, (socket) => this.#accept(socket, 'service', undefined));
+    await this.#listen(`punix:${path}.snoop`, (socket) => this.#acceptSnoop(socket));
+  }
+
+  async close(): Promise<void> {
+    this.#probe.cancel();
+    for (const c of [...this.#controllers.values()]) this.#drop(c);
+    for (const conn of [...this.#conns]) conn.stream.close('');
+    const closed = this.#servers.map((s) => new Promise<void>((resolve) => s.close(() => resolve())));
+    await Promise.all(closed);
+  }
+
+  /** Sends a packet to the controllers that want it. */
+  packetIn(pin: Omit<PacketIn, 'type' | 'format'>, controllerId: number): void {
+    const miss = pin.reason === OFPR_NO_MATCH || pin.reason === OFPR_IMPLICIT_MISS;
+    for (const conn of this.#conns) {
+      if (conn.controllerId !== controllerId || !conn.wants('packetIn', pin.reason)) continue;
+      const maxLen = miss ? conn.missSendLen : (pin.maxLen ?? 0xffff);
+      const message: PacketIn = { type: 'packet_in', ...pin, maxLen, format: conn.packetInFormat };
+      if (!this.#withinRate(conn) || !conn.notify(message)) this.droppedPacketIns++;
+    }
+  }
+
+  flowRemoved(make: () => Message, reason: FlowRemovedReason): void {
+    const number = { idle_timeout: 0, hard_timeout: 1, delete: 2, group_delete: 3, meter_delete: 4, eviction: 5 };
+    for (const conn of this.#conns) if (conn.wants('flowRemoved', number[reason])) conn.notify(make());
+  }
+
+  /** `source`: the connection whose port-mod it was does not get it with OpenFlow 1.4 and earlier either way. */
+  portStatus(reason: 'add' | 'delete' | 'modify', port: PhyPort): void {
+    const number = { add: 0, delete: 1, modify: 2 }[reason];
+    for (const conn of this.#conns)
+      if (conn.wants('portStatus', number)) conn.notify({ type: 'port_status', reason, port });
+  }
+
+  #versionBits(): number {
+    return this.#versions.reduce<number>((m, v) => m | (1 << v), 0);
+  }
+
+  #addController(config: ControllerConfig): void {
+    const target = parseTarget(config.target);
+    if (!target) {
+      this.#deps.vlog('connmgr').warn(`${this.#host.name}: unsupported remote name "${config.target}"`);
+      return;
+    }
+    const nowMs = this.#deps.clock.monotonicMs();
+    const controller: Controller = {
+      config,
+      rconn: undefined,
+      server: undefined,
+      conns: new Set(),
+      tokens: config.burstLimit ?? 0,
+      countedMs: nowMs,
+    };
+    this.#controllers.set(config.target, controller);
+    if (target.passive) {
+      void this.#listen(config.target, (socket) => this.#accept(socket, 'service', controller), controller);
+      return;
+    }
+    controller.rconn = new Rconn(config, target, this.#deps.clock, this.#log, {
+      connected: (socket) => this.#accept(socket, config.type, controller),
+      tls: () => this.#host.tls(),
+    });
+  }
+
+  #drop(c: Controller): void {
+    this.#controllers.delete(c.config.target);
+    c.rconn?.close();
+    c.server?.close();
+    for (const conn of [...c.conns]) conn.stream.close('');
+  }
+
+  async #listen(name: string, accept: (socket: Socket) => void, controller?: Controller): Promise<void> {
+    try {
+      const server = await listenTarget(parseTarget(name)!, this.#host.tls(), accept);
+      if (controller) controller.server = server;
+      else this.#servers.push(server);
+    } catch (e) {
+      const { code, message } = e as NodeJS.ErrnoException;
+      this.#deps.vlog('connmgr').warn(`failed to listen on ${name}: ${code ?? message}`);
+    }
+  }
+
+  #events(): OfconnEvents {
+    return {
+      request: (conn, env, raw) => this.#request(conn, env, raw),
+      ready: (conn) => this.#ready(conn),
+      copy: (conn, raw) => this.#snoop(conn, raw),
+    };
+  }
+
+  #accept(socket: Socket, type: OfconnType, controller: Controller | undefined): Ofconn {
+    const name = controller?.config.target ?? 'unix';
+    const stream = new OfStream(socket, {
+      message: (raw) => {
+        conn.lastActivityMs = this.#deps.clock.monotonicMs();
+        conn.receive(raw);
+      },
+      closed: (reason) => this.#closed(conn, controller, reason),
+    });
+    const enableAsync = controller?.config.enableAsyncMsgs ?? true;
+    const conn = new Ofconn(type, name, stream, this.#versionBits(), this.#events(), enableAsync);
+    conn.lastActivityMs = this.#deps.clock.monotonicMs();
+    if (controller) {
+      controller.conns.add(conn);
+      this.#owner.set(conn, controller);
+    }
+    this.#conns.add(conn);
+    conn.start();
+    return conn;
+  }
+
+  /** Snoopers hear what is said to the bridge's controllers; without one there is nothing to hear. */
+  #acceptSnoop(socket: Socket): void {
+    if (this.#primaries().length === 0) socket.destroy();
+    else this.#accept(socket, 'snoop', undefined);
+  }
+
+  #primaries(): Ofconn[] {
+    return [...this.#conns].filter((c) => c.type === 'primary');
+  }
+
+  #closed(conn: Ofconn, controller: Controller | undefined, reason: string): void {
+    this.#conns.delete(conn);
+    controller?.conns.delete(conn);
+    this.#host.gone(conn);
+    if (!controller?.rconn) return;
+    this.#log.warn(`${conn.name}: connection ${reason ? `dropped (${reason})` : 'closed by peer'}`);
+    controller.rconn.lost(reason);
+    this.#host.connectionChanged();
+  }
+
+  #ready(conn: Ofconn): void {
+    this.#owner.get(conn)?.rconn?.healthy();
+    if (conn.type === 'primary') this.#host.connectionChanged();
+  }
+
+  #request(conn: Ofconn, env: Envelope, raw: Uint8Array): void {
+    if (conn.type === 'snoop') return;
+    this.#host.request(conn, env, raw);
+  }
+
+  #snoop(conn: Ofconn, raw: Uint8Array): void {
+    if (conn.type !== 'primary') return;
+    for (const c of this.#conns) if (c.type === 'snoop' && c.version !== 0) c.stream.sendAsync([raw.slice()]);
+  }
+
+  /** Token bucket of Controller.controller_rate_limit and controller_burst_limit. */
+  #withinRate(conn: Ofconn): boolean {
+    const c = this.#owner.get(conn);
+    const rate = c?.config.rateLimit;
+    if (!c || !rate) return true;
+    const nowMs = this.#deps.clock.monotonicMs();
+    const burst = Math.max(c.config.burstLimit ?? rate / 4, 1);
+    c.tokens = Math.min(burst, c.tokens + ((nowMs - c.countedMs) * rate) / 1000);
+    c.countedMs = nowMs;
+    if (c.tokens < 1) return false;
+    c.tokens--;
+    return true;
+  }
+
+  /** Asks controllers that have been silent whether they are alive, and gives up those that do not answer. */
+  #checkProbes(): void {
+    const nowMs = this.#deps.clock.monotonicMs();
+    for (const conn of [...this.#conns]) {
+      const probeMs = this.#owner.get(conn)?.config.inactivityProbeMs ?? 0;
+      if (probeMs === 0 || conn.type !== 'primary') continue;
+      const silentMs = nowMs - conn.lastActivityMs;
+      if (silentMs >= 2 * probeMs) {
+        this.#log.err(
+          `${conn.name}: no response to inactivity probe after ${Math.round(probeMs / 1000)} seconds, disconnecting`,
+        );
+        conn.stream.close('ETIMEDOUT');
+      } else if (silentMs >= probeMs && (this.#echoSentMs.get(conn) ?? 0) < conn.lastActivityMs && conn.version) {
+        this.#echoSentMs.set(conn, nowMs);
+        conn.sendRaw(encode({ type: 'echo_request', data: new Uint8Array(0) }, conn.version, OFPT_ECHO_XID));
+      }
+    }
+    this.#host.connectionChanged();
+  }
+
+  #statusOf(c: Controller): ControllerStatus {
+    const conn = [...c.conns][0];
+    const nowMs = this.#deps.clock.monotonicMs();
+    const status = new Map<string, string>();
+    if (c.rconn) {
+      status.set('state', c.rconn.state);
+      const seconds = (sinceMs: number) => `${Math.floor((nowMs - sinceMs) / 1000)}`;
+      if (c.rconn.isConnected) status.set('sec_since_connect', seconds(c.rconn.connectedMs));
+      else status.set('sec_since_disconnect', seconds(c.rconn.disconnectedMs));
+      if (c.rconn.lastError) status.set('last_error', c.rconn.lastError);
+    }
+    const isConnected = conn !== undefined && conn.version !== 0;
+    return { target: c.config.target, isConnected, role: ROLE_NAMES[conn?.role ?? 'equal'], status };
+  }
+}
