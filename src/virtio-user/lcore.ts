@@ -153,7 +153,7 @@ export class Lcore {
     const state = this.#ports[port]!;
     if (!up) this.driver.kernel.portStop(port);
     state.reportedBroken = false;
-    if (state.up === up && !up) return;
+    if ((state.up === up && !up) || this.#quit) return;
     state.up = up;
     this.#emit({ kind: 'link', port, up, reason });
   }
@@ -256,10 +256,15 @@ export class Lcore {
       port.reportedBroken = true;
       this.#emit({ kind: 'broken', port: i, reason: broken });
     }
-    if (port.counting && getLeft(this.driver.mem, i) === 0n && this.driver.kernel.txPending(i) === 0) {
+    if (this.#hasFinished(port, i)) {
       port.counting = false;
       this.#emit({ kind: 'done', port: i });
     }
+  }
+
+  /** The port's count is sent, the switch has taken the last frame, and that is not reported yet. */
+  #hasFinished(port: PortState, i: number): boolean {
+    return port.counting && getLeft(this.driver.mem, i) === 0n && this.driver.kernel.txPending(i) === 0;
   }
 
   /** Sends are due soon: naps on INTERRUPT. Otherwise sleeps in poll, with interrupts on. */
@@ -291,8 +296,9 @@ export class Lcore {
     this.#lastMovedMs = this.#nowMs();
   }
 
-  /** Links that wait to retry, or that may time out, bound the sleep. */
+  /** Links that wait to retry, or that may time out, bound the sleep; a count that is sent is to be reported first. */
   #sleepMs(): number {
+    if (this.#ports.some((p, i) => this.#hasFinished(p, i))) return 0;
     return this.#ports.every((p) => p.link.state === 'up' || p.link.state === 'listening') ? -1 : IDLE_POLL_MS;
   }
 
