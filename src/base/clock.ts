@@ -1,4 +1,4 @@
-import type { UnixctlRegistry } from './unixctl.ts';
+import type { UnixctlRegistry } from './unixctl-registry.ts';
 
 /** Time as one object, so that tests and `time/warp` can own it. Whatever waits for protocol time uses a clock's timers, never setTimeout. */
 export interface Clock {

@@ -1,5 +1,4 @@
-import type { UnixctlRegistry } from './unixctl.ts';
-import { UnixctlError } from './unixctl-error.ts';
+import { UnixctlError, type UnixctlRegistry } from './unixctl-registry.ts';
 
 /** Named event counters with rates, as Open vSwitch's `coverage/show`. */
 

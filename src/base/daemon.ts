@@ -204,21 +204,20 @@ export class Daemon {
     reportReady();
   }
 
-  /** Calls `stop` once at SIGTERM, SIGINT or SIGALRM. The process then ends as if the signal had killed it, once `stop` is through. */
+  /** Calls `stop` once at SIGTERM, SIGINT or SIGALRM; once it is through, the process ends with the exit code of that signal. */
   onTerminate(stop: (signal: NodeJS.Signals) => Promise<void> | void): void {
     let stopping = false;
-    for (const signal of ['SIGTERM', 'SIGINT', 'SIGALRM'] as const) {
-      process.on(signal, async () => {
-        if (stopping) return;
-        stopping = true;
-        vlogModule('fatal_signal').warn(`terminating with signal ${SIGNAL_NUMBERS[signal]} (${SIGNAL_TEXT[signal]})`);
-        try {
-          await stop(signal);
-        } finally {
-          process.exit(128 + SIGNAL_NUMBERS[signal]);
-        }
-      });
-    }
+    const terminate = async (signal: keyof typeof SIGNAL_NUMBERS): Promise<void> => {
+      if (stopping) return;
+      stopping = true;
+      vlogModule('fatal_signal').warn(`terminating with signal ${SIGNAL_NUMBERS[signal]} (${SIGNAL_TEXT[signal]})`);
+      try {
+        await stop(signal);
+      } finally {
+        process.exit(128 + SIGNAL_NUMBERS[signal]);
+      }
+    };
+    for (const signal of ['SIGTERM', 'SIGINT', 'SIGALRM'] as const) process.on(signal, () => void terminate(signal));
   }
 }
 

@@ -6,22 +6,14 @@ import { strerror } from './errno.ts';
 import { JsonSplitter } from './json-splitter.ts';
 import { programName, programVersion } from './program.ts';
 import { withSocketPath } from './unix-path.ts';
-import { UnixctlError } from './unixctl-error.ts';
+import { UnixctlError, type UnixctlHandler, type UnixctlRegistry } from './unixctl-registry.ts';
 
 /**
  * The control socket that ovs-appctl talks to: JSON-RPC 1.0 over a unix socket, one command a request, answered in order
  * (ovs-appctl(8), lib/unixctl of Open vSwitch).
  */
 
-export { UnixctlError };
-
-/** The reply's text; a missing newline at its end is added. */
-export type UnixctlHandler = (args: readonly string[]) => string | Promise<string>;
-
-/** Where commands are put. `usage` undefined hides the command from `list-commands`. A name that is there already is left as it is. */
-export interface UnixctlRegistry {
-  register(name: string, usage: string | undefined, minArgs: number, maxArgs: number, handler: UnixctlHandler): void;
-}
+export { UnixctlError, type UnixctlHandler, type UnixctlRegistry };
 
 interface Command {
   usage: string | undefined;

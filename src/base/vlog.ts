@@ -2,8 +2,7 @@ import { closeSync, openSync, writeSync } from 'node:fs';
 import { absFileName, ovsLogdir } from './dirs.ts';
 import { errnoOf, strerror } from './errno.ts';
 import { programName } from './program.ts';
-import type { UnixctlRegistry } from './unixctl.ts';
-import { UnixctlError } from './unixctl-error.ts';
+import { UnixctlError, type UnixctlRegistry } from './unixctl-registry.ts';
 import { VLOG_MODULE_NAMES } from './vlog-modules.ts';
 import { formatRecord } from './vlog-pattern.ts';
 

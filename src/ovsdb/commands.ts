@@ -1,5 +1,5 @@
 import type { UnixctlRegistry } from '../base/unixctl.ts';
-import { UnixctlError } from '../base/unixctl-error.ts';
+import { UnixctlError } from '../base/unixctl-registry.ts';
 import { OvsdbError } from './error.ts';
 import type { RemoteManager } from './remote-manager.ts';
 import type { ServedDb } from './served-db.ts';
