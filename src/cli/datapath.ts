@@ -3,7 +3,6 @@ import type { UnixctlRegistry } from '../base/unixctl.ts';
 import { vlogModule } from '../base/vlog.ts';
 import type { Dpif } from '../dpif/dpif.ts';
 import type { NetdevProvider } from '../netdev/netdev.ts';
-import { createVhostUserProviders } from '../netdev/vhost-user/providers.ts';
 import type { CreateOfprotoBackend, OfprotoBackendApi } from '../ofproto/ofproto.ts';
 
 /** The datapath and the OpenFlow half that vswitchd runs with: one place to name them, another set for tests. */
@@ -15,16 +14,23 @@ export interface DatapathParts {
   registerCommands(unixctl: UnixctlRegistry, backends: () => Iterable<OfprotoBackendApi>): void;
 }
 
+/** Loaded at need: whoever only asks for the version does not wait for WebAssembly. */
 export async function loadDatapathParts(): Promise<DatapathParts> {
-  // biome-ignore lint/suspicious/noExplicitAny: until both are there
-  const load = (path: string): Promise<any> => import(path);
-  const { createUserspaceDpif } = await import('../dpif/userspace/dpif-userspace.ts');
-  const { createOfprotoBackend, registerOfprotoCommands } = await load('../ofproto/backend.ts');
+  const [{ createUserspaceDpif }, { createVhostUserProviders }, { createOfprotoBackend, registerOfprotoCommands }] =
+    await Promise.all([
+      import('../dpif/userspace/dpif-userspace.ts'),
+      import('../netdev/vhost-user/providers.ts'),
+      import('../ofproto/backend.ts'),
+    ]);
+  const log = vlogModule('dpif_netdev');
   return {
-    createDpif: (name, type, clock) =>
-      createUserspaceDpif({ name, type, clock, warn: (text) => vlogModule('dpif_netdev').warn(text) }),
+    createDpif: (name, type, clock) => createUserspaceDpif({ name, type, clock, warn: (text) => log.warn(text) }),
     createBackend: createOfprotoBackend,
     createProviders: (clock) => createVhostUserProviders({ clock }),
-    registerCommands: registerOfprotoCommands,
+    registerCommands: (unixctl, backends) => {
+      const register: Parameters<typeof registerOfprotoCommands>[0]['register'] = (name, usage, min, max, handler) =>
+        unixctl.register(name, usage, min, max, (args) => handler([...args]));
+      registerOfprotoCommands({ register }, backends);
+    },
   };
 }

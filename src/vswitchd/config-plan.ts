@@ -42,6 +42,8 @@ export type Step =
   | { type: 'configure-bridge'; bridge: WantedBridge }
   | { type: 'configure-port'; bridge: string; port: WantedPort };
 
+type AddStep = Extract<Step, { type: 'add-interface' }>;
+
 /** OFPP_LOCAL: the bridge's own port keeps its number whatever is asked for. */
 const OFPP_LOCAL = 0xfffffffe;
 /** Numbers that an ofport_request may have (OFPP_MAX is 0xff00). */
@@ -70,7 +72,7 @@ export function planReconfigure(current: CurrentConfig, wanted: WantedConfig): S
     const additions = planAdditions(kept, gone, bridge);
     if (kept) changes.push(...planInterfaceChanges(kept, gone, bridge));
     interfaceAdditions.push(...additions);
-    const added = additions.map((step) => (step.type === 'add-interface' ? step.interface.name : ''));
+    const added = additions.map((step) => step.interface.name);
     completions.push(...planCompletion(kept, new Set([...gone, ...added]), bridge));
   }
   const datapathMoved = bridgeAdditions.length > 0 || datapathKey(wanted) !== current.datapathKey;
@@ -119,13 +121,16 @@ function wantedInterfaces(bridge: WantedBridge): Map<string, { port: string; int
   return all;
 }
 
-function planAdditions(current: CurrentBridge | undefined, gone: ReadonlySet<string>, bridge: WantedBridge): Step[] {
-  const steps: Step[] = [];
+const byName = new Intl.Collator('en', { numeric: true });
+
+function planAdditions(current: CurrentBridge | undefined, gone: ReadonlySet<string>, bridge: WantedBridge): AddStep[] {
+  const steps: AddStep[] = [];
   for (const { port, interface: iface } of wantedInterfaces(bridge).values()) {
     if (current?.interfaces.has(iface.name) && !gone.has(iface.name)) continue;
     steps.push({ type: 'add-interface', bridge: bridge.name, port, interface: iface });
   }
-  return steps;
+  // The database has no order: those that come together get their numbers by name, p2 before p10.
+  return steps.sort((a, b) => byName.compare(a.interface.name, b.interface.name));
 }
 
 function planInterfaceChanges(current: CurrentBridge, gone: ReadonlySet<string>, bridge: WantedBridge): Step[] {
