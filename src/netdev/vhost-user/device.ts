@@ -105,6 +105,25 @@ export class VhostUserDevice {
     this.#changed();
   }
 
+  /**
+   * Goes on where a predecessor of this process was: its fds are in the store, `state` is what it saved last. Every ring starts at its
+   * used index. Returns why that cannot be.
+   */
+  async resume(state: VhostDeviceState): Promise<string | undefined> {
+    this.#state = structuredClone(state);
+    for (const ring of this.#state.rings) ring.fresh = true;
+    if (state.regions.length > 0) {
+      const fds = state.regions.map((_, i) => this.#deps.fds.get(`${this.#deps.key}/mem/${i}`));
+      if (fds.includes(-1)) return 'the predecessor left no memory';
+      const mapped = MappedGuest.map(this.#deps.pool, state.regions, fds);
+      if (!mapped.ok) return mapped.error;
+      this.#guest = mapped.value;
+    }
+    await this.#startRings();
+    this.#changed();
+    return undefined;
+  }
+
   /** Forgets the front end: the PMDs leave its memory, then everything of it is unmapped and closed. */
   async disconnected(): Promise<void> {
     await this.#reset();

@@ -3,6 +3,7 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, afterEach, test } from 'node:test';
+import { netdevContract } from '../../../test/contract/netdev.ts';
 import { FakeConsumer, FakeTimers, FrontEnd, until } from '../../../test/support/vhost-front-end.ts';
 import { vlog } from '../../base/vlog.ts';
 import { close } from '../../sys/fd.ts';
@@ -25,6 +26,12 @@ afterEach(async () => {
 
 const clock = new FakeTimers();
 const [server, client] = createVhostUserProviders({ clock });
+
+let nContract = 0;
+netdevContract('dpdkvhostuser', (name) =>
+  server!.open(name, new Map(), { sockDir: mkdtempSync(join(dir, `c${nContract++}`)) }),
+);
+netdevContract('dpdkvhostuserclient', (name) => client!.open(name, new Map(), { sockDir: dir }));
 
 async function openPort(provider: typeof server, name: string, options: Record<string, string> = {}) {
   const netdev = (await provider!.open(name, new Map(Object.entries(options)), { sockDir: dir })) as VhostUserNetdev;
@@ -58,7 +65,10 @@ test('dpdkvhostuser: a dead socket is replaced, a live one and a file are not', 
     name: 'NetdevError',
     message: /could not open network device stale \(bind .*Address already in use/,
   };
-  await assert.rejects(async () => server!.open('stale', new Map(), { sockDir: dir }), refused);
+  const [other] = createVhostUserProviders({ clock });
+  await assert.rejects(async () => other!.open('stale', new Map(), { sockDir: dir }), refused);
+  const twice = { name: 'NetdevError', message: 'could not open network device stale (File exists)' };
+  await assert.rejects(async () => server!.open('stale', new Map(), { sockDir: dir }), twice);
   assert.equal(netdev.linkUp(), true, 'the first is not harmed');
   writeFileSync(join(dir, 'file'), '');
   await assert.rejects(async () => server!.open('file', new Map(), { sockDir: dir }), /Address already in use/);

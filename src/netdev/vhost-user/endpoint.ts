@@ -22,8 +22,8 @@ export interface EndpointDeps {
 /** Where front ends come from, one at a time. Control thread. */
 export interface Endpoint {
   readonly path: string;
-  /** Throws a SysError when the socket cannot be made. */
-  open(): void;
+  /** `occupied`: a predecessor's front end is still served. Throws a SysError when the socket cannot be made. */
+  open(occupied: boolean): void;
   /** The front end has gone and its state is forgotten: the next one may come; after one that `misbehaved`, only in a second. */
   released(misbehaved: boolean): void;
   close(): void;
@@ -43,11 +43,12 @@ export class ServerEndpoint implements Endpoint {
     this.#deps = deps;
   }
 
-  open(): void {
-    const fd = listenAnew(this.path);
-    this.#deps.fds.put(`${this.#deps.key}/listen`, fd);
+  open(occupied: boolean): void {
+    const key = `${this.#deps.key}/listen`;
+    if (this.#deps.fds.get(key) < 0) this.#deps.fds.put(key, listenAnew(this.path));
+    const fd = this.#deps.fds.get(key);
     this.#watcher = new FdWatcher(fd, () => this.#accept(fd));
-    this.#watcher.arm();
+    if (!occupied) this.#watcher.arm();
   }
 
   released(misbehaved: boolean): void {
@@ -129,9 +130,8 @@ export class ClientEndpoint implements Endpoint {
     this.#deps = deps;
   }
 
-  open(): void {
-    this.#wanted = true;
-    this.#attempt();
+  open(occupied: boolean): void {
+    if (!occupied) this.#attempt();
   }
 
   released(): void {

@@ -14,7 +14,9 @@ export function createVhostUserProviders(deps: Partial<VhostUserShared> = {}): N
     clock: new WarpClock(),
     pool: new GuestMemoryPool(),
     maxQueuePairs: DEFAULT_MAX_QUEUE_PAIRS,
+    names: new Set(),
     saveState: () => {},
+    loadState: () => undefined,
     ...deps,
   };
   return [
@@ -44,16 +46,17 @@ export function createVhostUserProviders(deps: Partial<VhostUserShared> = {}): N
   ];
 }
 
-function openNetdev(
+async function openNetdev(
   name: string,
   options: ReadonlyMap<string, string>,
   shared: VhostUserShared,
   kind: VhostUserKind,
-): Netdev {
+): Promise<Netdev> {
   const netdev = new VhostUserNetdev(name, kind, shared);
   const error = netdev.setOptions(options);
-  if (error !== undefined) throw new NetdevError(`could not open network device ${name} (${error})`);
-  return netdev;
+  if (error === undefined) return netdev;
+  await netdev.close();
+  throw new NetdevError(`could not open network device ${name} (${error})`);
 }
 
 function checkedPath(path: string): string {

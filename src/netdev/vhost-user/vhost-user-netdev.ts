@@ -32,7 +32,12 @@ export interface VhostUserShared {
   clock: Timers;
   pool: GuestMemoryPool;
   maxQueuePairs: number;
+  /** Names of the ports that are open: their keys in `fds` are taken. */
+  names: Set<string>;
+  /** Keeps a port's protocol state for a successor of this process; called at every change. */
   saveState(name: string, state: VhostDeviceState): void;
+  /** What the predecessor saved, when its fds are in `fds`. */
+  loadState(name: string): VhostDeviceState | undefined;
 }
 
 export interface VhostUserKind {
@@ -73,6 +78,8 @@ export class VhostUserNetdev implements Netdev {
   readonly #listeners: (() => void)[] = [];
 
   constructor(name: string, kind: VhostUserKind, shared: VhostUserShared) {
+    if (shared.names.has(name)) throw new NetdevError(`could not open network device ${name} (File exists)`);
+    shared.names.add(name);
     this.name = name;
     this.type = kind.type;
     this.#kind = kind;
@@ -92,6 +99,7 @@ export class VhostUserNetdev implements Netdev {
       save: (state) => shared.saveState(name, state),
     });
     this.io = { kind: 'vhost', attach: (consumer) => this.#attach(consumer) };
+    this.#resume();
   }
 
   /** The device's protocol state and memory, for tests and for `dpif-netdev` commands. */
@@ -109,6 +117,7 @@ export class VhostUserNetdev implements Netdev {
   }
 
   setMac(mac: Uint8Array): void {
+    if (mac.every((byte, i) => byte === this.#mac[i])) return;
     this.#mac = Uint8Array.from(mac);
     this.#changed();
   }
@@ -189,9 +198,9 @@ export class VhostUserNetdev implements Netdev {
     this.#endpoint?.close();
     this.#endpoint = undefined;
     this.#connection?.close('the path has changed');
-    if (!this.#occupied) {
+    if (!this.#occupied || this.#path === '') {
       this.#path = endpoint?.path ?? '';
-      endpoint?.open();
+      endpoint?.open(this.#occupied);
     }
     this.#endpoint = endpoint;
   }
@@ -209,6 +218,7 @@ export class VhostUserNetdev implements Netdev {
     this.#connection?.close();
     await this.settled();
     this.#shared.fds.dropAll(`${this.#key}/`);
+    this.#shared.names.delete(this.name);
   }
 
   /** Resolves when everything that has arrived so far is done. */
@@ -244,10 +254,29 @@ export class VhostUserNetdev implements Netdev {
     void this.#enqueue(() => this.#device.attach(consumer));
   }
 
+  /** Goes on with the front end that a predecessor left in the fd store, who notices nothing. */
+  #resume(): void {
+    const fd = this.#shared.fds.get(`${this.#key}/conn`);
+    const state = fd < 0 ? undefined : this.#shared.loadState(this.name);
+    if (!state?.connected) {
+      this.#shared.fds.drop(`${this.#key}/conn`);
+      return;
+    }
+    void this.#enqueue(async () => {
+      const error = await this.#device.resume(state);
+      if (error !== undefined) this.#connection?.close(error);
+    });
+    this.#serve(fd);
+  }
+
   #connected(fd: number): void {
-    this.#occupied = true;
     vhostLog.infoRl(limit, this.#tag('new front end'));
     void this.#enqueue(() => this.#device.connected());
+    this.#serve(fd);
+  }
+
+  #serve(fd: number): void {
+    this.#occupied = true;
     this.#connection = new VhostConnection(fd, this.#shared.clock, {
       message: (message) => this.#message(message),
       closed: (reason) => this.#disconnected(reason),
@@ -278,7 +307,7 @@ export class VhostUserNetdev implements Netdev {
   #nextFrontEnd(last: Endpoint | undefined, misbehaved: boolean): void {
     this.#path = this.#endpoint?.path ?? '';
     if (this.#endpoint === last) last?.released(misbehaved);
-    else this.#endpoint?.open();
+    else this.#endpoint?.open(false);
   }
 
   #ringEnabled(index: number, enabled: boolean): void {
