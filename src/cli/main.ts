@@ -48,6 +48,7 @@ const COMMANDS: readonly CommandEntry[] = [
     summary: 'forward between vhost-user ports, as dpdk-testpmd',
     load: () => import('./testpmd.ts'),
   },
+  { name: 'bench', summary: 'compare with OVS-DPDK on this machine', load: () => import('./bench.ts') },
 ];
 
 export async function main(argv: readonly string[]): Promise<number> {

@@ -1,0 +1,2 @@
+/** `turnout bench`: the harness is in bench/, apart from what ships. */
+export { main } from '../../bench/main.ts';
