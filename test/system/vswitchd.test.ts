@@ -49,7 +49,7 @@ class Setup {
   }
 
   startDaemon(program: string, ...args: string[]): void {
-    this.run(program, '--detach', '--no-chdir', '--pidfile', '--log-file', '-vconsole:off', ...args);
+    this.run(program, '-vconsole:off', '--detach', '--no-chdir', '--pidfile', '--log-file', ...args);
   }
 
   startVswitchd(...options: string[]): void {
