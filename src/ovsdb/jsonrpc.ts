@@ -89,6 +89,11 @@ export class JsonRpcConnection {
     return this.stream.writableNeedDrain;
   }
 
+  /** Bytes that were sent and have not left yet. */
+  get backlogSize(): number {
+    return this.stream.writableLength;
+  }
+
   get isOpen(): boolean {
     return !this.isClosed && !this.stream.destroyed;
   }
@@ -115,9 +120,11 @@ export class JsonRpcConnection {
     this.write({ id, result: null, error });
   }
 
-  /** Closes after what was sent has left. */
+  /** Closes after what was sent has left; what still comes is not read. */
   end(): void {
-    this.stream.end();
+    this.stream.removeAllListeners('data');
+    this.stream.resume();
+    this.stream.end(() => this.stream.destroy());
   }
 
   /** Closes at once. */

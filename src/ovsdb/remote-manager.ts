@@ -209,6 +209,7 @@ export class RemoteManager {
   private readonly failed = new Map<string, string>();
   private unlisten: (() => void)[] = [];
   private isScheduled = false;
+  private pending: Promise<void> = Promise.resolve();
   private isStopped = false;
   private tls: TlsConfig = {};
   private lastProblem = '';
@@ -275,12 +276,23 @@ export class RemoteManager {
   private schedule(): void {
     if (this.isScheduled || this.isStopped) return;
     this.isScheduled = true;
-    setImmediate(async () => {
-      this.isScheduled = false;
-      const problem = await this.reconfigure();
-      if (problem && problem !== this.lastProblem) this.server.log('warn', 'ovsdb_server', problem);
-      this.lastProblem = problem;
+    this.pending = new Promise((resolve) => {
+      setImmediate(() => {
+        this.isScheduled = false;
+        resolve(this.reconsider());
+      });
     });
+  }
+
+  private async reconsider(): Promise<void> {
+    const problem = await this.reconfigure();
+    if (problem && problem !== this.lastProblem) this.server.log('warn', 'ovsdb_server', problem);
+    this.lastProblem = problem;
+  }
+
+  /** Resolves when what the database said so far has been followed. */
+  settled(): Promise<void> {
+    return this.pending;
   }
 
   private async reconfigure(): Promise<string> {
@@ -348,7 +360,7 @@ export class RemoteManager {
   }
 
   /** Writes `is_connected` and `status` of the rows that `db:` remotes refer to. */
-  private writeStatus(): void {
+  writeStatus(): void {
     for (const name of this.configured) {
       const found = name.startsWith('db:') ? parseDbColumn(this.server, name) : '';
       if (typeof found === 'string') continue;

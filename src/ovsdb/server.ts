@@ -118,6 +118,9 @@ export class OvsdbServer implements SessionHost {
   /** A connection within the process: the client's end. */
   connectInMemory(): Duplex {
     const [client, server] = duplexPair();
+    // The pair passes on an orderly end, but not a destruction.
+    client.once('close', () => server.destroy());
+    server.once('close', () => client.destroy());
     this.accept(server, { name: 'memory' });
     return client;
   }
