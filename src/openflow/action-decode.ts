@@ -117,7 +117,7 @@ const STANDARD11: Readonly<Record<number, Row>> = {
     if (ethertype !== 0x8100 && ethertype !== 0x88a8) throw new OfDecodeError('OFPBAC_BAD_ARGUMENT');
     return { type: 'push_vlan', ethertype };
   }),
-  [OFPAT11.POP_VLAN]: fixed(8, plain('strip_vlan')),
+  [OFPAT11.POP_VLAN]: fixed(8, () => ({ type: 'strip_vlan', popVlan: true })),
   [OFPAT11.PUSH_MPLS]: fixed(8, (r) => ({ type: 'push_mpls', ethertype: mplsType(r.readU16()) })),
   [OFPAT11.POP_MPLS]: fixed(8, (r) => ({ type: 'pop_mpls', ethertype: r.readU16() })),
   [OFPAT11.SET_QUEUE]: fixed(8, (r) => ({ type: 'set_queue', queue: r.readU32() })),

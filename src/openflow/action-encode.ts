@@ -296,7 +296,7 @@ function enqueue(w: Writer, a: OfpactOf<'enqueue'>, version: number): void {
     return;
   }
   action(w, OFPAT11.SET_QUEUE, () => w.putU32(a.queue));
-  output(w, a.port, 0, version);
+  output(w, a.port, 0xffff, version);
   nicira(w, NXAST.POP_QUEUE);
 }
 

@@ -65,7 +65,8 @@ export type Ofpact =
   /** OpenFlow 1.0 adds a tag when there is none (`pushIfNeeded`); `flowHasVlan`: the match guarantees a tag. */
   | { type: 'set_vlan_vid'; vid: number; pushIfNeeded: boolean; flowHasVlan: boolean }
   | { type: 'set_vlan_pcp'; pcp: number; pushIfNeeded: boolean; flowHasVlan: boolean }
-  | { type: 'strip_vlan' }
+  /** `popVlan`: it came as (and is shown as) pop_vlan, OpenFlow 1.1's name. */
+  | { type: 'strip_vlan'; popVlan?: boolean }
   | { type: 'push_vlan'; ethertype: number }
   | { type: 'set_eth_src'; mac: Uint8Array }
   | { type: 'set_eth_dst'; mac: Uint8Array }
