@@ -1,6 +1,5 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { setFlagsFromString } from 'node:v8';
 import {
   ARENA_THREADS,
   ARENA_VRINGS,
@@ -45,15 +44,13 @@ export interface DatapathModules {
   vring: WebAssembly.Module;
 }
 
-/** `--no-liftoff` and what it implies on V8's command line; set at run time, V8 14.6 aborts without the others. */
-const OPTIMISE_AT_ONCE = ['--no-wasm-dynamic-tiering', '--no-wasm-deopt', '--no-liftoff', '--no-wasm-lazy-compilation'];
-
 /**
- * Reads the modules that `tools/build.ts` made and compiles them by V8's optimising compiler at once: a loop that is running is never replaced
- * by a faster one. The flags are process-wide and must be set before the first worker starts. Throws with what to do when a module is missing.
+ * Reads the modules that `tools/build.ts` made. `bin/turnout` has V8 compile them by its optimising compiler at once (`--no-liftoff` and what it
+ * implies). Those flags must stand on the command line: set at run time they abort the process when a background thread is just compiling
+ * the WebAssembly of Node itself, which strips the types. Without them the functions get fast by being called. Throws with what to do when
+ * a module is missing.
  */
 export function loadModules(buildDir = join(import.meta.dirname, '../../../build')): DatapathModules {
-  for (const flag of OPTIMISE_AT_ONCE) setFlagsFromString(flag);
   const load = (name: string) => {
     try {
       return new WebAssembly.Module(readFileSync(join(buildDir, `${name}.wasm`)));
