@@ -13,7 +13,13 @@ export interface Logger {
 
 /** Where `ovs-appctl` commands are registered. A handler returns the reply's text and throws for an error reply. */
 export interface CommandRegistry {
-  register(name: string, usage: string, minArgs: number, maxArgs: number, handler: (args: string[]) => string): void;
+  register(
+    name: string,
+    usage: string,
+    minArgs: number,
+    maxArgs: number,
+    handler: (args: readonly string[]) => string,
+  ): void;
 }
 
 export interface OfprotoDeps {

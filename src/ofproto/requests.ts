@@ -285,6 +285,11 @@ const HANDLERS: Handlers = {
       ? 'OFPQOFC_BAD_PORT'
       : reply(r, { type: 'queue_get_config_reply', portNo: r.m.portNo, queues: [] }),
   table_features_stats_request: tableFeaturesReply,
+  // No groups and no meters: nothing to list, and nothing can be made.
+  group_stats_request: (r) => reply(r, { type: 'group_stats_reply', body: new Uint8Array(0) }),
+  group_desc_stats_request: (r) => reply(r, { type: 'group_desc_stats_reply', body: new Uint8Array(0) }),
+  meter_stats_request: (r) => reply(r, { type: 'meter_stats_reply', body: new Uint8Array(0) }),
+  meter_config_stats_request: (r) => reply(r, { type: 'meter_config_stats_reply', body: new Uint8Array(0) }),
   bundle_control: bundleControl,
   bundle_add_message: bundleAdd,
 };

@@ -9,6 +9,7 @@ import {
   setFieldMasked,
 } from '../../openflow/field.ts';
 import { isFieldPrereqOk, isIpAny } from '../../openflow/field-prereq.ts';
+import { formatSubfield } from '../../openflow/field-text.ts';
 import type { XlateCtx } from './context.ts';
 
 /** set_field, load, move, and what else reads and writes fields by name. */
@@ -99,12 +100,6 @@ export function stackPop(ctx: XlateCtx, sf: Subfield): void {
   maskSubfield(ctx, sf);
   writeSubfield(ctx.flow, sf, bits);
   reportSubfield(ctx, sf);
-}
-
-export function formatSubfield(sf: Subfield): string {
-  const name = (sf.field.headers[0]?.name ?? sf.field.name).toUpperCase();
-  if (sf.ofs === 0 && sf.nBits === sf.field.nBits) return `${name}[]`;
-  return sf.nBits === 1 ? `${name}[${sf.ofs}]` : `${name}[${sf.ofs}..${sf.ofs + sf.nBits - 1}]`;
 }
 
 function reportSubfield(ctx: XlateCtx, sf: Subfield): void {
