@@ -1,16 +1,11 @@
 import { UnixctlError, type UnixctlRegistry } from '../base/unixctl.ts';
+import { OdpParseError, parseOdpFlow } from '../dpif/odp-parse.ts';
+import { composePacket } from '../flow/compose.ts';
 import type { DummyNetdev } from '../netdev/dummy.ts';
 
 /** `netdev-dummy/…` of ovs-appctl: what tests do to devices without a wire. */
 
-/** Turns `flow` text into a frame; ofproto's half of `netdev-dummy/receive`. */
-export type FlowToPacket = (flow: string, size: number | undefined) => Uint8Array;
-
-export function registerDummyCommands(
-  unixctl: UnixctlRegistry,
-  dummies: ReadonlyMap<string, DummyNetdev>,
-  flowToPacket?: FlowToPacket,
-): void {
+export function registerDummyCommands(unixctl: UnixctlRegistry, dummies: ReadonlyMap<string, DummyNetdev>): void {
   const find = (name: string): DummyNetdev => {
     const netdev = dummies.get(name);
     if (!netdev) throw new UnixctlError('no such dummy netdev');
@@ -23,7 +18,7 @@ export function registerDummyCommands(
     Infinity,
     (args) => {
       const netdev = find(args[0]!);
-      for (const frame of readPackets(args.slice(1), flowToPacket)) netdev.receive(frame);
+      for (const frame of readPackets(args.slice(1))) netdev.receive(frame);
       return '';
     },
   );
@@ -43,7 +38,7 @@ function findAdmin(dummies: ReadonlyMap<string, DummyNetdev>, name: string): Dum
 }
 
 /** `[--qid N] PACKET… [--len N]`: a packet in hexadecimal digits, or a flow. */
-function readPackets(args: readonly string[], flowToPacket: FlowToPacket | undefined): Uint8Array[] {
+function readPackets(args: readonly string[]): Uint8Array[] {
   const words = [...args];
   if (words[0] === '--qid') words.splice(0, 2);
   const frames: Uint8Array[] = [];
@@ -53,21 +48,29 @@ function readPackets(args: readonly string[], flowToPacket: FlowToPacket | undef
       size = Number(words[1]);
       words.splice(0, 2);
     }
-    frames.push(readPacket(word, size, flowToPacket));
+    frames.push(readPacket(word, size));
   }
   return frames;
 }
 
-function readPacket(word: string, size: number | undefined, flowToPacket: FlowToPacket | undefined): Uint8Array {
+function readPacket(word: string, size: number | undefined): Uint8Array {
   const digits = word.replace(/\s/g, '');
   if (/^([0-9a-f]{2})+$/i.test(digits)) {
     if (digits.length < 28) throw new UnixctlError('bad packet or flow syntax');
     return Buffer.from(digits, 'hex');
   }
   try {
-    if (flowToPacket) return flowToPacket(word, size);
-  } catch {
-    // Reported below.
+    return packetOfFlow(word, size);
+  } catch (e) {
+    if (e instanceof OdpParseError) throw new UnixctlError('bad packet or flow syntax');
+    throw e;
   }
-  throw new UnixctlError('bad packet or flow syntax');
+}
+
+/** A frame with the headers of a datapath flow: with 64 bytes of payload, or as many as make it `size` bytes long. */
+function packetOfFlow(text: string, size: number | undefined): Uint8Array {
+  const { flow } = parseOdpFlow(text);
+  if (size === undefined) return composePacket(flow);
+  const headers = composePacket(flow, []).length;
+  return composePacket(flow, new Array<number>(Math.max(0, size - headers)).fill(0));
 }
