@@ -59,6 +59,7 @@ export const DROP_REASONS = [
   'soft_tx_ring_full',
   'upcall_ring_full',
   'datapath_drop_unsupported_action',
+  'vhost_bad_index',
 ] as const;
 
 type Row = readonly [name: string, bytes: number, doc?: string];

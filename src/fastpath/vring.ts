@@ -15,6 +15,7 @@ import {
   ARENA_SLOTS_STRIDE,
   ARENA_THREADS,
   BATCH_MAX,
+  DROP_VHOST_BAD_INDEX,
   DROP_VHOST_RX_BAD_CHAIN,
   DROP_VHOST_RX_BAD_DESCRIPTOR,
   DROP_VHOST_RX_BAD_HEADER,
@@ -194,11 +195,18 @@ function enterIndirect(vring: u32): bool {
   return nextDesc(vring, 0);
 }
 
-/** Entries between the guest's index and ours, or NOWHERE when the guest's index is impossible (the ring is marked broken). */
-function available(vring: u32): u32 {
-  const count = (gAtomicLoad16(load<u32>(vring, VRING_AVAIL) + 2) - load<u32>(vring, VRING_LAST_AVAIL)) & 0xffff;
+// @ts-ignore: decorator
+@inline
+function indexDistance(vring: u32): u32 {
+  return (gAtomicLoad16(load<u32>(vring, VRING_AVAIL) + 2) - load<u32>(vring, VRING_LAST_AVAIL)) & 0xffff;
+}
+
+/** Entries between the guest's index and ours; 0 when the guest's index is impossible: the ring is then marked broken, which is counted. */
+function available(thread: u32, vring: u32): u32 {
+  const count = indexDistance(vring);
   if (count <= load<u32>(vring, VRING_SIZE)) return count;
   store<u32>(vring, VRING_BROKEN_INDEX, VRING_BROKEN);
+  bump(threadAt(thread) + THREAD_DROPS + DROP_VHOST_BAD_INDEX * 8, 1);
   return 0;
 }
 
@@ -391,7 +399,7 @@ function countRxDrop(thread: u32, vring: u32): void {
  */
 export function rx(thread: u32, vring: u32): u32 {
   if (!usable(vring)) return 0;
-  let count = available(vring);
+  let count = available(thread, vring);
   if (count == 0) return 0;
   if (count > BATCH_MAX) count = BATCH_MAX;
   const lastAvail = load<u32>(vring, VRING_LAST_AVAIL);
@@ -527,13 +535,13 @@ function countTxDrops(thread: u32, vring: u32, count: u32): void {
  * dropped. The caller holds the ring's lock where several threads may send.
  */
 export function tx(thread: u32, vring: u32, list: u32, n: u32): u32 {
+  txAvailLeft = usable(vring) ? available(thread, vring) : 0;
   if (!usable(vring)) {
     dropReason = DROP_VHOST_TX_NOT_READY;
     countTxDrops(thread, vring, n);
     return 0;
   }
   const lastUsed = load<u32>(vring, VRING_LAST_USED);
-  txAvailLeft = available(vring);
   txAvail = load<u32>(vring, VRING_LAST_AVAIL);
   txUsed = lastUsed;
   let done: u32 = 0;
@@ -581,7 +589,7 @@ function skipBuffer(vring: u32): void {
 /** 1 when the guest has something for us on this ring. */
 export function pending(vring: u32): u32 {
   if (!usable(vring)) return 0;
-  return available(vring) != 0 ? 1 : 0;
+  return indexDistance(vring) != 0 ? 1 : 0;
 }
 
 /** Asks the guest to kick (on = 1) or not to (on = 0). A caller that turns it on looks at `pending` again afterwards. */

@@ -79,6 +79,7 @@ export const DROP_VHOST_TX_OVERSIZE: u32 = 18;
 export const DROP_SOFT_TX_RING_FULL: u32 = 19;
 export const DROP_UPCALL_RING_FULL: u32 = 20;
 export const DROP_UNSUPPORTED_ACTION: u32 = 21;
+export const DROP_VHOST_BAD_INDEX: u32 = 22;
 export const HEADER_MAGIC: u32 = 0;
 export const HEADER_VERSION: u32 = 4;
 /** ctl: RCU epoch; a thread copies it at each quiescent point */
