@@ -1,0 +1,196 @@
+import { odpPort } from '../../../base/types.ts';
+import {
+  ARENA_HEADER,
+  ARENA_PKTS,
+  ARENA_PORTS,
+  ARENA_SLOTS,
+  ARENA_TX_BATCHES,
+  BATCH_MAX,
+  FRAME_MAX,
+  HEADER_EMC_INSERT_MIN,
+  HEADER_SMC_ENABLE,
+  HEADER_VLAN_LIMIT,
+  PACKET_HEADROOM,
+  PKT__SIZE,
+  PKT_DATA,
+  PKT_LEN,
+  PORT__SIZE,
+  PORT_KIND,
+  PORT_KIND_SOFT,
+  PORT_KIND_VHOST,
+  PORT_MAX_FRAME,
+  SLOT__SIZE,
+  UPCALL_OUTPUT,
+  VRING_BROKEN,
+} from '../../../gen/arena.ts';
+import { type Arena, createArena } from '../arena.ts';
+import { compileActions } from '../compile-actions.ts';
+import { Counters } from '../counters.ts';
+import { type DatapathExports, DatapathThread, loadModules, type VringExports } from '../datapath-thread.ts';
+import { FlowTable } from '../flow-table.ts';
+import { ArenaHeap } from '../heap.ts';
+import { PmdPool } from '../pmd-pool.ts';
+import { Rcu } from '../rcu.ts';
+import { UpcallReader, type UpcallRecord } from '../upcall-reader.ts';
+import { type VhostPort, VhostPorts } from '../vhost-ports.ts';
+import type { FakeRing } from './fake-guest.ts';
+
+/** A ring that the rig runs: what the fast path calls, and its record. */
+export interface RunningRing {
+  ring: FakeRing;
+  exports: VringExports;
+  /** VRING record. */
+  at: number;
+  port: VhostPort;
+}
+
+export interface Output {
+  port: number;
+  frame: Uint8Array;
+}
+
+/** The fast path of one thread, index 0, on an arena of its own, without workers: a test calls its parts one by one. */
+export class Rig {
+  readonly arena: Arena;
+  readonly thread: DatapathThread;
+  readonly counters: Counters;
+  readonly heap = new ArenaHeap();
+  readonly rcu: Rcu;
+  readonly table: FlowTable;
+  readonly vhost: VhostPorts;
+  readonly #upcalls: UpcallReader;
+  readonly #freePorts = Array.from({ length: 64 }, (_, i) => 163 - i);
+
+  constructor() {
+    const modules = loadModules();
+    this.arena = createArena().arena;
+    this.thread = new DatapathThread(0, this.arena, modules);
+    this.counters = new Counters(this.arena);
+    const pool = new PmdPool(this.arena, modules, () => {});
+    this.rcu = new Rcu(this.arena, () => 1);
+    this.table = new FlowTable(this.arena, this.heap, this.rcu, (flow) => this.exports.flowHash(flow) >>> 0);
+    this.vhost = new VhostPorts(this.arena, pool, this.thread, () => Promise.resolve());
+    this.#upcalls = new UpcallReader(this.arena, 0);
+  }
+
+  get exports(): DatapathExports {
+    return this.thread.exports;
+  }
+
+  setVlanLimit(limit: number): void {
+    this.arena.set(ARENA_HEADER + HEADER_VLAN_LIMIT, limit);
+  }
+
+  /** `emc`: every packet is put in, none is. */
+  setCaches(emc: boolean, smc: boolean): void {
+    this.arena.set(ARENA_HEADER + HEADER_EMC_INSERT_MIN, emc ? 0xffffffff : 0);
+    this.arena.set(ARENA_HEADER + HEADER_SMC_ENABLE, smc ? 1 : 0);
+  }
+
+  /** A port whose frames come back from `outputs`. */
+  softPort(port: number): void {
+    this.arena.set(ARENA_PORTS + port * PORT__SIZE + PORT_MAX_FRAME, 0);
+    this.arena.publish(ARENA_PORTS + port * PORT__SIZE + PORT_KIND, PORT_KIND_SOFT);
+  }
+
+  vhostPort(): VhostPort {
+    const free = this.#freePorts.pop();
+    if (free === undefined) throw new Error('rig: no more ports');
+    const port = odpPort(free);
+    const vhost = this.vhost.add(port, `vhost${port}`);
+    this.arena.set(ARENA_PORTS + port * PORT__SIZE + PORT_MAX_FRAME, FRAME_MAX);
+    this.arena.publish(ARENA_PORTS + port * PORT__SIZE + PORT_KIND, PORT_KIND_VHOST);
+    return vhost;
+  }
+
+  async removePort(port: VhostPort): Promise<void> {
+    await this.vhost.remove(port.port);
+    this.#freePorts.push(port.port);
+  }
+
+  async start(ring: FakeRing, port = this.vhostPort()): Promise<RunningRing> {
+    await port.ringStart(ring.config, ring.guest);
+    const exports = this.thread.guest(port.guest);
+    if (!exports) throw new Error('rig: the guest has no ring module');
+    return { ring, exports, at: port.rings.get(ring.config.index)!.at, port };
+  }
+
+  broken(running: RunningRing): number {
+    return this.arena.get(running.at + VRING_BROKEN);
+  }
+
+  /** Polls the ring once; the frames that the fast path took. */
+  rx(running: RunningRing): Uint8Array[] {
+    const n = running.exports.rx(0, running.at);
+    return Array.from({ length: n }, (_, i) => this.packet(i));
+  }
+
+  /** A copy of packet `i` of the batch. */
+  packet(i: number): Uint8Array {
+    const record = ARENA_PKTS + i * PKT__SIZE;
+    const at = this.arena.get(record + PKT_DATA);
+    return this.arena.u8.slice(at, at + this.arena.get(record + PKT_LEN));
+  }
+
+  /** Puts a frame into slot `i` of the batch; gives the packet's record. */
+  place(i: number, frame: Uint8Array): number {
+    const data = ARENA_SLOTS + i * SLOT__SIZE + PACKET_HEADROOM;
+    const record = ARENA_PKTS + i * PKT__SIZE;
+    this.arena.u8.set(frame, data);
+    this.arena.set(record + PKT_DATA, data);
+    this.arena.set(record + PKT_LEN, frame.length);
+    return record;
+  }
+
+  /** Sends up to BATCH_MAX frames to the guest; how many it took. */
+  tx(running: RunningRing, frames: readonly Uint8Array[]): number {
+    const list = ARENA_TX_BATCHES + 64;
+    frames.forEach((frame, i) => {
+      this.arena.set(list + i * 4, this.place(i, frame));
+    });
+    return running.exports.tx(0, running.at, list, frames.length);
+  }
+
+  /** Runs `work`; the drop counters that moved, by name. */
+  dropsDuring(work: () => void): Record<string, number> {
+    const before = this.counters.drops();
+    work();
+    const moved: Record<string, number> = {};
+    for (const [name, value] of this.counters.drops()) {
+      const by = Number(value - before.get(name)!);
+      if (by !== 0) moved[name] = by;
+    }
+    return moved;
+  }
+
+  /** All records of this thread that wait for the control thread, copied. */
+  records(): UpcallRecord[] {
+    const out: UpcallRecord[] = [];
+    while (this.#upcalls.drain(1024, (r) => out.push({ ...r, packet: r.packet.slice() }))) {}
+    return out;
+  }
+
+  /** The frames that left by soft ports, in order. */
+  outputs(): Output[] {
+    return this.records()
+      .filter((r) => r.type === UPCALL_OUTPUT)
+      .map(({ port, packet }) => ({ port, frame: packet }));
+  }
+
+  /** Compiles an action list into the arena; its offset. Never freed. `userdata` numbers are 1. */
+  actions(actions: Parameters<typeof compileActions>[0]): number {
+    const words = compileActions(actions, () => 1);
+    const at = this.heap.alloc(words.length * 4);
+    if (at === undefined) throw new Error('rig: the heap is full');
+    this.arena.u32.set(words, at >> 2);
+    return at;
+  }
+
+  /** Runs an action list on a frame that came in by `inPort`; what left, in order. */
+  execute(frame: Uint8Array, inPort: number, actions: number): Output[] {
+    this.place(BATCH_MAX, frame);
+    this.exports.prepareSpare(inPort);
+    this.exports.executeSpare(actions);
+    return this.outputs();
+  }
+}
