@@ -13,6 +13,7 @@ import { RemoteManager } from '../ovsdb/remote-manager.ts';
 import { OvsdbServer } from '../ovsdb/server.ts';
 import type { TlsConfig } from '../ovsdb/tls.ts';
 import { lockFile, lockHolder } from '../sys/file-lock.ts';
+import { lockDatabase } from './ovsdb-lock.ts';
 
 const OPTIONS: OptionSpec = {
   long: {
@@ -167,6 +168,7 @@ class Program {
     this.server = new OvsdbServer({
       log: (level, module, message) => vlogModule(module).log(level, message),
       useColumnDiff: settings.useColumnDiff,
+      lockFile: lockDatabase,
     });
     this.remotes = new RemoteManager(this.server, settings.tls);
   }

@@ -34,6 +34,8 @@ export class ServedDb {
   db: Database;
   readonly log: LogFile | null;
   useColumnDiff: boolean;
+  /** Called when the file has been closed. */
+  onClose: () => void = () => {};
   private readonly options: ServedDbOptions;
   private readonly listeners = new Set<ChangeListener>();
   private readonly waiting = new Set<Trigger>();
@@ -194,5 +196,6 @@ export class ServedDb {
     clearTimeout(this.lazySyncTimer);
     for (const trigger of [...this.waiting]) this.forget(trigger);
     this.log?.close();
+    this.onClose();
   }
 }

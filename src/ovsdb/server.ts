@@ -22,6 +22,8 @@ export type Log = (level: 'dbg' | 'info' | 'warn' | 'err', module: string, messa
 
 export interface OvsdbServerOptions {
   readonly log?: Log;
+  /** Keeps other processes off a database file; returns how to let it go. Throws OvsdbError when another has it. */
+  readonly lockFile?: (path: string, name: string) => () => void;
   readonly useColumnDiff?: boolean;
 }
 
@@ -39,10 +41,12 @@ export class OvsdbServer implements SessionHost {
   useColumnDiff: boolean;
   private readonly files = new Map<ServedDb, string>();
   private readonly meta: ServedDb;
+  private readonly lockFile: (path: string, name: string) => () => void;
 
   constructor(options: OvsdbServerOptions = {}) {
     this.log = options.log ?? (() => {});
     this.useColumnDiff = options.useColumnDiff ?? true;
+    this.lockFile = options.lockFile ?? (() => () => {});
     this.meta = new ServedDb(new Database(schemaFromJson(SERVER_SCHEMA)), null);
     this.dbs.set(this.meta.name, this.meta);
     this.publish(this.meta);
@@ -52,13 +56,25 @@ export class OvsdbServer implements SessionHost {
   openFile(path: string, name: string = path): ServedDb {
     const file = resolve(path);
     if ([...this.files.values()].includes(file)) throw plainError(`${name}: already open`);
-    const { db, log } = openDatabaseFile(file, (text) => this.log('err', 'ovsdb_server', text), { name });
+    const unlock = this.lockFile(file, name);
     try {
-      const served = this.add(new ServedDb(db, log, this.dbOptions()));
+      const { db, log } = openDatabaseFile(file, (text) => this.log('err', 'ovsdb_server', text), { name });
+      const served = new ServedDb(db, log, this.dbOptions());
       this.files.set(served, file);
-      return served;
+      served.onClose = unlock;
+      return this.addOrClose(served);
     } catch (error) {
-      log.close();
+      unlock();
+      throw error;
+    }
+  }
+
+  private addOrClose(served: ServedDb): ServedDb {
+    try {
+      return this.add(served);
+    } catch (error) {
+      this.files.delete(served);
+      served.close();
       throw error;
     }
   }
