@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, openSync, writeSync } from 'node:fs';
 import { strerror } from './errno.ts';
+import { programName } from './program.ts';
 import { vlog, vlogModule } from './vlog.ts';
 
 /**
@@ -76,9 +77,10 @@ const RESTART_PAUSE_MS = 10_000;
  *  `openLog` is called before the first message that must get into the log file. */
 export async function monitorDaemon(openLog: () => void): Promise<number> {
   let crashes = 0;
+  let status = 'healthy';
   let lastRestartMs = -RESTART_PAUSE_MS;
   for (;;) {
-    const { pid, ready, code, signal } = await runOnce();
+    const { pid, ready, code, signal } = await runOnce(status);
     if (!ready && crashes === 0) return code || 1;
     if (crashes === 0) openLog();
     const how = signal === null ? `exit status ${code}` : `killed (${signal})`;
@@ -88,7 +90,7 @@ export async function monitorDaemon(openLog: () => void): Promise<number> {
       log.info(`pid ${pid} died, ${how}, exiting`);
       return code ?? 1;
     }
-    const status = `${++crashes} crashes: pid ${pid} died, ${how}`;
+    status = `${++crashes} crashes: pid ${pid} died, ${how}`;
     if (performance.now() < lastRestartMs + RESTART_PAUSE_MS) {
       log.warn(`${status}, waiting until 10 seconds since last restart`);
       await pauseUntil(lastRestartMs + RESTART_PAUSE_MS);
@@ -109,13 +111,15 @@ interface Outcome {
   signal: NodeJS.Signals | null;
 }
 
-function runOnce(): Promise<Outcome> {
+/** `health` is what `ps` shows of it. */
+function runOnce(health: string): Promise<Outcome> {
   return new Promise((resolve) => {
     let ready = false;
     const child = spawnRole('daemon', () => {
       ready = true;
       reportReady();
     });
+    process.title = `${programName()}: monitoring pid ${child.pid} (${health})`;
     child.on('error', () => resolve({ pid: undefined, ready, code: 1, signal: null }));
     child.on('exit', (code, signal) => resolve({ pid: child.pid, ready, code, signal }));
   });

@@ -157,6 +157,8 @@ export class Daemon {
 
   /** Opens the log file, writes and locks the pidfile, leaves the current folder. Throws FatalError. */
   start(): void {
+    // What `ps` and `pidof` show.
+    process.title = programName();
     if (this.#logFile !== null) vlog.setLogFile(this.#logFile);
     if (this.pidfile !== undefined) this.#makePidfile(this.pidfile);
     if (this.detaching && this.#chdir) process.chdir('/');
