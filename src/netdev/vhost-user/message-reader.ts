@@ -28,6 +28,9 @@ export type ReadResult =
 /**
  * Cuts the bytes of a connection into messages. Its buffer holds one message at most, and no more fds than a message may have;
  * what is over is closed. Never blocks.
+ *
+ * Peeking at a message until it is answered, so that a successor of this process would find it again, does not work: MSG_PEEK walks on to
+ * the messages behind and returns the fds of the first that has any (seen on Linux 6.18), also for bytes before it.
  */
 export class MessageReader {
   readonly #fd: number;

@@ -195,9 +195,11 @@ export class VhostUserNetdev implements Netdev {
   /** While a front end is there, or on its way out, the new endpoint waits for `#disconnected` to open it. */
   #setEndpoint(endpoint: Endpoint | undefined): void {
     if (endpoint?.path === this.#endpoint?.path) return;
-    this.#endpoint?.close();
-    this.#endpoint = undefined;
-    this.#connection?.close('the path has changed');
+    if (this.#endpoint) {
+      this.#endpoint.close();
+      this.#endpoint = undefined;
+      this.#connection?.close('the path has changed');
+    }
     if (!this.#occupied || this.#path === '') {
       this.#path = endpoint?.path ?? '';
       endpoint?.open(this.#occupied);
