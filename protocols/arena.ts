@@ -7,7 +7,7 @@
  */
 import { FLOW_KEY_WORDS } from './flow-key.ts';
 
-export const ARENA_VERSION = 1;
+export const ARENA_VERSION = 2;
 export const ARENA_MAGIC = 0x54524e41; // "ANRT"
 export const KEY_SIZE = FLOW_KEY_WORDS.length * 8;
 
@@ -32,6 +32,8 @@ export const LIMITS = {
   DROP_REASONS_MAX: 32,
   UPCALL_RING_SIZE: 1 << 20,
   BUCKET_WAYS: 7,
+  /** How deep `clone` may nest. */
+  CLONE_DEPTH_MAX: 10,
   GROUP_TABLE_SIZE: 128,
 } as const;
 
@@ -330,8 +332,8 @@ export const REGIONS: readonly (readonly [name: string, struct: string, count: n
   ['SUBTABLES', 'SUBTABLE', LIMITS.SUBTABLES_MAX],
   ['THREADS', 'THREAD', LIMITS.THREADS_MAX],
   ['RXQS', 'RXQ', LIMITS.RXQS_MAX, true],
-  ['PKTS', 'PKT', LIMITS.BATCH_MAX + 2, true],
-  ['SLOTS', 'SLOT', LIMITS.BATCH_MAX + 2, true],
+  ['PKTS', 'PKT', LIMITS.BATCH_MAX + 1 + LIMITS.CLONE_DEPTH_MAX, true],
+  ['SLOTS', 'SLOT', LIMITS.BATCH_MAX + 1 + LIMITS.CLONE_DEPTH_MAX, true],
   ['TX_BATCHES', 'TX_BATCH', LIMITS.PORTS_MAX, true],
   ['GROUPS', 'GROUP', LIMITS.BATCH_MAX, true],
   ['GROUP_TABLE', 'GROUP_HASH', LIMITS.GROUP_TABLE_SIZE, true],

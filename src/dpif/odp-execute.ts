@@ -313,7 +313,7 @@ class Execution {
         if (Math.random() * 0xffffffff < a.probability) this.#nested(a.actions);
         break;
       case 'check_pkt_len':
-        this.run(this.#packet.length > a.pktLen ? a.ifGreater : a.ifLessEqual);
+        this.#nested(this.#packet.length > a.pktLen ? a.ifGreater : a.ifLessEqual);
         break;
       case 'meter':
       case 'set_tunnel':

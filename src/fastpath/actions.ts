@@ -22,6 +22,7 @@ import {
   ACT_TRUNC,
   ACT_USERSPACE,
   BATCH_MAX,
+  CLONE_DEPTH_MAX,
   DROP_ACTION,
   DROP_UNSUPPORTED_ACTION,
   DROP_UPCALL_RING_FULL,
@@ -77,10 +78,23 @@ function userspace(head: u32, userdata: u32): void {
   }
 }
 
-/** Runs a nested list on a copy of each packet: record and frame are saved in the spare slot and put back. */
+/** Clones that are being run, one in the other. */
+let cloneDepth: u32 = 0;
+
+/** After a trap in mid-list. */
+export function resetActions(): void {
+  cloneDepth = 0;
+}
+
+/** Runs a nested list on a copy of each packet: record and frame are saved in a spare slot, one for each depth, and put back. */
 function cloneGroup(head: u32, nested: u32): void {
-  const savedPkt = pkts + (BATCH_MAX + 1) * PKT__SIZE;
-  const savedSlot = slotAt(BATCH_MAX + 1) + PACKET_HEADROOM;
+  if (cloneDepth == CLONE_DEPTH_MAX) {
+    drop(DROP_UNSUPPORTED_ACTION, groupCount(head));
+    return;
+  }
+  const savedPkt = pkts + (BATCH_MAX + 1 + cloneDepth) * PKT__SIZE;
+  const savedSlot = slotAt(BATCH_MAX + 1 + cloneDepth) + PACKET_HEADROOM;
+  cloneDepth++;
   for (let pkt = head; pkt; pkt = load<u32>(pkt, PKT_NEXT)) {
     const next = load<u32>(pkt, PKT_NEXT);
     memory.copy(savedPkt, pkt, PKT__SIZE);
@@ -91,6 +105,7 @@ function cloneGroup(head: u32, nested: u32): void {
     memory.copy(load<u32>(pkt, PKT_DATA), savedSlot, load<u32>(pkt, PKT_LEN));
     store<u32>(pkt, next, PKT_NEXT);
   }
+  cloneDepth--;
 }
 
 function checkLength(head: u32, length: u32, greater: u32, lessEqual: u32): void {

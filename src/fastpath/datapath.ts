@@ -64,7 +64,7 @@ import {
   TX_BATCH_COUNT,
   UPCALL_MISS,
 } from './gen/arena';
-import { runActions } from './actions';
+import { resetActions, runActions } from './actions';
 import { dpclsLookup, flowHash, searched } from './dpcls';
 import { emcInsert, emcLookup, emcTouch } from './emc';
 import { extract } from './extract';
@@ -329,4 +329,5 @@ export function resetBatch(): void {
   for (let port: u32 = 0; port < PORTS_MAX; port++) store<u32>(txBatchAt(port), 0, TX_BATCH_COUNT);
   store<u32>(thread, 0, THREAD_NDIRTY);
   store<u32>(thread, 0, THREAD_CALLS_PENDING);
+  resetActions();
 }

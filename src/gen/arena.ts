@@ -18,8 +18,9 @@ export const SMC_WAYS = 10;
 export const DROP_REASONS_MAX = 32;
 export const UPCALL_RING_SIZE = 1048576;
 export const BUCKET_WAYS = 7;
+export const CLONE_DEPTH_MAX = 10;
 export const GROUP_TABLE_SIZE = 128;
-export const ARENA_VERSION = 1;
+export const ARENA_VERSION = 2;
 export const ARENA_MAGIC = 1414680129;
 export const PORT_KIND_NONE = 0;
 export const PORT_KIND_VHOST = 1;
@@ -398,50 +399,50 @@ export const ARENA_THREADS = 1445888;
 export const ARENA_RXQS = 1511424;
 /** from one thread to the next */
 export const ARENA_RXQS_STRIDE = 4096;
-/** 34 × PKT a thread */
+/** 43 × PKT a thread */
 export const ARENA_PKTS = 1576960;
 /** from one thread to the next */
 export const ARENA_PKTS_STRIDE = 12288;
-/** 34 × SLOT a thread */
+/** 43 × SLOT a thread */
 export const ARENA_SLOTS = 1773568;
 /** from one thread to the next */
-export const ARENA_SLOTS_STRIDE = 81920;
+export const ARENA_SLOTS_STRIDE = 102400;
 /** 512 × TX_BATCH a thread */
-export const ARENA_TX_BATCHES = 3084288;
+export const ARENA_TX_BATCHES = 3411968;
 /** from one thread to the next */
 export const ARENA_TX_BATCHES_STRIDE = 98304;
 /** 32 × GROUP a thread */
-export const ARENA_GROUPS = 4657152;
+export const ARENA_GROUPS = 4984832;
 /** from one thread to the next */
 export const ARENA_GROUPS_STRIDE = 4096;
 /** 128 × GROUP_HASH a thread */
-export const ARENA_GROUP_TABLE = 4722688;
+export const ARENA_GROUP_TABLE = 5050368;
 /** from one thread to the next */
 export const ARENA_GROUP_TABLE_STRIDE = 4096;
 /** 512 × PORT_STATS a thread */
-export const ARENA_PORT_STATS = 4788224;
+export const ARENA_PORT_STATS = 5115904;
 /** from one thread to the next */
 export const ARENA_PORT_STATS_STRIDE = 65536;
 /** 8192 × EMC_ENTRY a thread */
-export const ARENA_EMC = 5836800;
+export const ARENA_EMC = 6164480;
 /** from one thread to the next */
 export const ARENA_EMC_STRIDE = 524288;
 /** 8192 × SMC_BUCKET a thread */
-export const ARENA_SMC = 14225408;
+export const ARENA_SMC = 14553088;
 /** from one thread to the next */
 export const ARENA_SMC_STRIDE = 524288;
 /** 1048576 × BYTE a thread */
-export const ARENA_UPCALLS = 22614016;
+export const ARENA_UPCALLS = 22941696;
 /** from one thread to the next */
 export const ARENA_UPCALLS_STRIDE = 1048576;
 /** 1048576 × FLOW */
-export const ARENA_FLOWS = 39391232;
+export const ARENA_FLOWS = 39718912;
 /** 1048576 × FLOW_STATS a thread */
-export const ARENA_FLOW_STATS = 240717824;
+export const ARENA_FLOW_STATS = 241045504;
 /** from one thread to the next */
 export const ARENA_FLOW_STATS_STRIDE = 33554432;
 /** 268435456 × BYTE */
-export const ARENA_HEAP = 777588736;
+export const ARENA_HEAP = 777916416;
 /** bytes of the arena */
-export const ARENA__SIZE = 1046085632;
+export const ARENA__SIZE = 1046413312;
 export const DROP_REASON_NAMES = ["datapath_drop_upcall_error","datapath_drop_lock_error","datapath_drop_rx_invalid_packet","datapath_drop_userspace_action_error","datapath_drop_invalid_port","datapath_drop_invalid_tnl_port","datapath_drop_recirc_error","datapath_drop_meter","datapath_drop_sample_error","datapath_drop_action","vhost_rx_bad_descriptor","vhost_rx_bad_chain","vhost_rx_oversize","vhost_rx_runt","vhost_rx_bad_header","vhost_tx_ring_full","vhost_tx_bad_descriptor","vhost_tx_not_ready","vhost_tx_oversize","soft_tx_ring_full","upcall_ring_full","datapath_drop_unsupported_action","vhost_bad_index"] as const;

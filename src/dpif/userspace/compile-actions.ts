@@ -114,12 +114,17 @@ function compileNested(op: number, operands: number[], lists: DpAction[][], user
   return [head(op, body.length), ...body];
 }
 
+/** The fast path's `check_pkt_len` ends a list: before other actions it runs on a copy. */
+function goesOn(action: DpAction, last: boolean): DpAction {
+  return action.type === 'check_pkt_len' && !last ? { type: 'clone', actions: [action] } : action;
+}
+
 function compileList(actions: readonly DpAction[], mayWait: boolean, userdata: UserdataId): number[] {
   // Walking backwards: an output may wait while nothing behind it touches the packet.
   const parts: number[][] = [];
   let waits = mayWait;
   for (let i = actions.length - 1; i >= 0; i--) {
-    const action = actions[i]!;
+    const action = goesOn(actions[i]!, i === actions.length - 1);
     parts.push(compileOne(action, waits, userdata));
     if (!keepsPacket(action)) waits = false;
   }

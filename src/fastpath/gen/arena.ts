@@ -18,8 +18,9 @@ export const SMC_WAYS: u32 = 10;
 export const DROP_REASONS_MAX: u32 = 32;
 export const UPCALL_RING_SIZE: u32 = 1048576;
 export const BUCKET_WAYS: u32 = 7;
+export const CLONE_DEPTH_MAX: u32 = 10;
 export const GROUP_TABLE_SIZE: u32 = 128;
-export const ARENA_VERSION: u32 = 1;
+export const ARENA_VERSION: u32 = 2;
 export const ARENA_MAGIC: u32 = 1414680129;
 export const PORT_KIND_NONE: u32 = 0;
 export const PORT_KIND_VHOST: u32 = 1;
@@ -398,49 +399,49 @@ export const ARENA_THREADS: u32 = 1445888;
 export const ARENA_RXQS: u32 = 1511424;
 /** from one thread to the next */
 export const ARENA_RXQS_STRIDE: u32 = 4096;
-/** 34 × PKT a thread */
+/** 43 × PKT a thread */
 export const ARENA_PKTS: u32 = 1576960;
 /** from one thread to the next */
 export const ARENA_PKTS_STRIDE: u32 = 12288;
-/** 34 × SLOT a thread */
+/** 43 × SLOT a thread */
 export const ARENA_SLOTS: u32 = 1773568;
 /** from one thread to the next */
-export const ARENA_SLOTS_STRIDE: u32 = 81920;
+export const ARENA_SLOTS_STRIDE: u32 = 102400;
 /** 512 × TX_BATCH a thread */
-export const ARENA_TX_BATCHES: u32 = 3084288;
+export const ARENA_TX_BATCHES: u32 = 3411968;
 /** from one thread to the next */
 export const ARENA_TX_BATCHES_STRIDE: u32 = 98304;
 /** 32 × GROUP a thread */
-export const ARENA_GROUPS: u32 = 4657152;
+export const ARENA_GROUPS: u32 = 4984832;
 /** from one thread to the next */
 export const ARENA_GROUPS_STRIDE: u32 = 4096;
 /** 128 × GROUP_HASH a thread */
-export const ARENA_GROUP_TABLE: u32 = 4722688;
+export const ARENA_GROUP_TABLE: u32 = 5050368;
 /** from one thread to the next */
 export const ARENA_GROUP_TABLE_STRIDE: u32 = 4096;
 /** 512 × PORT_STATS a thread */
-export const ARENA_PORT_STATS: u32 = 4788224;
+export const ARENA_PORT_STATS: u32 = 5115904;
 /** from one thread to the next */
 export const ARENA_PORT_STATS_STRIDE: u32 = 65536;
 /** 8192 × EMC_ENTRY a thread */
-export const ARENA_EMC: u32 = 5836800;
+export const ARENA_EMC: u32 = 6164480;
 /** from one thread to the next */
 export const ARENA_EMC_STRIDE: u32 = 524288;
 /** 8192 × SMC_BUCKET a thread */
-export const ARENA_SMC: u32 = 14225408;
+export const ARENA_SMC: u32 = 14553088;
 /** from one thread to the next */
 export const ARENA_SMC_STRIDE: u32 = 524288;
 /** 1048576 × BYTE a thread */
-export const ARENA_UPCALLS: u32 = 22614016;
+export const ARENA_UPCALLS: u32 = 22941696;
 /** from one thread to the next */
 export const ARENA_UPCALLS_STRIDE: u32 = 1048576;
 /** 1048576 × FLOW */
-export const ARENA_FLOWS: u32 = 39391232;
+export const ARENA_FLOWS: u32 = 39718912;
 /** 1048576 × FLOW_STATS a thread */
-export const ARENA_FLOW_STATS: u32 = 240717824;
+export const ARENA_FLOW_STATS: u32 = 241045504;
 /** from one thread to the next */
 export const ARENA_FLOW_STATS_STRIDE: u32 = 33554432;
 /** 268435456 × BYTE */
-export const ARENA_HEAP: u32 = 777588736;
+export const ARENA_HEAP: u32 = 777916416;
 /** bytes of the arena */
-export const ARENA__SIZE: u32 = 1046085632;
+export const ARENA__SIZE: u32 = 1046413312;
