@@ -1,5 +1,15 @@
 /** Actions that make a frame longer or shorter: VLAN tags and MPLS labels. The slot's headroom takes what is pushed. */
-import { PKT_DATA, PKT_L2_5, PKT_L3, PKT_L4, PKT_LEN } from './gen/arena';
+import {
+  FRAME_MAX,
+  PACKET_HEADROOM,
+  PKT_DATA,
+  PKT_L2_5,
+  PKT_L3,
+  PKT_L4,
+  PKT_LEN,
+  SLOT__SIZE,
+} from './gen/arena';
+import { slots } from './thread';
 
 const NO_OFFSET: u32 = 0xffff;
 const TAG_SIZE: u32 = 4;
@@ -11,6 +21,12 @@ function shiftOffset(at: u32, by: i32): void {
   if (offset != NO_OFFSET) store<u16>(at, <u16>(offset + by));
 }
 
+/** True when the slot has room for `size` bytes before the frame, and the frame stays one that fits any slot. */
+function hasRoom(pkt: u32, size: u32): bool {
+  const before = (load<u32>(pkt, PKT_DATA) - slots) % SLOT__SIZE;
+  return before >= size && load<u32>(pkt, PKT_LEN) + size <= FRAME_MAX + PACKET_HEADROOM;
+}
+
 /** Moves the frame's start by `-by` bytes and the header offsets with it. */
 function grow(pkt: u32, by: i32): void {
   store<u32>(pkt, load<u32>(pkt, PKT_DATA) - by, PKT_DATA);
@@ -20,8 +36,9 @@ function grow(pkt: u32, by: i32): void {
   shiftOffset(pkt + PKT_L4, by);
 }
 
-/** `tag`: TPID in the low half, TCI in the high half, host order; the CFI bit is not sent. */
+/** `tag`: TPID in the low half, TCI in the high half, host order; the CFI bit is not sent. Nothing happens when the slot is full: 32 tags. */
 export function pushVlan(pkt: u32, tag: u32): void {
+  if (!hasRoom(pkt, TAG_SIZE)) return;
   grow(pkt, TAG_SIZE);
   const data = load<u32>(pkt, PKT_DATA);
   memory.copy(data, data + TAG_SIZE, 12);
@@ -42,7 +59,7 @@ export function popVlan(pkt: u32): void {
 export function pushMpls(pkt: u32, ethertype: u32, lse: u32): void {
   let start: u32 = load<u16>(pkt, PKT_L2_5);
   if (start == NO_OFFSET) start = load<u16>(pkt, PKT_L3);
-  if (start == NO_OFFSET) return;
+  if (start == NO_OFFSET || !hasRoom(pkt, TAG_SIZE)) return;
   store<u16>(pkt, <u16>start, PKT_L2_5);
   grow(pkt, TAG_SIZE);
   store<u16>(pkt, <u16>start, PKT_L2_5);
