@@ -7,6 +7,7 @@ import {
   ARENA_SLOTS,
   ARENA_THREADS,
   BATCH_MAX,
+  FLOWS_MAX,
   FRAME_MAX,
   HEADER_EMC_INSERT_MIN,
   HEADER_NOTIFY,
@@ -27,10 +28,14 @@ import {
   PORT_MAX_FRAME,
   PORTS_MAX,
   SLOT__SIZE,
+  THREAD_LAST_TX,
   THREAD_NOW_MS,
   UPCALL_ACTION,
   UPCALL_MISS,
   UPCALL_OUTPUT,
+  VRING_BROKEN,
+  VRING_BROKEN_CHAIN,
+  VRING_LOCK,
 } from '../../gen/arena.ts';
 import { type Netdev, NetdevError, type NetdevStats } from '../../netdev/netdev.ts';
 import { close } from '../../sys/fd.ts';
@@ -54,6 +59,8 @@ import { VhostPorts } from './vhost-ports.ts';
 const UPCALLS_A_TURN = 128;
 const REAP_EVERY_MS = 100;
 const ETHERNET_OVERHEAD = 18;
+/** Frames that soft ports may answer with before the event loop goes on. */
+const FRAMES_A_TURN = 1024;
 
 /** A megaflow that the control thread installed. */
 class UserspaceFlow implements DpFlow {
@@ -99,6 +106,8 @@ export interface UserspaceDpifOptions {
   defaultCores?: readonly number[];
   /** Time of what this thread itself forwards; PMDs go by the real clock, on performance.now()'s scale. */
   clock?: { monotonicMs(): number };
+  /** Megaflows that may be there at a time. */
+  maxFlows?: number;
 }
 
 /** The userspace datapath (`netdev`): megaflows and ports in the arena, PMD workers that forward, this thread that answers misses. */
@@ -120,6 +129,7 @@ export class UserspaceDpif implements Dpif {
   readonly #flows = new Map<number, UserspaceFlow>();
   readonly #warn: (message: string) => void;
   readonly #nowMs: () => number;
+  readonly #maxFlows: number;
   readonly #reapTimer: NodeJS.Timeout;
   #handler: UpcallHandler = () => [];
   #affinity: DpConfig['rxqAffinity'] = new Map();
@@ -128,7 +138,7 @@ export class UserspaceDpif implements Dpif {
   #coresStarted = false;
   #configuring: Promise<void> = Promise.resolve();
   #closed = false;
-  #depth = 0;
+  #draining = false;
   #received: { port: OdpPort; frame: Uint8Array }[] = [];
   #ufidSequence = 0n;
   readonly #ufidBase = BigInt(Math.floor(Math.random() * 2 ** 48)) << 80n;
@@ -136,6 +146,7 @@ export class UserspaceDpif implements Dpif {
   constructor(options: UserspaceDpifOptions = {}) {
     this.name = options.name ?? 'ovs-netdev';
     this.type = options.type ?? 'netdev';
+    this.#maxFlows = options.maxFlows ?? FLOWS_MAX;
     this.#warn = options.warn ?? (() => {});
     this.#nowMs = options.clock ? () => options.clock!.monotonicMs() : () => Math.trunc(performance.now());
     this.#cores = options.defaultCores ?? getAffinity().slice(0, 1);
@@ -206,23 +217,35 @@ export class UserspaceDpif implements Dpif {
       this.#counters.rxOversize(port);
       return;
     }
-    if (this.#depth > 0) {
+    // A device that answers what it is sent, at once: its frame waits until the one before is through.
+    if (this.#draining) {
       this.#received.push({ port, frame: frame.slice() });
       return;
     }
-    this.#depth++;
-    try {
-      this.#forward(port, frame);
-      for (let next = this.#received.shift(); next; next = this.#received.shift()) this.#forward(next.port, next.frame);
-    } finally {
-      this.#depth--;
-    }
+    this.#forward(port, frame);
+    this.#drainOwn();
   }
 
   #forward(port: OdpPort, frame: Uint8Array): void {
     this.#place(0, frame);
-    this.#main.exports.process(1, port);
-    this.#drainOwn();
+    this.#guarded(() => this.#main.exports.process(1, port));
+  }
+
+  /** Runs the fast path on this thread. A trap breaks the ring that was being filled and nothing else. */
+  #guarded(work: () => void): void {
+    try {
+      work();
+    } catch (e) {
+      if (!(e instanceof WebAssembly.RuntimeError)) throw e;
+      const vring = this.#arena.get(ARENA_THREADS + THREAD_LAST_TX);
+      if (vring) {
+        this.#arena.publish(vring + VRING_BROKEN, VRING_BROKEN_CHAIN);
+        if (this.#arena.load(vring + VRING_LOCK) === 1) this.#arena.publish(vring + VRING_LOCK, 0);
+      }
+      this.#arena.set(ARENA_THREADS + THREAD_LAST_TX, 0);
+      this.#main.exports.resetBatch();
+      this.#onTrap(vring, e.message);
+    }
   }
 
   /** Puts a frame into slot `i` of this thread. */
@@ -265,9 +288,25 @@ export class UserspaceDpif implements Dpif {
     return more;
   }
 
+  /**
+   * Handles what this thread sent itself, and the frames that soft ports received meanwhile, until nothing is left; after FRAMES_A_TURN of them
+   * other work gets its turn. A call from within a record's handling leaves all that to the outer one.
+   */
   #drainOwn(): void {
+    if (this.#draining) return;
+    this.#draining = true;
     const own = this.#readers.get(0)!;
-    while (own.drain(UPCALLS_A_TURN, (record) => this.#onRecord(record, 0))) {}
+    try {
+      for (let n = 0; n < FRAMES_A_TURN; n++) {
+        while (own.drain(UPCALLS_A_TURN, (record) => this.#onRecord(record, 0))) {}
+        const next = this.#received.shift();
+        if (!next) break;
+        this.#forward(next.port, next.frame);
+      }
+    } finally {
+      this.#draining = false;
+    }
+    if (this.#received.length > 0 && !this.#closed) setImmediate(() => this.#drainOwn());
     this.#main.interruptGuests();
   }
 
@@ -295,7 +334,7 @@ export class UserspaceDpif implements Dpif {
     const flow = this.#main.exports.lookupSpare(record.port);
     if (flow !== 0) {
       this.#main.exports.countSpare(flow);
-      this.#main.exports.executeSpare(this.#main.exports.flowActions(flow));
+      this.#guarded(() => this.#main.exports.executeSpare(this.#main.exports.flowActions(flow)));
       return;
     }
     const actions = this.#handler({ type: 'miss', key: this.#spareKey(), packet: record.packet, pmd: thread - 1 });
@@ -325,6 +364,7 @@ export class UserspaceDpif implements Dpif {
       this.flowMod(existing, actions);
       return existing;
     }
+    if (this.#flows.size >= this.#maxFlows) return undefined;
     const code = this.#compile(actions);
     const index = code ? this.#table.insert(key, mask, code.at) : 0;
     if (!code || index === 0) {
@@ -412,7 +452,7 @@ export class UserspaceDpif implements Dpif {
     if (!code) return;
     this.#place(BATCH_MAX, packet);
     this.#main.exports.prepareSpare(inPort);
-    this.#main.exports.executeSpare(code.at);
+    this.#guarded(() => this.#main.exports.executeSpare(code.at));
     this.#main.interruptGuests();
     // A `userspace` action's data is wanted when its record is read, a little later.
     this.#heap.free(code.at, code.size);
@@ -464,7 +504,7 @@ export class UserspaceDpif implements Dpif {
     const cores = this.#pool.pmds.map((p) => p.core);
     this.#placement = assignRxqs(this.#vhost.rxqs(), cores, this.#affinity);
     await Promise.all(
-      this.#pool.pmds.map((pmd) => pmd.setRxqs(this.#placement.filter((p) => p.core === pmd.core).map((p) => p.rxq))),
+      this.#pool.pmds.map((pmd) => pmd.setRxqs(this.#placement.filter((p) => p.core === pmd.core && p.rxq.enabled).map((p) => p.rxq))),
     );
   }
 
@@ -485,7 +525,7 @@ export class UserspaceDpif implements Dpif {
         .map(({ rxq }) => ({
           port: rxq.name,
           queue: rxq.queue,
-          enabled: true,
+          enabled: rxq.enabled,
           usagePercent: this.#counters.usage(pmd.index),
         })),
       stats: this.#counters.thread(pmd.index),
