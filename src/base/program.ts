@@ -9,9 +9,10 @@ let name = basename(process.argv[1] ?? 'turnout', '.ts');
 /** The name in log lines, control sockets and messages: `ovs-vswitchd`, `ovsdb-server`, … */
 export const programName = (): string => name;
 
-/** Set by the composition root before anything else. */
+/** Set by the composition root before anything else. The process takes the name too: ovs-ctl compares /proc/PID/comm with it. */
 export function setProgramName(program: string): void {
   name = program;
+  process.title = program;
 }
 
 /** The line that scripts parse. */
