@@ -41,14 +41,36 @@ function maskTransport(flow: Flow, wc: FlowWildcards): void {
   else if (flow.nwProto === 2) mask(wc, 'igmp_group_ip4');
 }
 
+/** The labels down to the bottom of the stack. */
+function maskMpls(flow: Flow, wc: FlowWildcards): void {
+  mask(wc, 'mpls_lse0');
+  if (flow.mplsLse0 & MPLS_BOS) return;
+  mask(wc, 'mpls_lse1');
+  if (!(flow.mplsLse1 & MPLS_BOS)) mask(wc, 'mpls_lse2');
+}
+
+const MPLS_BOS = 0x100;
+const NSH: readonly FlowMemberName[] = [
+  'nsh_flags',
+  'nsh_ttl',
+  'nsh_mdtype',
+  'nsh_np',
+  'nsh_path_hdr',
+  'nsh_context0',
+  'nsh_context1',
+  'nsh_context2',
+  'nsh_context3',
+];
+
 function maskNetwork(flow: Flow, wc: FlowWildcards): void {
   if (isArpType(flow.dlType)) mask(wc, 'nw_src', 'nw_dst', 'nw_proto', 'arp_sha', 'arp_tha');
-  else if (isMplsType(flow.dlType)) mask(wc, 'mpls_lse0');
+  else if (isMplsType(flow.dlType)) maskMpls(flow, wc);
   if (flow.dlType === 0x0800) mask(wc, 'nw_src', 'nw_dst');
   else if (flow.dlType === 0x86dd) {
     mask(wc, 'ipv6_src', 'ipv6_dst', 'ipv6_label');
     if (isNd(flow)) mask(wc, 'arp_sha', 'arp_tha', 'nd_target');
-  } else return;
+  } else if (flow.dlType === 0x894f) mask(wc, ...NSH);
+  else return;
   wc.nwFrag = 3;
   mask(wc, 'nw_tos', 'nw_ttl', 'nw_proto');
   maskTransport(flow, wc);

@@ -211,7 +211,7 @@ function putNsh(s: Items): void {
   s.number('nsh_ttl', f.nshTtl, wc.nshTtl, 0xff);
   s.number('nsh_mdtype', f.nshMdtype, wc.nshMdtype, 0xff);
   s.number('nsh_np', f.nshNp, wc.nshNp, 0xff);
-  s.hex('nsh_spi', f.nshPathHdr >>> 8, wc.nshPathHdr >>> 8, 0xffffff);
+  if (wc.nshPathHdr >>> 8) s.add('nsh_spi', `0x${(f.nshPathHdr >>> 8).toString(16)}`);
   s.number('nsh_si', f.nshPathHdr & 0xff, wc.nshPathHdr & 0xff, 0xff);
   if (wc.nshMdtype !== 0xff || f.nshMdtype !== 1) return;
   for (const name of ['nsh_c1', 'nsh_c2', 'nsh_c3', 'nsh_c4']) s.field(name);
@@ -238,8 +238,8 @@ function putIp(s: Items, dlType: number, saysProto: boolean): void {
   if (wc.mplsLse0 & 0xe00) s.add('mpls_tc', (f.mplsLse0 >>> 9) & 7);
   if (wc.mplsLse0 & 0xff) s.add('mpls_ttl', f.mplsLse0 & 0xff);
   if (wc.mplsLse0 & 0x100) s.add('mpls_bos', (f.mplsLse0 >>> 8) & 1);
-  s.hex('mpls_lse1', f.mplsLse1, wc.mplsLse1, ALL32);
-  s.hex('mpls_lse2', f.mplsLse2, wc.mplsLse2, ALL32);
+  s.number('mpls_lse1', f.mplsLse1, wc.mplsLse1, ALL32);
+  s.number('mpls_lse2', f.mplsLse2, wc.mplsLse2, ALL32);
   const frag = FRAGS[wc.nwFrag & 3]?.[f.nwFrag & 3];
   if (frag) s.add('nw_frag', frag);
 }
