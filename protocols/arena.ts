@@ -31,6 +31,8 @@ export const LIMITS = {
   SMC_WAYS: 10,
   DROP_REASONS_MAX: 32,
   UPCALL_RING_SIZE: 1 << 20,
+  /** Bytes of upcalls above which queues that miss are left alone until the control thread has caught up. */
+  UPCALL_BACKLOG: 64 << 10,
   BUCKET_WAYS: 7,
   /** How deep `clone` may nest. */
   CLONE_DEPTH_MAX: 10,
@@ -270,6 +272,8 @@ export const STRUCTS: Readonly<Record<string, { align: number; rows: readonly Ro
       ['VRING', 4],
       ['PORT', 4],
       ['PACKETS', 4],
+      ['MISSED', 4, 'pmd: the last batch had misses'],
+      ['PAD', 12],
     ],
   },
   /** A record of the upcall ring; the packet follows. */

@@ -38,6 +38,7 @@ import {
   PORT_STATS_RX_PACKETS,
   PORTS_MAX,
   RXQ__SIZE,
+  RXQ_MISSED,
   RXQ_PACKETS,
   RXQ_PORT,
   RXQ_SLOT,
@@ -61,7 +62,10 @@ import {
   THREAD_STAT_RX,
   THREAD_STAT_SMC,
   THREAD_STOP,
+  THREAD_UPCALL_HEAD,
+  THREAD_UPCALL_TAIL,
   TX_BATCH_COUNT,
+  UPCALL_BACKLOG,
   UPCALL_MISS,
 } from './gen/arena';
 import { resetActions, runActions } from './actions';
@@ -246,6 +250,13 @@ function quiesce(): void {
   atomic.store<u32>(thread, atomic.load<u32>(ARENA_HEADER + HEADER_EPOCH), THREAD_EPOCH);
 }
 
+/** True while the control thread has much to answer: queues with unknown flows wait, in the guest's ring, and the others go on. */
+// @ts-ignore: decorator
+@inline
+function upcallsBehind(): bool {
+  return load<u32>(thread, THREAD_UPCALL_HEAD) - atomic.load<u32>(thread, THREAD_UPCALL_TAIL) > UPCALL_BACKLOG;
+}
+
 /**
  * Polls all rxqs `iterations` times. Returns early when a guest waits for an interrupt or the control thread wants the word. The result is the
  * number of iterations that found packets.
@@ -260,12 +271,16 @@ export function run(iterations: u32): u32 {
     let received: u32 = 0;
     for (let i: u32 = 0; i < n; i++) {
       const rxq = rxqs + i * RXQ__SIZE;
+      if (load<u32>(rxq, RXQ_MISSED) && upcallsBehind()) continue;
       store<u32>(thread, i, THREAD_LAST_RXQ);
       const count = call_indirect<u32>(load<u32>(rxq, RXQ_SLOT), threadIndex, load<u32>(rxq, RXQ_VRING));
       if (!count) continue;
       received += count;
       store<u32>(rxq, load<u32>(rxq, RXQ_PACKETS) + count, RXQ_PACKETS);
+      const misses = load<u64>(thread, THREAD_STAT_MISS) + load<u64>(thread, THREAD_STAT_LOST);
       process(count, load<u32>(rxq, RXQ_PORT));
+      const after = load<u64>(thread, THREAD_STAT_MISS) + load<u64>(thread, THREAD_STAT_LOST);
+      store<u32>(rxq, after != misses ? 1 : 0, RXQ_MISSED);
     }
     if (received) busy++;
     if (load<u32>(thread, THREAD_CALLS_PENDING) || atomic.load<u32>(thread, THREAD_STOP)) break;

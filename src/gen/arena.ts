@@ -17,6 +17,7 @@ export const SMC_BUCKETS = 8192;
 export const SMC_WAYS = 10;
 export const DROP_REASONS_MAX = 32;
 export const UPCALL_RING_SIZE = 1048576;
+export const UPCALL_BACKLOG = 65536;
 export const BUCKET_WAYS = 7;
 export const CLONE_DEPTH_MAX = 10;
 export const GROUP_TABLE_SIZE = 128;
@@ -272,8 +273,11 @@ export const RXQ_SLOT = 0;
 export const RXQ_VRING = 4;
 export const RXQ_PORT = 8;
 export const RXQ_PACKETS = 12;
+/** pmd: the last batch had misses */
+export const RXQ_MISSED = 16;
+export const RXQ_PAD = 20;
 /** bytes of a RXQ */
-export const RXQ__SIZE = 16;
+export const RXQ__SIZE = 32;
 /** UPCALL_* */
 export const UPCALL_TYPE = 0;
 /** of the whole record, multiple of 8 */
@@ -398,51 +402,51 @@ export const ARENA_THREADS = 1445888;
 /** 256 × RXQ a thread */
 export const ARENA_RXQS = 1511424;
 /** from one thread to the next */
-export const ARENA_RXQS_STRIDE = 4096;
+export const ARENA_RXQS_STRIDE = 8192;
 /** 43 × PKT a thread */
-export const ARENA_PKTS = 1576960;
+export const ARENA_PKTS = 1642496;
 /** from one thread to the next */
 export const ARENA_PKTS_STRIDE = 12288;
 /** 43 × SLOT a thread */
-export const ARENA_SLOTS = 1773568;
+export const ARENA_SLOTS = 1839104;
 /** from one thread to the next */
 export const ARENA_SLOTS_STRIDE = 102400;
 /** 512 × TX_BATCH a thread */
-export const ARENA_TX_BATCHES = 3411968;
+export const ARENA_TX_BATCHES = 3477504;
 /** from one thread to the next */
 export const ARENA_TX_BATCHES_STRIDE = 98304;
 /** 32 × GROUP a thread */
-export const ARENA_GROUPS = 4984832;
+export const ARENA_GROUPS = 5050368;
 /** from one thread to the next */
 export const ARENA_GROUPS_STRIDE = 4096;
 /** 128 × GROUP_HASH a thread */
-export const ARENA_GROUP_TABLE = 5050368;
+export const ARENA_GROUP_TABLE = 5115904;
 /** from one thread to the next */
 export const ARENA_GROUP_TABLE_STRIDE = 4096;
 /** 512 × PORT_STATS a thread */
-export const ARENA_PORT_STATS = 5115904;
+export const ARENA_PORT_STATS = 5181440;
 /** from one thread to the next */
 export const ARENA_PORT_STATS_STRIDE = 65536;
 /** 8192 × EMC_ENTRY a thread */
-export const ARENA_EMC = 6164480;
+export const ARENA_EMC = 6230016;
 /** from one thread to the next */
 export const ARENA_EMC_STRIDE = 524288;
 /** 8192 × SMC_BUCKET a thread */
-export const ARENA_SMC = 14553088;
+export const ARENA_SMC = 14618624;
 /** from one thread to the next */
 export const ARENA_SMC_STRIDE = 524288;
 /** 1048576 × BYTE a thread */
-export const ARENA_UPCALLS = 22941696;
+export const ARENA_UPCALLS = 23007232;
 /** from one thread to the next */
 export const ARENA_UPCALLS_STRIDE = 1048576;
 /** 1048576 × FLOW */
-export const ARENA_FLOWS = 39718912;
+export const ARENA_FLOWS = 39784448;
 /** 1048576 × FLOW_STATS a thread */
-export const ARENA_FLOW_STATS = 241045504;
+export const ARENA_FLOW_STATS = 241111040;
 /** from one thread to the next */
 export const ARENA_FLOW_STATS_STRIDE = 33554432;
 /** 268435456 × BYTE */
-export const ARENA_HEAP = 777916416;
+export const ARENA_HEAP = 777981952;
 /** bytes of the arena */
-export const ARENA__SIZE = 1046413312;
+export const ARENA__SIZE = 1046478848;
 export const DROP_REASON_NAMES = ["datapath_drop_upcall_error","datapath_drop_lock_error","datapath_drop_rx_invalid_packet","datapath_drop_userspace_action_error","datapath_drop_invalid_port","datapath_drop_invalid_tnl_port","datapath_drop_recirc_error","datapath_drop_meter","datapath_drop_sample_error","datapath_drop_action","vhost_rx_bad_descriptor","vhost_rx_bad_chain","vhost_rx_oversize","vhost_rx_runt","vhost_rx_bad_header","vhost_tx_ring_full","vhost_tx_bad_descriptor","vhost_tx_not_ready","vhost_tx_oversize","soft_tx_ring_full","upcall_ring_full","datapath_drop_unsupported_action","vhost_bad_index"] as const;

@@ -182,6 +182,7 @@ export class UserspaceDpif implements Dpif {
       const vhost = this.#vhost.add(port, netdev.name);
       this.#arena.publish(record + PORT_KIND, PORT_KIND_VHOST);
       netdev.io.attach(vhost);
+      await this.#assign();
     } else if (netdev.io.kind === 'soft') {
       this.#arena.publish(record + PORT_KIND, PORT_KIND_SOFT);
       netdev.io.attach((frame) => this.#receive(port, frame));
@@ -504,7 +505,9 @@ export class UserspaceDpif implements Dpif {
     const cores = this.#pool.pmds.map((p) => p.core);
     this.#placement = assignRxqs(this.#vhost.rxqs(), cores, this.#affinity);
     await Promise.all(
-      this.#pool.pmds.map((pmd) => pmd.setRxqs(this.#placement.filter((p) => p.core === pmd.core && p.rxq.enabled).map((p) => p.rxq))),
+      this.#pool.pmds.map((pmd) =>
+        pmd.setRxqs(this.#placement.filter((p) => p.core === pmd.core && p.rxq.enabled).map((p) => p.rxq)),
+      ),
     );
   }
 

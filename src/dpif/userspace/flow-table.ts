@@ -26,6 +26,7 @@ import {
   KEY__SHORT_WORDS,
   KEY__SIZE,
   KEY__WORDS,
+  KEY_PACKET_TYPE,
   KEY_VLAN_TPID0,
   PORT__SIZE,
   PORT_DPCLS,
@@ -189,6 +190,8 @@ export class FlowTable {
   #load(key: Flow, mask: FlowWildcards): string {
     flowToKey(mask, this.#maskKey);
     flowToKey(key, this.#flowKey);
+    // All packets here are Ethernet frames.
+    if (key.packetType === 0) this.#maskKey.fill(0, KEY_PACKET_TYPE, KEY_PACKET_TYPE + 4);
     // Without a first tag there is no TPID and no second tag: those bits say nothing more.
     if (key.vlanTci0 === 0 && mask.vlanTci0 === 0xffff) this.#maskKey.fill(0, KEY_VLAN_TPID0, KEY_VLAN_TPID0 + 6);
     for (let i = 0; i < KEY__WORDS * 2; i++) this.#key32[i]! &= this.#mask32[i]!;

@@ -4,6 +4,7 @@ import {
   ARENA_RXQS_STRIDE,
   ARENA_THREADS,
   RXQ__SIZE,
+  RXQ_MISSED,
   RXQ_PACKETS,
   RXQ_PORT,
   RXQ_SLOT,
@@ -207,6 +208,7 @@ class Pmd {
       this.#arena.set(at + RXQ_VRING, q.vring);
       this.#arena.set(at + RXQ_PORT, q.port);
       this.#arena.set(at + RXQ_PACKETS, 0);
+      this.#arena.set(at + RXQ_MISSED, 0);
     });
     this.#arena.set(this.#record + THREAD_NRXQS, rxqs.length);
     for (const q of rxqs) this.#guarded(q, 0);

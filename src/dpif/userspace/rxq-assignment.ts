@@ -1,6 +1,7 @@
 import type { PmdRxq } from './pmd-messages.ts';
 
-export type NamedRxq = PmdRxq & { name: string; queue: number };
+/** A receive queue; one that is not enabled has no ring to poll. */
+export type NamedRxq = PmdRxq & { name: string; queue: number; enabled: boolean };
 
 /** Which core polls an rxq. */
 export interface RxqPlacement {

@@ -39,8 +39,9 @@ import {
 import { type GuestMemory, NetdevError, type VringConfig, type VringConsumer } from '../../netdev/netdev.ts';
 import type { Arena } from './arena.ts';
 import { type DatapathThread, txSlot } from './datapath-thread.ts';
-import type { PmdRequest, PmdRxq } from './pmd-messages.ts';
+import type { PmdRequest } from './pmd-messages.ts';
 import type { PmdPool } from './pmd-pool.ts';
+import type { NamedRxq } from './rxq-assignment.ts';
 
 const VIRTIO_NET_F_MRG_RXBUF = 1n << 15n;
 const VIRTIO_F_RING_INDIRECT_DESC = 1n << 28n;
@@ -134,20 +135,16 @@ export class VhostPorts {
     return requests;
   }
 
-  /** The rings that are to be polled. */
-  rxqs(): (PmdRxq & { name: string; queue: number })[] {
-    return [...this.#ports.values()].flatMap((vhost) =>
-      [...vhost.rings.values()]
-        .filter(({ config }) => isPolled(config.index))
-        .map(({ config, at }) => ({
-          guest: vhost.guest,
-          vring: at,
-          port: vhost.port,
-          kickFd: config.kickFd,
-          name: vhost.name,
-          queue: config.index >> 1,
-        })),
-    );
+  /** The receive queues of all ports; a port whose guest is away has its first queue, which is not enabled. */
+  rxqs(): NamedRxq[] {
+    return [...this.#ports.values()].flatMap((vhost): NamedRxq[] => {
+      const { guest, port, name } = vhost;
+      const polled = [...vhost.rings.values()].filter(({ config }) => isPolled(config.index));
+      if (polled.length === 0) return [{ guest, port, name, queue: 0, vring: 0, kickFd: -1, enabled: false }];
+      return polled.map(({ config, at }) => {
+        return { guest, port, name, queue: config.index >> 1, vring: at, kickFd: config.kickFd, enabled: true };
+      });
+    });
   }
 
   /** The port that a ring belongs to. */

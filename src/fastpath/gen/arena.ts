@@ -17,6 +17,7 @@ export const SMC_BUCKETS: u32 = 8192;
 export const SMC_WAYS: u32 = 10;
 export const DROP_REASONS_MAX: u32 = 32;
 export const UPCALL_RING_SIZE: u32 = 1048576;
+export const UPCALL_BACKLOG: u32 = 65536;
 export const BUCKET_WAYS: u32 = 7;
 export const CLONE_DEPTH_MAX: u32 = 10;
 export const GROUP_TABLE_SIZE: u32 = 128;
@@ -272,8 +273,11 @@ export const RXQ_SLOT: u32 = 0;
 export const RXQ_VRING: u32 = 4;
 export const RXQ_PORT: u32 = 8;
 export const RXQ_PACKETS: u32 = 12;
+/** pmd: the last batch had misses */
+export const RXQ_MISSED: u32 = 16;
+export const RXQ_PAD: u32 = 20;
 /** bytes of a RXQ */
-export const RXQ__SIZE: u32 = 16;
+export const RXQ__SIZE: u32 = 32;
 /** UPCALL_* */
 export const UPCALL_TYPE: u32 = 0;
 /** of the whole record, multiple of 8 */
@@ -398,50 +402,50 @@ export const ARENA_THREADS: u32 = 1445888;
 /** 256 × RXQ a thread */
 export const ARENA_RXQS: u32 = 1511424;
 /** from one thread to the next */
-export const ARENA_RXQS_STRIDE: u32 = 4096;
+export const ARENA_RXQS_STRIDE: u32 = 8192;
 /** 43 × PKT a thread */
-export const ARENA_PKTS: u32 = 1576960;
+export const ARENA_PKTS: u32 = 1642496;
 /** from one thread to the next */
 export const ARENA_PKTS_STRIDE: u32 = 12288;
 /** 43 × SLOT a thread */
-export const ARENA_SLOTS: u32 = 1773568;
+export const ARENA_SLOTS: u32 = 1839104;
 /** from one thread to the next */
 export const ARENA_SLOTS_STRIDE: u32 = 102400;
 /** 512 × TX_BATCH a thread */
-export const ARENA_TX_BATCHES: u32 = 3411968;
+export const ARENA_TX_BATCHES: u32 = 3477504;
 /** from one thread to the next */
 export const ARENA_TX_BATCHES_STRIDE: u32 = 98304;
 /** 32 × GROUP a thread */
-export const ARENA_GROUPS: u32 = 4984832;
+export const ARENA_GROUPS: u32 = 5050368;
 /** from one thread to the next */
 export const ARENA_GROUPS_STRIDE: u32 = 4096;
 /** 128 × GROUP_HASH a thread */
-export const ARENA_GROUP_TABLE: u32 = 5050368;
+export const ARENA_GROUP_TABLE: u32 = 5115904;
 /** from one thread to the next */
 export const ARENA_GROUP_TABLE_STRIDE: u32 = 4096;
 /** 512 × PORT_STATS a thread */
-export const ARENA_PORT_STATS: u32 = 5115904;
+export const ARENA_PORT_STATS: u32 = 5181440;
 /** from one thread to the next */
 export const ARENA_PORT_STATS_STRIDE: u32 = 65536;
 /** 8192 × EMC_ENTRY a thread */
-export const ARENA_EMC: u32 = 6164480;
+export const ARENA_EMC: u32 = 6230016;
 /** from one thread to the next */
 export const ARENA_EMC_STRIDE: u32 = 524288;
 /** 8192 × SMC_BUCKET a thread */
-export const ARENA_SMC: u32 = 14553088;
+export const ARENA_SMC: u32 = 14618624;
 /** from one thread to the next */
 export const ARENA_SMC_STRIDE: u32 = 524288;
 /** 1048576 × BYTE a thread */
-export const ARENA_UPCALLS: u32 = 22941696;
+export const ARENA_UPCALLS: u32 = 23007232;
 /** from one thread to the next */
 export const ARENA_UPCALLS_STRIDE: u32 = 1048576;
 /** 1048576 × FLOW */
-export const ARENA_FLOWS: u32 = 39718912;
+export const ARENA_FLOWS: u32 = 39784448;
 /** 1048576 × FLOW_STATS a thread */
-export const ARENA_FLOW_STATS: u32 = 241045504;
+export const ARENA_FLOW_STATS: u32 = 241111040;
 /** from one thread to the next */
 export const ARENA_FLOW_STATS_STRIDE: u32 = 33554432;
 /** 268435456 × BYTE */
-export const ARENA_HEAP: u32 = 777916416;
+export const ARENA_HEAP: u32 = 777981952;
 /** bytes of the arena */
-export const ARENA__SIZE: u32 = 1046413312;
+export const ARENA__SIZE: u32 = 1046478848;
