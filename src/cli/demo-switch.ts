@@ -21,6 +21,13 @@ export interface CacheHits {
   upcall: number;
 }
 
+/** What pmd-stats-show tells. */
+export interface PmdStats {
+  caches: CacheHits;
+  /** Packets that found no flow, and no room on their way to the translation. */
+  failedUpcalls: number;
+}
+
 /** Counters of one port as the switch sees it: rx is what it got from the guest. */
 export interface SwitchPort {
   name: string;
@@ -28,9 +35,8 @@ export interface SwitchPort {
   txPackets: number;
 }
 
-export interface SwitchCounters {
+export interface SwitchCounters extends PmdStats {
   ports: SwitchPort[];
-  caches: CacheHits;
 }
 
 const sleepMs = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
@@ -40,13 +46,14 @@ function sumOf(text: string, label: string): number {
   return [...text.matchAll(new RegExp(`^ *${label}: (\\d+)`, 'gm'))].reduce((n, m) => n + Number(m[1]), 0);
 }
 
-export function parsePmdStats(text: string): CacheHits {
-  return {
+export function parsePmdStats(text: string): PmdStats {
+  const caches = {
     emc: sumOf(text, 'emc hits') + sumOf(text, 'simple match hits'),
     smc: sumOf(text, 'smc hits'),
     megaflow: sumOf(text, 'megaflow hits'),
     upcall: sumOf(text, 'miss with success upcall'),
   };
+  return { caches, failedUpcalls: sumOf(text, 'miss with failed upcall') };
 }
 
 /** Lines of Interface.statistics that name a drop. `rx_dropped` and `tx_dropped` are sums of others and are left out. */
@@ -152,7 +159,7 @@ export class DemoSwitch {
       const s = stats.get(i + 1);
       return { name, rxPackets: Number(s?.rxPackets ?? 0), txPackets: Number(s?.txPackets ?? 0) };
     });
-    return { ports, caches: parsePmdStats(pmd.result ?? '') };
+    return { ports, ...parsePmdStats(pmd.result ?? '') };
   }
 
   /** Named drops of each port from the database; the switch writes them every few seconds. */

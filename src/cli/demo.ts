@@ -21,7 +21,7 @@ import {
   progressLine,
   reportLines,
 } from './demo-report.ts';
-import { DemoSwitch } from './demo-switch.ts';
+import { DemoSwitch, type SwitchCounters } from './demo-switch.ts';
 import type { PktgenReport } from './pktgen-report.ts';
 
 /** Frames that the default run keeps in flight: fewer than the smallest ring holds, so that no stall can overflow one. */
@@ -181,13 +181,14 @@ class Demo {
       pktgen: this.#pktgenReport,
       forwarder: { ...this.#forwarder },
       counters,
-      drops: this.#drops(),
+      drops: this.#drops(counters),
     };
   }
 
   /** Every place where a packet can end, by name. */
-  #drops(): Map<string, number> {
+  #drops(counters: SwitchCounters): Map<string, number> {
     const drops = this.#switch!.drops();
+    drops.set('switch miss with failed upcall', counters.failedUpcalls);
     drops.set('testpmd tx ring full', this.#forwarder.txDropped);
     drops.set('pktgen tx aborted', this.#pktgenReport?.total.tx_aborted ?? 0);
     return drops;
