@@ -24,7 +24,16 @@ export async function loadDatapathParts(): Promise<DatapathParts> {
     ]);
   const log = vlogModule('dpif_netdev');
   return {
-    createDpif: (name, type, clock) => createUserspaceDpif({ name, type, clock, warn: (text) => log.warn(text) }),
+    createDpif: (name, type, clock) => {
+      const warn = (text: string) => log.warn(text);
+      return createUserspaceDpif({
+        name,
+        type,
+        clock,
+        warn,
+        ...(type !== 'netdev' && { preferPort: dummyPortNumber }),
+      });
+    },
     createBackend: createOfprotoBackend,
     createProviders: (clock) => createVhostUserProviders({ clock }),
     registerCommands: (unixctl, backends) => {
@@ -33,4 +42,11 @@ export async function loadDatapathParts(): Promise<DatapathParts> {
       registerOfprotoCommands({ register }, backends);
     },
   };
+}
+
+/** On a dummy datapath ports have the number that is in their name, those of bridges from 100 on: tests count on it. */
+export function dummyPortNumber(name: string): number | undefined {
+  const digits = /\d+/.exec(name)?.[0];
+  const port = (name.startsWith('br') ? 100 : 0) + Number(digits);
+  return digits !== undefined && port > 0 ? port : undefined;
 }

@@ -100,6 +100,8 @@ export interface UserspaceDpifOptions {
   name?: string;
   /** What the database calls it, default `netdev`: `dummy` and `system` stand for it with --enable-dummy. */
   type?: string;
+  /** The number that a port shall have by its name, when it is free and nothing else is asked for. */
+  preferPort?: (name: string) => number | undefined;
   /** Called for what an operator should know: a guest that broke its ring, a PMD that could not start. */
   warn?: (message: string) => void;
   /** Cores that PMDs may use when `pmd-cpu-mask` is not set. */
@@ -128,6 +130,7 @@ export class UserspaceDpif implements Dpif {
   readonly #ports = new Map<number, DpPort>();
   readonly #flows = new Map<number, UserspaceFlow>();
   readonly #warn: (message: string) => void;
+  readonly #preferPort: (name: string) => number | undefined;
   readonly #nowMs: () => number;
   readonly #maxFlows: number;
   readonly #reapTimer: NodeJS.Timeout;
@@ -148,6 +151,7 @@ export class UserspaceDpif implements Dpif {
     this.type = options.type ?? 'netdev';
     this.#maxFlows = options.maxFlows ?? FLOWS_MAX;
     this.#warn = options.warn ?? (() => {});
+    this.#preferPort = options.preferPort ?? (() => undefined);
     this.#nowMs = options.clock ? () => options.clock!.monotonicMs() : () => Math.trunc(performance.now());
     this.#cores = options.defaultCores ?? getAffinity().slice(0, 1);
     const modules = loadModules();
@@ -190,7 +194,8 @@ export class UserspaceDpif implements Dpif {
     return port;
   }
 
-  #freePort(netdev: Netdev, wanted?: OdpPort): OdpPort {
+  #freePort(netdev: Netdev, asked?: OdpPort): OdpPort {
+    const wanted = asked ?? this.#preferPort(netdev.name);
     if (wanted !== undefined && wanted < PORTS_MAX - 1 && !this.#ports.has(wanted)) return wanted;
     for (let n = 1; n < PORTS_MAX - 1; n++) if (!this.#ports.has(n)) return odpPort(n);
     throw new NetdevError(`${netdev.name}: the datapath has no free port number (${PORTS_MAX - 2} ports)`);
