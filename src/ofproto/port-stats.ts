@@ -20,8 +20,15 @@ export function netdevStats(port: BridgePort, dpif: Dpif): NetdevStats {
   const device = port.netdev.stats();
   if (port.odpPort !== undefined) {
     const dp = dpif.portStats(port.odpPort);
-    const custom = new Map([...dp.custom, ...(device.custom ?? [])]);
-    return { ...ZERO, ...dp, ...device, custom };
+    const both = (key: 'rxErrors' | 'txErrors' | 'rxDropped' | 'txDropped') => dp[key] + (device[key] ?? 0n);
+    return {
+      ...dp,
+      rxErrors: both('rxErrors'),
+      txErrors: both('txErrors'),
+      rxDropped: both('rxDropped'),
+      txDropped: both('txDropped'),
+      custom: new Map([...dp.custom, ...(device.custom ?? [])]),
+    };
   }
   const { rxPackets, rxBytes, txPackets, txBytes } = port.patchStats;
   return {

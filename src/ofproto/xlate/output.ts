@@ -29,7 +29,7 @@ export function outputAction(ctx: XlateCtx, port: number, maxLen: number, mayPac
     case OFPP_NONE:
       break;
     default:
-      if (port === ctx.flow.inPort) ctx.report('detail', 'skipping output to input port');
+      if (port === ctx.flow.inPort) ctx.report('warn', 'skipping output to input port');
       else outputToPort(ctx, port, trunc ? maxLen : undefined);
   }
 }
