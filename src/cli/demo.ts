@@ -99,17 +99,23 @@ class Demo {
     this.#say(`${this.#style.bold('turnout demo')}  switch, generator and forwarder in ${this.#rundir}`);
     const up = this.#start('the switch', ['up', '--rundir', this.#rundir, '--foreground']);
     const upEnded = this.#diesEarly(up);
-    const late = sleepMs(SET_UP_TIMEOUT_MS).then(() => {
-      throw new Error(`the switch did not get ready:\n${up.lastWords}`);
-    });
-    late.catch(() => {});
+    const late = this.#tooLate(up);
     this.#switch = await Promise.race([this.#setUpSwitch(up), upEnded, late]);
     const testpmd = this.#startTestpmd();
+    await Promise.race([this.#forwarderReady(testpmd), upEnded, late]);
     this.#say(this.#style.dim(`  ready after ${((performance.now() - started) / 1000).toFixed(1)} s`));
     const early = [upEnded, this.#diesEarly(testpmd)];
     for (const promise of early) promise.catch(() => {});
     const report = await Promise.race([this.#traffic(testpmd), ...early]);
     return this.#conclude(report);
+  }
+
+  /** Rejects when setting up takes too long. */
+  #tooLate(up: DemoProcess): Promise<never> {
+    return new Promise((_, reject) => {
+      const fail = () => reject(new Error(`the switch did not get ready:\n${up.lastWords}`));
+      setTimeout(fail, SET_UP_TIMEOUT_MS).unref();
+    });
   }
 
   /** The database must be there before the client asks for it, else it backs off. */
@@ -127,6 +133,16 @@ class Demo {
     const testpmd = this.#start('testpmd', ['testpmd', ...args]);
     testpmd.onLine((line) => this.#readForwardStats(line));
     return testpmd;
+  }
+
+  /** Until both of testpmd's links are up, the switch would drop what is sent to it. */
+  #forwarderReady(testpmd: DemoProcess): Promise<void> {
+    let up = 0;
+    return new Promise((resolve) => {
+      testpmd.onLine((line) => {
+        if (/^Port \d: link state change event: up$/.test(line) && ++up === 2) resolve();
+      });
+    });
   }
 
   #inTotal = false;
