@@ -215,7 +215,8 @@ function parseTransport(proto: u32, v6: bool): void {
   if (proto == IPPROTO_UDP) {
     if (left >= 8) store<u32>(key, load<u32>(at), KEY_TP_SRC);
   } else if (proto == IPPROTO_TCP) {
-    if (left >= 20) {
+    const size = <u32>(load<u8>(at + 12) >> 4) * 4;
+    if (left >= 20 && size >= 20 && left >= size) {
       store<u32>(key, load<u32>(at), KEY_TP_SRC);
       store<u16>(key, load<u16>(at + 12) & 0xff0f, KEY_TCP_FLAGS);
     }
@@ -230,7 +231,7 @@ function parseTransport(proto: u32, v6: bool): void {
       store<u32>(key, load<u32>(at + 4), KEY_IGMP_GROUP_IP4);
     }
   } else if (v6 && proto == IPPROTO_ICMPV6) {
-    if (left >= 4) parseIcmpv6();
+    if (left >= 8) parseIcmpv6();
   }
 }
 
@@ -299,8 +300,8 @@ function parseIcmpv6(): void {
   const type: u32 = load<u8>(at);
   const code: u32 = load<u8>(at + 1);
   if (code != 0 || (type != ND_NEIGHBOR_SOLICIT && type != ND_NEIGHBOR_ADVERT)) return;
-  if (left < 4 + 4 + 16) return;
   store<u32>(key, load<u32>(at + 4), KEY_ND_RESERVED);
+  if (left < 4 + 4 + 16) return;
   v128.store(key + KEY_ND_TARGET, v128.load(at + 8));
   skip(24);
   parseNdOptions();
@@ -323,7 +324,7 @@ function parseNdOptions(): void {
       }
       const rest = load<u64>(key + member) & ~MAC_MASK;
       store<u64>(key + member, (load<u64>(at + 2) & MAC_MASK) | rest);
-      store<u8>(key, <u8>type, KEY_ND_OPTIONS_TYPE);
+      if (load<u8>(key, KEY_ND_OPTIONS_TYPE) == 0) store<u8>(key, <u8>type, KEY_ND_OPTIONS_TYPE);
     }
     skip(size);
   }
@@ -332,9 +333,8 @@ function parseNdOptions(): void {
 function clearNd(): void {
   const zero = v128.splat<u8>(0);
   v128.store(key + KEY_ND_TARGET, zero);
-  store<u64>(key, 0, KEY_ARP_SHA);
+  store<u64>(key, load<u64>(key, KEY_ARP_SHA) & ~MAC_MASK, KEY_ARP_SHA); // the first option's type stays
   store<u64>(key, 0, KEY_ARP_THA);
-  store<u32>(key, 0, KEY_ND_RESERVED);
 }
 
 function parseArp(): void {
