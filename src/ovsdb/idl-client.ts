@@ -299,7 +299,8 @@ export class IdlClient implements Idl {
   }
 
   private announce(changes: readonly IdlChange[]): void {
-    if (changes.length === 0 || this.state === 'stopped') return;
+    // A snapshot makes the next change copy its tables: none is taken for nobody.
+    if (changes.length === 0 || this.changeListeners.size === 0) return;
     const snapshot = this.snapshot();
     for (const listener of [...this.changeListeners]) listener(snapshot, changes);
   }

@@ -15,6 +15,12 @@ const OPEN_BRACE = 0x7b;
 const OPEN_BRACKET = 0x5b;
 const CLOSE_BRACE = 0x7d;
 const CLOSE_BRACKET = 0x5d;
+const DIGIT_0 = 0x30;
+const DIGIT_9 = 0x39;
+const LETTER_E = 0x65;
+const LETTER_U = 0x75;
+/** A number of fewer digits is exact in a double. */
+const LONG_NUMBER = 16;
 
 /** Cuts a byte stream into top-level JSON objects and arrays, in one pass over the bytes and with bounded memory and nesting.
  *
@@ -27,6 +33,10 @@ export class JsonStream {
   private depth = 0;
   private inString = false;
   private escaped = false;
+  /** Digits in a row just before the next byte, outside strings. */
+  private nDigits = 0;
+  /** The value has what `JSON.parse` is not exact about, or too lenient: a long or exponential number, an escape by code. */
+  private isDelicate = false;
 
   constructor(limits: JsonStreamLimits = DEFAULT_LIMITS) {
     this.limits = limits;
@@ -68,23 +78,35 @@ export class JsonStream {
 
   /** Advances from `pos` to just behind the byte that closes the value, or to the end of the chunk. */
   private scan(chunk: Buffer, pos: number): number {
-    while (pos < chunk.length) {
-      const byte = chunk[pos++]!;
-      if (this.inString) {
-        if (this.escaped) this.escaped = false;
-        else if (byte === BACKSLASH) this.escaped = true;
-        else if (byte === QUOTE) this.inString = false;
-      } else if (byte === QUOTE) {
-        this.inString = true;
-      } else if (byte === OPEN_BRACE || byte === OPEN_BRACKET) {
-        if (++this.depth >= MAX_HEIGHT) {
-          throw new JsonSyntaxError(`input exceeds maximum nesting depth ${MAX_HEIGHT}`);
-        }
-      } else if ((byte === CLOSE_BRACE || byte === CLOSE_BRACKET) && --this.depth === 0) {
-        return pos;
+    let { depth, inString, escaped, nDigits, isDelicate } = this;
+    const end = chunk.length;
+    let at = pos;
+    while (at < end) {
+      const byte = chunk[at++]!;
+      if (inString) {
+        if (escaped) {
+          escaped = false;
+          if (byte === LETTER_U) isDelicate = true;
+        } else if (byte === BACKSLASH) escaped = true;
+        else if (byte === QUOTE) inString = false;
+      } else if (byte >= DIGIT_0 && byte <= DIGIT_9) {
+        if (++nDigits === LONG_NUMBER) isDelicate = true;
+      } else {
+        if (byte === QUOTE) inString = true;
+        else if (byte === OPEN_BRACE || byte === OPEN_BRACKET) {
+          if (++depth >= MAX_HEIGHT) throw new JsonSyntaxError(`input exceeds maximum nesting depth ${MAX_HEIGHT}`);
+        } else if (byte === CLOSE_BRACE || byte === CLOSE_BRACKET) {
+          if (--depth === 0) break;
+        } else if (nDigits > 0 && (byte | 0x20) === LETTER_E) isDelicate = true;
+        nDigits = 0;
       }
     }
-    return pos;
+    this.depth = depth;
+    this.inString = inString;
+    this.escaped = escaped;
+    this.nDigits = nDigits;
+    this.isDelicate = isDelicate;
+    return at;
   }
 
   private keep(rest: Buffer): void {
@@ -94,9 +116,12 @@ export class JsonStream {
 
   private finish(last: Buffer): Json {
     const whole = this.chunks.length === 0 ? last : Buffer.concat([...this.chunks, last]);
+    const { isDelicate } = this;
     this.chunks = [];
     this.bufferedSize = 0;
-    return parseJson(this.decode(whole));
+    this.nDigits = 0;
+    this.isDelicate = false;
+    return parseJson(this.decode(whole), isDelicate);
   }
 
   private decode(bytes: Buffer): string {
@@ -106,6 +131,14 @@ export class JsonStream {
       throw new JsonSyntaxError('invalid UTF-8 sequence');
     }
   }
+}
+
+/** Parses a whole text of UTF-8 that holds one object or array. Throws JsonSyntaxError. */
+export function parseJsonBytes(bytes: Buffer): Json {
+  const values = new JsonStream({ maxBytes: Number.POSITIVE_INFINITY }).feed(bytes);
+  if (values.length === 0) throw new JsonSyntaxError('unexpected end of input');
+  if (values.length > 1) throw new JsonSyntaxError('trailing garbage at end of input');
+  return values[0]!;
 }
 
 function skipBlanks(chunk: Buffer, pos: number): number {

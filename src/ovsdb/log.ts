@@ -3,7 +3,8 @@ import * as fs from 'node:fs';
 import { dirname } from 'node:path';
 import { ioError, OvsdbError, plainError, syntaxError } from './error.ts';
 import type { Json, JsonObject } from './json.ts';
-import { isObject, JsonSyntaxError, parseJson, toText } from './json.ts';
+import { isObject, JsonSyntaxError, toText } from './json.ts';
+import { parseJsonBytes } from './json-stream.ts';
 
 /** The file calls that can fail in service; tests put failures in here. */
 export interface LogIo {
@@ -260,7 +261,7 @@ function parseBody(name: string, body: Buffer, start: number, expected: string) 
     return syntaxError(undefined, `${where} have SHA-1 hash ${actual} but should have hash ${expected}`);
   }
   try {
-    const json = parseJson(body.toString('utf8'));
+    const json = parseJsonBytes(body);
     if (isObject(json)) return { json, end: start + body.length };
     return syntaxError(undefined, `${where} are not a JSON object`);
   } catch (error) {
