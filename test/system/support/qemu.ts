@@ -35,6 +35,9 @@ const MODULES = [
 /** Without KVM, QEMU 7.2 crashes when a guest unmasks an MSI-X vector of a vhost-user device; with no vectors it uses INTx. */
 const NO_MSIX = 'vectors=0';
 
+/** On a busy machine the emulated timer is too slow for the kernel's check of it. */
+const KERNEL_ARGUMENTS = 'console=ttyS0 quiet panic=-1 no_timer_check';
+
 const MEMORY_MB = 192;
 /** Emulated, so a boot takes seconds; more on a busy machine. */
 const BOOT_DEADLINE_MS = 120_000;
@@ -108,7 +111,7 @@ function qemuArgv(image: string, initrd: string, options: VmOptions): string[] {
       '-numa',
       'node,memdev=mem',
     ],
-    ...['-kernel', image, '-initrd', initrd, '-append', 'console=ttyS0 quiet panic=-1'],
+    ...['-kernel', image, '-initrd', initrd, '-append', KERNEL_ARGUMENTS],
     ...[
       '-chardev',
       `socket,id=chr0,path=${options.path}${server}`,
