@@ -196,7 +196,7 @@ export class UserspaceDpif implements Dpif {
 
   #freePort(netdev: Netdev, asked?: OdpPort): OdpPort {
     const wanted = asked ?? this.#preferPort(netdev.name);
-    if (wanted !== undefined && wanted < PORTS_MAX - 1 && !this.#ports.has(wanted)) return wanted;
+    if (wanted !== undefined && wanted < PORTS_MAX - 1 && !this.#ports.has(wanted)) return odpPort(wanted);
     for (let n = 1; n < PORTS_MAX - 1; n++) if (!this.#ports.has(n)) return odpPort(n);
     throw new NetdevError(`${netdev.name}: the datapath has no free port number (${PORTS_MAX - 2} ports)`);
   }
