@@ -14,6 +14,7 @@ import { OvsdbServer } from '../ovsdb/server.ts';
 import type { TlsConfig } from '../ovsdb/tls.ts';
 import { lockFile, lockHolder } from '../sys/file-lock.ts';
 import { lockDatabase } from './ovsdb-lock.ts';
+import { chooseSavedConfigPath, dropSavedConfig, loadSavedConfig, saveConfig } from './ovsdb-saved-config.ts';
 
 const OPTIONS: OptionSpec = {
   long: {
@@ -174,12 +175,15 @@ class Program {
   }
 
   async run(): Promise<number> {
+    chooseSavedConfigPath();
     await this.daemon.detach();
     // The daemon may leave this folder; the names were meant from here.
     const cwd = process.cwd();
     this.daemon.start();
-    for (const file of this.settings.files) this.server.openFile(absFileName(cwd, file), file);
-    for (const remote of this.settings.remotes) this.remotes.configured.add(remote);
+    const saved = loadSavedConfig();
+    const given = this.settings.files.map((file) => [absFileName(cwd, file), file] as const);
+    for (const [path, name] of saved?.files ?? given) this.server.openFile(path, name);
+    for (const remote of saved?.remotes ?? this.settings.remotes) this.remotes.configured.add(remote);
     const problem = await this.remotes.start();
     if (problem) throw new FatalError(problem);
     this.registerCommands();
@@ -204,7 +208,8 @@ class Program {
   private registerCommands(): void {
     vlog.registerCommands(this.unixctl);
     coverage.registerCommands(this.unixctl);
-    registerOvsdbCommands(this.unixctl, { server: this.server, remotes: this.remotes });
+    const { server, remotes } = this;
+    registerOvsdbCommands(this.unixctl, { server, remotes, changed: () => this.saveConfig() });
     this.unixctl.register('exit', '', 0, 0, () => {
       // After the reply has left.
       setImmediate(this.finish);
@@ -212,7 +217,13 @@ class Program {
     });
   }
 
+  private saveConfig(): void {
+    const files = [...this.server.files].map(([served, path]) => [path, served.log?.name ?? path] as const);
+    saveConfig({ remotes: [...this.remotes.configured], files });
+  }
+
   private close(): void {
+    dropSavedConfig();
     this.remotes.stop();
     this.server.close();
     this.unixctl.close();

@@ -9,6 +9,8 @@ import type { OvsdbServer } from './server.ts';
 export interface CommandTargets {
   readonly server: OvsdbServer;
   readonly remotes: RemoteManager;
+  /** Called after a database or a remote was added or removed. */
+  readonly changed?: () => void;
 }
 
 function attempt(action: () => void): string {
@@ -30,8 +32,10 @@ function lines(names: Iterable<string>): string {
 
 /** Registers the commands of ovsdb-server(1), section "Runtime Management Commands". */
 export function registerOvsdbCommands(unixctl: UnixctlRegistry, targets: CommandTargets): void {
-  registerDatabases(unixctl, targets.server);
-  registerRemotes(unixctl, targets.remotes);
+  const changed = targets.changed ?? (() => {});
+  registerDatabases(unixctl, targets.server, changed);
+  registerStorage(unixctl, targets.server);
+  registerRemotes(unixctl, targets.remotes, changed);
   registerConnections(unixctl, targets.server);
   registerReplication(unixctl);
   registerLogging(unixctl, targets.server);
@@ -47,13 +51,21 @@ function removable(server: OvsdbServer, name: string): ServedDb {
   return served;
 }
 
-function registerDatabases(unixctl: UnixctlRegistry, server: OvsdbServer): void {
-  unixctl.register('ovsdb-server/add-db', 'DB', 1, 1, ([path]) => attempt(() => server.openFile(path!)));
+function registerDatabases(unixctl: UnixctlRegistry, server: OvsdbServer, changed: () => void): void {
+  unixctl.register('ovsdb-server/add-db', 'DB', 1, 1, ([path]) => {
+    attempt(() => server.openFile(path!));
+    changed();
+    return '';
+  });
   unixctl.register('ovsdb-server/remove-db', 'DB', 1, 1, ([name]) => {
     server.remove(removable(server, name!), `removing ${name} database by user request`);
+    changed();
     return '';
   });
   unixctl.register('ovsdb-server/list-dbs', '', 0, 0, () => lines(server.dbs.keys()));
+}
+
+function registerStorage(unixctl: UnixctlRegistry, server: OvsdbServer): void {
   unixctl.register('ovsdb-server/compact', '', 0, 1, ([name]) => compact(server, name));
   unixctl.register('ovsdb-server/memory-trim-on-compaction', 'on|off', 1, 1, ([word]) => {
     // The garbage collector gives memory back by itself.
@@ -86,14 +98,16 @@ function compact(server: OvsdbServer, name: string | undefined): string {
   return '';
 }
 
-function registerRemotes(unixctl: UnixctlRegistry, remotes: RemoteManager): void {
+function registerRemotes(unixctl: UnixctlRegistry, remotes: RemoteManager, changed: () => void): void {
   unixctl.register('ovsdb-server/add-remote', 'REMOTE', 1, 1, async ([remote]) => {
     const problem = await remotes.add(remote!);
     if (problem !== undefined) throw new UnixctlError(problem);
+    changed();
     return '';
   });
   unixctl.register('ovsdb-server/remove-remote', 'REMOTE', 1, 1, async ([remote]) => {
     if (!(await remotes.remove(remote!))) throw new UnixctlError('no such remote');
+    changed();
     return '';
   });
   unixctl.register('ovsdb-server/list-remotes', '', 0, 0, () => lines(remotes.configured));

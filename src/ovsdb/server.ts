@@ -39,7 +39,8 @@ export class OvsdbServer implements SessionHost {
   /** Called when a database was added, removed or converted, for what depends on its tables. */
   onDatabasesChanged: () => void = () => {};
   useColumnDiff: boolean;
-  private readonly files = new Map<ServedDb, string>();
+  /** Where the databases that have a file have it: absolute. */
+  readonly files = new Map<ServedDb, string>();
   private readonly meta: ServedDb;
   private readonly lockFile: (path: string, name: string) => () => void;
 
