@@ -136,12 +136,14 @@ const setPorts =
 
 const setSctp: Setter = (p, h, key, mask) => {
   if (h.ipProto !== IPPROTO_SCTP || h.l4 < 0 || h.l4 + 12 > p.length) return;
-  const crcAt = h.l4 + 8;
-  const old = p.slice(crcAt, crcAt + 4);
-  const wasRight = sctpCrc(p, h.l4);
+  // Ethernet's padding is not part of the packet.
+  const end = Math.min(p.length, h.l3 + (h.l3Type === 0x0800 ? be16(p, h.l3 + 2) : 40 + be16(p, h.l3 + 4)));
+  const sctp = p.subarray(h.l4, end);
+  const old = sctp.slice(8, 12);
+  const wasRight = sctpCrc(sctp);
   blend(p, h.l4, key, mask);
-  const isRight = sctpCrc(p, h.l4);
-  for (let i = 0; i < 4; i++) p[crcAt + i] = old[i] ^ wasRight[i] ^ isRight[i];
+  const isRight = sctpCrc(sctp);
+  for (let i = 0; i < 4; i++) sctp[8 + i] = old[i] ^ wasRight[i] ^ isRight[i];
 };
 
 const CRC32C = Uint32Array.from({ length: 256 }, (_, n) => {
@@ -150,10 +152,10 @@ const CRC32C = Uint32Array.from({ length: 256 }, (_, n) => {
   return c >>> 0;
 });
 
-/** RFC 4960 appendix B: CRC32c over the SCTP packet with a zero checksum, as it is on the wire. */
-function sctpCrc(p: Uint8Array, l4: number): Uint8Array {
+/** RFC 9260 appendix A: CRC32c over the SCTP packet with a zero checksum, as it is on the wire. */
+function sctpCrc(sctp: Uint8Array): Uint8Array {
   let c = 0xffffffff;
-  for (let i = l4; i < p.length; i++) c = CRC32C[(c ^ (i >= l4 + 8 && i < l4 + 12 ? 0 : p[i])) & 255] ^ (c >>> 8);
+  for (let i = 0; i < sctp.length; i++) c = CRC32C[(c ^ (i >= 8 && i < 12 ? 0 : sctp[i])) & 255] ^ (c >>> 8);
   c = ~c >>> 0;
   return Uint8Array.of(c & 255, (c >>> 8) & 255, (c >>> 16) & 255, c >>> 24);
 }
