@@ -25,7 +25,8 @@ export const pseudoHeader4 = (addresses: readonly number[], proto: number, size:
 /** RFC 8200, 8.1. */
 export const pseudoHeader6 = pseudoHeader4;
 
-const AT: Readonly<Record<number, number>> = { 1: 2, 6: 16, 17: 6, 58: 2 };
+/** Of the checksum, in what IPv4 carries. */
+const AT: Readonly<Record<number, number>> = { 1: 2, 6: 16, 17: 6 };
 
 /** CRC-32c from its polynomial, bit by bit (RFC 9260, appendix A). */
 function crc32c(b: ArrayLike<number>): number {

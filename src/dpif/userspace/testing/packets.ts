@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { be16, checksum, pseudoHeader4, pseudoHeader6 } from './checksums.ts';
+import { be16, checksum, pseudoHeader4, pseudoHeader6, sealSctp } from './checksums.ts';
 
 /** Frames of all kinds for property tests: right ones, which `mutated` then breaks. */
 
@@ -29,14 +29,12 @@ const udp = fc.tuple(u16, u16, fc.boolean(), payload).map(([src, dst, plain, dat
   return { proto: 17, bytes: [...head, ...data], ...(plain ? {} : { at: 6 }) };
 });
 
-const sctp = fc
-  .tuple(u16, u16, bytes(4), payload)
-  .map(
-    ([src, dst, tag, data]): Transport => ({
-      proto: 132,
-      bytes: [...be16(src), ...be16(dst), ...tag, 0, 0, 0, 0, ...data],
-    }),
-  );
+const sctp = fc.tuple(u16, u16, bytes(4), payload).map(
+  ([src, dst, tag, data]): Transport => ({
+    proto: 132,
+    bytes: [...be16(src), ...be16(dst), ...tag, 0, 0, 0, 0, ...data],
+  }),
+);
 
 const icmp = fc
   .tuple(fc.constantFrom(0, 8, 3, 11), fc.nat(3), bytes(4), payload)
@@ -68,6 +66,11 @@ const icmp6 = fc.oneof(
 
 function seal(t: Transport, pseudo: (size: number) => number): number[] {
   const out = [...t.bytes];
+  if (t.proto === 132) {
+    const sctp = Uint8Array.from(out);
+    sealSctp(sctp);
+    return [...sctp];
+  }
   if (t.at === undefined) return out;
   const sum = checksum(out, t.proto === 1 ? 0 : pseudo(out.length));
   // RFC 768: a sum of zero is sent as ones.
