@@ -151,7 +151,9 @@ export class BenchSwitch {
   }
 
   async #launch(name: string, argv: string[]): Promise<void> {
-    this.#processes.push(await Running.start(name, ['taskset', '-c', String(SWITCH_CORE), ...argv], this.#env));
+    // A network namespace of its own: the taps of a bridge have fixed names.
+    const place = ['unshare', '--net', 'taskset', '-c', String(SWITCH_CORE)];
+    this.#processes.push(await Running.start(name, [...place, ...argv], this.#env));
   }
 }
 

@@ -11,6 +11,7 @@ import { fileURLToPath } from 'node:url';
 import { type CommandResult, command, eventually, kill, killAtExit } from '../../../bench/peers/process.ts';
 import { OVS_CTL, OVS_DPDK } from '../../support/require.ts';
 import { defer } from './cleanup.ts';
+import { makeNetns, type Netns } from './netns.ts';
 
 const projectRoot = join(dirname(fileURLToPath(import.meta.url)), '../../..');
 
@@ -48,9 +49,12 @@ export class Switch {
   readonly root: string;
   readonly rundir: string;
   readonly env: NodeJS.ProcessEnv;
+  /** Where its taps are: those of a bridge and of the datapath have fixed names. */
+  readonly netns: Netns;
 
-  constructor(halves: Halves) {
+  constructor(halves: Halves, netns: Netns) {
     this.halves = halves;
+    this.netns = netns;
     this.root = mkdtempSync(join(tmpdir(), 'turnout-switch-'));
     this.rundir = join(this.root, 'run');
     for (const folder of ['run', 'db', 'log', 'etc/openvswitch', 'sbin'])
@@ -65,7 +69,8 @@ export class Switch {
 
   /** Starts both daemons by `ovs-ctl start`, to be ended with the test, and switches DPDK on as a user does. */
   static async start(t: TestContext, halves: Partial<Halves> = {}): Promise<Switch> {
-    const it = new Switch({ 'ovs-vswitchd': SWITCH, 'ovsdb-server': SWITCH, ...halves });
+    const netns = await makeNetns(t, 'switch');
+    const it = new Switch({ 'ovs-vswitchd': SWITCH, 'ovsdb-server': SWITCH, ...halves }, netns);
     defer(t, () => it.dispose());
     await it.ovsCtl('start', '--system-id=random');
     return it;
@@ -96,7 +101,7 @@ export class Switch {
 
   /** The same for a command that may fail. */
   async try(script: string): Promise<CommandResult> {
-    return await command(['sh', '-ec', script], { env: this.env });
+    return await command([...this.netns.prefix, 'sh', '-ec', script], { env: this.env });
   }
 
   /** The pid in a daemon's pidfile, or undefined when there is none. */
@@ -125,7 +130,7 @@ export class Switch {
   /** `ovs-ctl stop`, then kills what is left, and removes the folders. */
   async dispose(): Promise<void> {
     const pids = DAEMONS.map((daemon) => this.pid(daemon)).filter((pid) => pid !== undefined);
-    await command([OVS_CTL, 'stop'], { env: this.env });
+    await command([...this.netns.prefix, OVS_CTL, 'stop'], { env: this.env });
     for (const pid of pids) kill(pid, 'SIGKILL');
     rmSync(this.root, { recursive: true, force: true });
   }
@@ -155,7 +160,7 @@ export class Switch {
 
   /** Runs what must succeed; an error text carries the end of the switch's log. */
   async #must(argv: string[]): Promise<string> {
-    const { status, stdout, stderr } = await command(argv, { env: this.env });
+    const { status, stdout, stderr } = await command([...this.netns.prefix, ...argv], { env: this.env });
     if (status === 0) return stdout;
     const log = this.log('ovs-vswitchd').split('\n').slice(-30).join('\n');
     throw new Error(`${argv.join(' ')}: exit status ${status}\n${stderr}${stdout}\novs-vswitchd.log:\n${log}`);
