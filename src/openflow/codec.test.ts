@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
+import fc from 'fast-check';
 import { ofpPort } from '../base/types.ts';
 import { decode, encode, encodeError } from './codec.ts';
 import { fieldByName } from './field.ts';
@@ -92,6 +93,30 @@ test('no prefix of a message does anything but decode or fail with an error', ()
       }
     }
   }
+});
+
+/** Every message of the golden files that a client sends. */
+function requests(): Uint8Array[] {
+  return readdirSync(GOLDEN)
+    .filter((f) => f.endsWith('.md'))
+    .flatMap((f) =>
+      [...readFileSync(new URL(f, GOLDEN), 'utf8').matchAll(/^> ([0-9a-f]+)$/gm)].map((m) => bytes(m[1])),
+    );
+}
+
+test('bytes that were changed decode, or fail with an error', () => {
+  const changes = fc.array(fc.tuple(fc.nat(400), fc.nat(255)), { minLength: 1, maxLength: 6 });
+  fc.assert(
+    fc.property(fc.constantFrom(...requests()), changes, (msg, list) => {
+      const copy = msg.slice();
+      for (const [at, value] of list) if (at < copy.length) copy[at] = value;
+      new DataView(copy.buffer).setUint16(2, copy.length);
+      const r = decode(copy);
+      // What decodes can be written again.
+      if (r.ok && r.value.version <= 5) encode(r.value.message, r.value.version, 1, { nxm: isNicira(copy) });
+    }),
+    { numRuns: 3000 },
+  );
 });
 
 test('a long reply becomes several messages, the last without MORE', () => {
