@@ -15,6 +15,8 @@ export interface EndpointDeps {
   fds: FdStore;
   clock: Timers;
   warn(text: string): void;
+  /** We begin to connect to the path. */
+  opened(): void;
   /** A front end is there; its socket is under `<key>/conn`. */
   connected(fd: number): void;
 }
@@ -131,6 +133,7 @@ export class ClientEndpoint implements Endpoint {
   }
 
   open(occupied: boolean): void {
+    this.#deps.opened();
     if (!occupied) this.#attempt();
   }
 

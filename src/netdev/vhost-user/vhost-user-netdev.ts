@@ -239,7 +239,11 @@ export class VhostUserNetdev implements Netdev {
   #endpointDeps(): EndpointDeps {
     const { fds, clock } = this.#shared;
     const warn = (text: string) => vhostLog.warnRl(limit, this.#tag(text));
-    return { key: this.#key, fds, clock, warn, connected: (fd) => this.#connected(fd) };
+    return { key: this.#key, fds, clock, warn, opened: () => this.#opened(), connected: (fd) => this.#connected(fd) };
+  }
+
+  #opened(): void {
+    log.info(`vHost User device '${this.name}' created in 'client' mode, using client socket '${this.#path}'`);
   }
 
   /** Runs `work` after all that came before it; a failure is a defect and surfaces. */
