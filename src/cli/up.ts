@@ -1,13 +1,15 @@
-import { mkdirSync } from 'node:fs';
+import { accessSync, constants, mkdirSync } from 'node:fs';
 import { isAbsolute, resolve } from 'node:path';
 import { Command } from 'commander';
 import { Daemon, FatalError } from '../base/daemon.ts';
 import { daemonRole } from '../base/daemon-process.ts';
 import { ovsDbdir, ovsLogdir, ovsRundir } from '../base/dirs.ts';
+import { strerror } from '../base/errno.ts';
 import { setProgramName } from '../base/program.ts';
 import { vlog } from '../base/vlog.ts';
 import { startEmbeddedServer } from '../ovsdb/embedded.ts';
 import { lockFile, lockHolder } from '../sys/file-lock.ts';
+import { lockDatabase } from './ovsdb-lock.ts';
 import { rundirPrefix, runningPid, useRundir } from './rundir.ts';
 import { startVswitchd } from './vswitchd.ts';
 
@@ -51,7 +53,7 @@ async function up(options: UpOptions): Promise<number> {
     process.stdout.write(`turnout: already running in ${ovsRundir()} (pid ${pid})\n`);
     return 0;
   }
-  for (const dir of [ovsRundir(), ovsLogdir(), ovsDbdir()]) mkdirSync(dir, { recursive: true });
+  for (const dir of [ovsRundir(), ovsLogdir(), ovsDbdir()]) makeFolder(dir);
   const daemon = new Daemon({ lockFile, lockHolder });
   daemon.detaching = options.foreground !== true;
   daemon.takeOption({ name: 'pidfile', value: undefined });
@@ -66,16 +68,35 @@ async function up(options: UpOptions): Promise<number> {
   return serve(options, daemon, dbPath);
 }
 
+function makeFolder(dir: string): void {
+  try {
+    mkdirSync(dir, { recursive: true });
+    accessSync(dir, constants.W_OK);
+  } catch (e) {
+    throw new FatalError(`${dir}: ${strerror(e)}. Another folder can be given by --rundir DIR`);
+  }
+}
+
 function databaseFile(given: string | undefined): string {
   if (given === undefined) return `${ovsDbdir()}/conf.db`;
   return isAbsolute(given) ? given : resolve(given);
 }
 
+/** Where `ovs-vsctl set-ssl` puts the keys. */
+const SSL_TABLE = {
+  privateKey: 'db:Open_vSwitch,SSL,private_key',
+  certificate: 'db:Open_vSwitch,SSL,certificate',
+  caCert: 'db:Open_vSwitch,SSL,ca_cert',
+  bootstrapCaCert: true,
+};
+
 async function serve(options: UpOptions, daemon: Daemon, dbPath: string): Promise<number> {
   const socket = `${ovsRundir()}/db.sock`;
   const remotes = [`punix:${socket}`, 'db:Open_vSwitch,Open_vSwitch,manager_options', ...options.remote];
-  const database = await startEmbeddedServer({ dbPath, remotes }, (level, module, text) =>
-    vlog.module(module)[level](text),
+  const database = await startEmbeddedServer(
+    { dbPath, remotes, tls: SSL_TABLE },
+    (level, module, text) => vlog.module(module)[level](text),
+    lockDatabase,
   ).catch((e: Error) => {
     throw new FatalError(e.message);
   });

@@ -1,5 +1,4 @@
-import { copyFileSync, existsSync, mkdirSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { copyFileSync, existsSync } from 'node:fs';
 import { parentPort, workerData } from 'node:worker_threads';
 import { UnixctlCommands } from '../base/unixctl.ts';
 import { registerOvsdbCommands } from './commands.ts';
@@ -55,10 +54,7 @@ async function start(): Promise<void> {
     post({ kind: 'stopped' });
     port.close();
   });
-  if (!existsSync(options.dbPath)) {
-    mkdirSync(dirname(options.dbPath), { recursive: true });
-    createDatabaseFile(options.dbPath, schemaFromJson(VSWITCH_SCHEMA));
-  }
+  if (!existsSync(options.dbPath)) createDatabaseFile(options.dbPath, schemaFromJson(VSWITCH_SCHEMA));
   upgrade(server, server.openFile(options.dbPath));
   for (const remote of options.remotes) remotes.configured.add(remote);
   const problem = (await remotes.start()) || remotes.failures();

@@ -1,3 +1,5 @@
+import { mkdirSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import type { EmbeddedOptions, FromWorker, ToWorker } from './embedded-types.ts';
 import type { Log } from './server.ts';
@@ -95,12 +97,23 @@ class Handle implements EmbeddedServer {
   }
 }
 
-/** Starts the thread; resolves when the file is open and the remotes listen. Rejects with what is wrong with either. */
-export async function startEmbeddedServer(options: EmbeddedOptions, log: Log = () => {}): Promise<EmbeddedServer> {
+/** Keeps other processes off a database file; returns how to let it go. Throws when another has it. */
+export type LockDatabase = (path: string, name: string) => () => void;
+
+/** Starts the thread; resolves when the file is open and the remotes listen. Rejects with what is wrong with either. `lock` is called in
+ *  this thread: such locks are the process's. */
+export async function startEmbeddedServer(
+  options: EmbeddedOptions,
+  log: Log = () => {},
+  lock: LockDatabase = () => () => {},
+): Promise<EmbeddedServer> {
+  mkdirSync(dirname(options.dbPath), { recursive: true });
+  const unlock = lock(options.dbPath, options.dbPath);
   const worker = new Worker(new URL('./embedded-worker.ts', import.meta.url), {
     workerData: options,
     execArgv: ['--disable-warning=ExperimentalWarning'],
   });
+  worker.once('exit', unlock);
   const handle = new Handle(worker, log);
   await handle.start();
   return handle;

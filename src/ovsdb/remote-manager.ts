@@ -234,9 +234,11 @@ export class RemoteManager {
     return problem;
   }
 
-  /** What could not be opened and why; empty when all is well. */
+  /** Which of the remotes that were configured by themselves (not through the database) could not be opened, and why; empty when all is
+   *  well. */
   failures(): string {
-    return [...this.failed].map(([label, why]) => `${label}: listen failed: ${why}`).join('\n');
+    const own = [...this.failed].filter(([label]) => this.configured.has(label));
+    return own.map(([label, why]) => `${label}: listen failed: ${why}`).join('\n');
   }
 
   stop(): void {
