@@ -152,7 +152,7 @@ export function progressLine(now: DemoSample, before: DemoSample): string {
 /** The closing report. */
 export function reportLines(r: DemoReport, style: Style): string[] {
   const row = (name: string, n: number, note = '') =>
-    `  ${name.padEnd(34)}${grouped(n).padStart(14)}  ${style.dim(note)}`.trimEnd();
+    `  ${name.padEnd(34)}${grouped(n).padStart(14)}  ${note === '' ? '' : style.dim(note)}`.trimEnd();
   const drops = Object.entries(r.drops).map(([name, n]) => row(`+ ${name}`, n));
   const whole = r.unaccounted === 0;
   return [

@@ -176,8 +176,9 @@ class Demo {
     pktgen.onLine((line) => {
       if (line.startsWith('{')) this.#pktgenReport = JSON.parse(line) as PktgenReport;
     });
-    let before = await this.#sample(testpmd);
-    this.#show(before, before);
+    const first = await this.#sample(testpmd);
+    let before = first;
+    this.#show(first, first);
     while (pktgen.running) {
       await Promise.race([sleepMs(PERIOD_MS), pktgen.ended]);
       const now = await this.#sample(testpmd);
@@ -186,7 +187,7 @@ class Demo {
     }
     const code = await pktgen.ended;
     if (code !== 0) throw new Error(`pktgen ended with code ${code}:\n${pktgen.lastWords}`);
-    return this.#close(testpmd, before);
+    return this.#close(testpmd, first);
   }
 
   async #sample(testpmd: DemoProcess): Promise<DemoSample> {
@@ -210,8 +211,8 @@ class Demo {
     return drops;
   }
 
-  /** After the traffic: the last counters of everybody. */
-  async #close(testpmd: DemoProcess, before: DemoSample): Promise<DemoReport> {
+  /** After the traffic: the last counters of everybody, and in the table the rates over the whole run. */
+  async #close(testpmd: DemoProcess, first: DemoSample): Promise<DemoReport> {
     await sleepMs(100);
     let last = await this.#sample(testpmd);
     if (makeDemoReport(last).unaccounted !== 0) {
@@ -220,7 +221,7 @@ class Demo {
       await sleepMs(100);
       last = await this.#sample(testpmd);
     }
-    this.#show(last, before, 1);
+    this.#show(last, first, 1);
     return makeDemoReport(last);
   }
 
