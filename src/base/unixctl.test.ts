@@ -84,6 +84,40 @@ for (const [name, bytes] of Object.entries({
   });
 }
 
+test('nesting without end and size without end are bounded', async (t) => {
+  const { path } = await setUp(t);
+  const deep = `{"id":1,"method":"echo","params":[${'['.repeat(100_000)}${']'.repeat(100_000)}]}`;
+  const long = `{"id":1,"method":"echo","params":["${'x'.repeat(5 << 20)}`;
+  for (const bytes of [deep, long]) {
+    const socket = createConnection(path);
+    let reply = '';
+    socket.on('error', () => {});
+    socket.on('data', (chunk) => {
+      reply += chunk.toString();
+      socket.end();
+    });
+    socket.write(bytes);
+    await new Promise((resolve) => socket.on('close', resolve));
+    assert.ok(reply === '' || reply.includes('has non-string argument'));
+    assert.equal((await unixctlCall(path, 'echo', ['still here'])).result, 'still here\n');
+  }
+});
+
+test('who does not read replies is not read from either', async (t) => {
+  const { path } = await setUp(t);
+  const socket = createConnection(path);
+  socket.on('error', () => {});
+  socket.pause();
+  const request = JSON.stringify({ id: 1, method: 'echo', params: ['x'.repeat(100_000)] });
+  let taken = 0;
+  while (socket.write(request)) taken++;
+  for (let i = 0; i < 200; i++) socket.write(request);
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  assert.ok(socket.writableLength > 100 * request.length, `${taken} requests were taken before`);
+  socket.destroy();
+  assert.equal((await unixctlCall(path, 'echo', ['others'])).result, 'others\n');
+});
+
 test('a path longer than a socket address can hold works', async (t) => {
   const dir = join(mkdtempSync(join(tmpdir(), 'turnout-unixctl-')), 'x'.repeat(120));
   mkdirSync(dir);

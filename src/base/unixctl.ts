@@ -22,6 +22,9 @@ interface Command {
   handler: UnixctlHandler;
 }
 
+/** Characters of one request: a packet or a flow in hexadecimal digits is the longest that there is. */
+const MAX_REQUEST_SIZE = 1 << 22;
+
 const received = coverageCounter('unixctl_received');
 const replied = coverageCounter('unixctl_replied');
 
@@ -118,24 +121,24 @@ export class UnixctlServer extends UnixctlCommands {
     process.removeListener('exit', this.#unlink);
   }
 
+  /** One connection: its requests are answered one after the other, and nothing more is read meanwhile. */
   #serve(socket: Socket): void {
-    const splitter = new JsonSplitter();
-    let turn = Promise.resolve();
+    const splitter = new JsonSplitter(MAX_REQUEST_SIZE);
     this.#connections.add(socket);
     socket.setEncoding('utf8');
     socket.on('close', () => this.#connections.delete(socket));
     socket.on('error', () => socket.destroy());
-    socket.on('data', (chunk: string) => {
+    const take = async (chunk: string): Promise<void> => {
+      socket.pause();
       try {
-        for (const text of splitter.push(chunk)) {
-          const request: unknown = JSON.parse(text);
-          turn = turn.then(() => this.#answer(socket, request));
-        }
+        for (const text of splitter.push(chunk)) await this.#answer(socket, JSON.parse(text));
+        socket.resume();
       } catch {
-        this.#log?.warn(`unix#${socket.remoteAddress ?? ''}: received invalid JSON message`);
+        this.#log?.warn('received invalid JSON message on a control connection');
         socket.destroy();
       }
-    });
+    };
+    socket.on('data', (chunk: string) => void take(chunk));
   }
 
   async #answer(socket: Socket, request: unknown): Promise<void> {
@@ -151,7 +154,8 @@ export class UnixctlServer extends UnixctlCommands {
     replied.inc();
     this.#log?.dbg(() => `replying with ${success ? 'success' : 'error'}, id=${JSON.stringify(id)}: "${body}"`);
     const text = body === '' || body.endsWith('\n') ? body : `${body}\n`;
-    socket.write(JSON.stringify(success ? { id, result: text, error: null } : { id, result: null, error: text }));
+    const reply = success ? { id, result: text, error: null } : { id, result: null, error: text };
+    if (!socket.destroyed && !socket.write(JSON.stringify(reply))) await untilDrained(socket);
   }
 
   async #outcome(method: string, params: readonly unknown[]): Promise<{ success: boolean; body: string }> {
@@ -162,6 +166,13 @@ export class UnixctlServer extends UnixctlCommands {
       return { success: false, body: e instanceof Error ? e.message : String(e) };
     }
   }
+}
+
+function untilDrained(socket: Socket): Promise<void> {
+  return new Promise((resolve) => {
+    socket.once('drain', resolve);
+    socket.once('close', resolve);
+  });
 }
 
 function listenOn(server: Server, name: string): Promise<void> {
