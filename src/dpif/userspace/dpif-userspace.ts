@@ -496,6 +496,7 @@ export class UserspaceDpif implements Dpif {
 
   async #startCores(): Promise<void> {
     await this.#pool.setCores(this.#cores, (pmd) => this.#prepare(pmd));
+    await this.#vhost.threadsChanged();
     for (const pmd of this.#pool.pmds) {
       if (!this.#readers.has(pmd.index)) this.#readers.set(pmd.index, new UpcallReader(this.#arena, pmd.index));
     }

@@ -232,6 +232,12 @@ export class VhostPorts {
     set(VRING_LOCK, 0);
   }
 
+  /** There are more threads: rings that were one thread's may now be shared, and then want the lock. */
+  async threadsChanged(): Promise<void> {
+    for (const vhost of this.#ports.values()) this.#publishTxqs(vhost);
+    await this.#pool.all({ type: 'sync' });
+  }
+
   /** Tells the fast path which rings take what is sent to the port. */
   #publishTxqs(vhost: VhostPort): void {
     const record = ARENA_PORTS + vhost.port * PORT__SIZE;
