@@ -9,6 +9,7 @@ import {
   RXQ_PORT,
   RXQ_SLOT,
   RXQ_VRING,
+  RXQS_MAX,
   THREAD__SIZE,
   THREAD_BUSY_NS,
   THREAD_IDLE_NS,
@@ -39,7 +40,6 @@ const RUN_TARGET_MS = 0.5;
 /** Without a packet for this long, the thread asks for kicks and sleeps. */
 const IDLE_BEFORE_SLEEP_MS = 0.3;
 const SLEEP_MAX_MS = 1000;
-const RXQ_POLL_MAX = 256;
 
 class Pmd {
   readonly #data: PmdWorkerData;
@@ -47,7 +47,7 @@ class Pmd {
   readonly #arena: Arena;
   readonly #thread: DatapathThread;
   readonly #record: number;
-  readonly #poll = new PollSet(RXQ_POLL_MAX + 1);
+  readonly #poll = new PollSet(RXQS_MAX + 1);
   /** From this thread's performance.now() to the control thread's. */
   readonly #clockOffset: number;
   #rxqs: PmdRxq[] = [];
@@ -194,10 +194,12 @@ class Pmd {
     }
   }
 
-  #setRxqs(rxqs: PmdRxq[]): void {
+  /** No more than RXQS_MAX queues fit the record; the others are not polled. */
+  #setRxqs(wanted: readonly PmdRxq[]): void {
+    const rxqs = wanted.slice(0, RXQS_MAX);
     this.#rxqs = rxqs;
     this.#idleMs = 0;
-    for (let i = 0; i < RXQ_POLL_MAX; i++) {
+    for (let i = 0; i < RXQS_MAX; i++) {
       const q = rxqs[i];
       if (q && q.kickFd >= 0) this.#poll.set(i + 1, q.kickFd, POLLIN);
       else this.#poll.clear(i + 1);
