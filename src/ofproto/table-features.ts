@@ -71,7 +71,7 @@ export function tableFeatures(table: OfTable): TableFeatures {
   const nonmiss = instructions(table.id);
   return {
     tableId: table.id,
-    name: table.id === 0 ? 'classifier' : table.name,
+    name: '',
     metadataMatch: 0xffff_ffff_ffff_ffffn,
     metadataWrite: 0xffff_ffff_ffff_ffffn,
     maxEntries: 1_000_000,

@@ -225,6 +225,28 @@ test('role, asynchronous configuration and port status round-trip', () => {
   for (const [m, versions] of messages) for (const version of versions) assert.deepEqual(roundTrip(m, version), m);
 });
 
+test('named counters of a port round-trip, as ovs-ofctl reads them', () => {
+  const n = (i: number) => BigInt(i);
+  const counters = { rxPackets: n(1), txPackets: n(2), rxBytes: n(3), txBytes: n(4), rxDropped: n(5), txDropped: n(6) };
+  const errors = {
+    rxErrors: n(7),
+    txErrors: n(8),
+    rxFrameErr: n(9),
+    rxOverErr: n(10),
+    rxCrcErr: n(11),
+    collisions: n(12),
+  };
+  const port = { portNo: ofpPort(1), ...counters, ...errors, durationSec: 5, durationNsec: 6 };
+  const m: Message = {
+    type: 'port_stats_reply',
+    ports: [{ ...port, custom: [{ name: 'drops', value: 7n }] }],
+    more: false,
+  };
+  assert.deepEqual(roundTrip(m, 5), m);
+  // Recorded from the real switch: type, unpadded length, vendor, subtype, pad, count, then length and name and value.
+  assert.match(hex(encode(m, 5, 1)[0]), /ffff001e0000aa01000000020000000105[0-9a-f]{10}00000000000000070000$/);
+});
+
 test('table features say which actions, instructions and fields a table knows', () => {
   const f = (name: string) => fieldByName(name)!;
   const instructions: TableInstructionFeatures = {

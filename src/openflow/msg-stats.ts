@@ -102,6 +102,7 @@ function pullPortStats14(r: Reader): PortStats {
   const c: Partial<Counters> = {};
   pullCounters(body, COMMON, c);
   for (const name of ETHERNET) c[name] = UINT64_MAX;
+  let custom: PortStats['custom'];
   while (body.left >= 4) {
     const type = body.readU16();
     const size = body.readU16();
@@ -110,10 +111,21 @@ function pullPortStats14(r: Reader): PortStats {
     if (type === 0) {
       p.skip(4);
       pullCounters(p, ETHERNET, c);
-    }
+    } else if (type === 0xffff) custom = pullCustomStats(p) ?? custom;
     body.skip(Math.min(body.left, -size & 7));
   }
-  return { portNo, ...(c as Counters), ...duration };
+  return { portNo, ...(c as Counters), ...duration, ...(custom ? { custom } : {}) };
+}
+
+/** Intel's property of named counters; undefined for other experimenters' properties. */
+function pullCustomStats(p: Reader): PortStats['custom'] {
+  if (p.readU32() !== INTEL_VENDOR_ID || p.readU32() !== INTEL_PORT_STATS_CUSTOM) return undefined;
+  p.skip(2);
+  const n = p.readU16();
+  return Array.from({ length: n }, () => {
+    const size = p.readU8();
+    return { name: p.string(size), value: p.readU64() };
+  });
 }
 
 const INTEL_PORT_STATS_CUSTOM = 2;
@@ -124,6 +136,7 @@ function putCustomStats(w: Writer, custom: NonNullable<PortStats['custom']>): vo
   w.putU16(0);
   w.putU32(INTEL_VENDOR_ID);
   w.putU32(INTEL_PORT_STATS_CUSTOM);
+  w.putZeros(2);
   w.putU16(custom.length);
   for (const { name, value } of custom) {
     const bytes = Buffer.from(name, 'latin1').subarray(0, 63);
