@@ -1,5 +1,5 @@
-import { accessSync, constants, mkdirSync } from 'node:fs';
-import { isAbsolute, resolve } from 'node:path';
+import { accessSync, constants, lstatSync, mkdirSync, readlinkSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
 import { Command } from 'commander';
 import { Daemon, FatalError } from '../base/daemon.ts';
 import { daemonRole } from '../base/daemon-process.ts';
@@ -78,8 +78,13 @@ function makeFolder(dir: string): void {
 }
 
 function databaseFile(given: string | undefined): string {
-  if (given === undefined) return `${ovsDbdir()}/conf.db`;
-  return isAbsolute(given) ? given : resolve(given);
+  return followLink(given === undefined ? `${ovsDbdir()}/conf.db` : resolve(given));
+}
+
+/** Debian's conf.db is a link that leads nowhere until the database is made. */
+function followLink(path: string): string {
+  const isLink = lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() === true;
+  return isLink ? resolve(dirname(path), readlinkSync(path)) : path;
 }
 
 /** Where `ovs-vsctl set-ssl` puts the keys. */

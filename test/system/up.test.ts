@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
@@ -70,6 +70,13 @@ test('in the foreground it runs until a signal', async (t) => {
   child.kill('SIGINT');
   assert.equal(await exit, 130);
   assert.equal(existsSync(join(rundir, 'db.sock')), false);
+});
+
+test('a link that leads nowhere yet, as Debian lays it, is followed', (t) => {
+  const { rundir, turnout } = setUp(t);
+  symlinkSync(join(rundir, 'elsewhere.db'), join(rundir, 'conf.db'));
+  assert.equal(turnout('up', '--enable-dummy').status, 0);
+  assert.match(readFileSync(join(rundir, 'elsewhere.db'), 'utf8'), /^OVSDB JSON /);
 });
 
 test('a database that is none is refused, and nothing stays behind', (t) => {
