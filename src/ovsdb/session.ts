@@ -43,7 +43,7 @@ export interface SessionHost {
   readonly dbs: ReadonlyMap<string, ServedDb>;
   readonly locks: LockTable;
   readonly hasMonitorCond: boolean;
-  log(level: 'info' | 'warn', module: string, message: string): void;
+  log(level: 'info' | 'warn' | 'err', module: string, message: string): void;
   convert(served: ServedDb, schema: Schema): void;
   sessionClosed(session: Session): void;
 }
@@ -122,7 +122,18 @@ export class Session implements LockHolder {
     this.server.sessionClosed(this);
   }
 
+  /** A defect of ours must not take the other clients along: it ends this one. */
   private received(message: Message): void {
+    try {
+      this.dispatch(message);
+    } catch (error) {
+      const text = `${this.connection.name}: internal error, disconnecting: ${(error as Error).stack}`;
+      this.server.log('err', 'ovsdb_jsonrpc_server', text);
+      this.connection.destroy('internal error');
+    }
+  }
+
+  private dispatch(message: Message): void {
     if (message.kind === 'request') {
       this.request(message);
     } else if (message.kind === 'notification') {
