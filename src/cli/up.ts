@@ -117,7 +117,8 @@ async function serve(options: UpOptions, daemon: Daemon, dbPath: string): Promis
       show: undefined,
     },
     () => {
-      if (!daemon.detaching) process.stdout.write(welcome(dbPath));
+      // Not by its pidfile: closing that file again would give up the lock that this process holds on it.
+      if (!daemon.detaching) process.stdout.write(welcome(dbPath, process.pid));
       daemon.complete();
     },
   );
@@ -132,11 +133,11 @@ async function serve(options: UpOptions, daemon: Daemon, dbPath: string): Promis
   return 0;
 }
 
-function welcome(dbPath: string): string {
+function welcome(dbPath: string, pid = runningPid({ lockHolder })): string {
   const prefix = rundirPrefix();
   const rundir = ovsRundir();
   const clientRundir = prefix === '' ? '' : `  export ${prefix.trim()}\n`;
-  return `turnout: running in ${rundir} (pid ${runningPid({ lockHolder }) || process.pid})
+  return `turnout: running in ${rundir} (pid ${pid})
   database  ${dbPath}
   log       ${ovsLogdir()}/ovs-vswitchd.log
 Next:
