@@ -11,6 +11,7 @@ import type { Session } from './session.ts';
 import type { Listener, StreamName } from './stream.ts';
 import { connectStream, isPassive, listenStream, needsProbes, parseStreamName } from './stream.ts';
 import type { TlsConfig } from './tls.ts';
+import { tlsFingerprint } from './tls.ts';
 import { Transaction } from './transaction.ts';
 
 const DEFAULT_PROBE_MS = 5000;
@@ -212,6 +213,7 @@ export class RemoteManager {
   private pending: Promise<void> = Promise.resolve();
   private isStopped = false;
   private tls: TlsConfig = {};
+  private tlsFingerprint = '';
   private lastProblem = '';
   private statusTimer: NodeJS.Timeout | undefined;
 
@@ -227,7 +229,7 @@ export class RemoteManager {
       this.follow();
       this.schedule();
     };
-    this.statusTimer = setInterval(() => this.writeStatus(), STATUS_INTERVAL_MS).unref();
+    this.statusTimer = setInterval(() => this.tick(), STATUS_INTERVAL_MS).unref();
     const problem = await this.reconfigure();
     this.lastProblem = problem;
     this.writeStatus();
@@ -326,7 +328,9 @@ export class RemoteManager {
       protocols: resolve(protocols),
       ciphers: resolve(ciphers),
     };
-    if (JSON.stringify(tls) === JSON.stringify(this.tls)) return;
+    const fingerprint = tlsFingerprint(tls);
+    if (fingerprint === this.tlsFingerprint) return;
+    this.tlsFingerprint = fingerprint;
     this.tls = tls;
     for (const remote of this.remotes.values()) remote.setTls(tls);
   }
@@ -359,6 +363,12 @@ export class RemoteManager {
     if (this.failed.get(label) === why) return;
     this.failed.set(label, why);
     this.server.log('err', 'ovsdb_jsonrpc_server', `${label}: listen failed: ${why}`);
+  }
+
+  private tick(): void {
+    this.writeStatus();
+    // Key files may have been renewed.
+    if (Object.keys(this.tlsOptions).length > 0) this.schedule();
   }
 
   /** Writes `is_connected` and `status` of the rows that `db:` remotes refer to. */

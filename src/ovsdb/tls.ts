@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import type { DetailedPeerCertificate, SecureContextOptions, TLSSocket } from 'node:tls';
 import * as tls from 'node:tls';
@@ -23,6 +23,13 @@ const VERSIONS = ['TLSv1', 'TLSv1.1', 'TLSv1.2', 'TLSv1.3'] as const;
 
 function readPem(path: string | undefined): Buffer | undefined {
   return path === undefined ? undefined : readFileSync(path);
+}
+
+/** A text that changes when other files are named, or when one of them is written anew. */
+export function tlsFingerprint(config: TlsConfig): string {
+  const files = [config.privateKey, config.certificate, config.caCert, config.peerCaCert];
+  const times = files.map((file) => file && statSync(file, { throwIfNoEntry: false })?.mtimeMs);
+  return JSON.stringify([config, times]);
 }
 
 function isBootstrapping({ bootstrapCaCert, caCert }: TlsConfig): boolean {
