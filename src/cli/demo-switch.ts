@@ -84,21 +84,16 @@ export class DemoSwitch {
     });
   }
 
-  /** Waits until the database answers, then sets everything up. Throws with the switch's own reason when a port fails. */
+  /** Waits until the database in `rundir`, which must be OVS_RUNDIR, answers, then sets everything up. Throws with the switch's own reason when a port fails. */
   static async setUp(rundir: string): Promise<DemoSwitch> {
     const self = new DemoSwitch(rundir);
     self.#idl.start();
     await self.#idl.ready();
     await self.#configure();
-    self.#control = resolveTarget(`${rundir}/ovs-vswitchd.${self.#pid()}.ctl`);
+    self.#control = resolveTarget('ovs-vswitchd');
     self.#openflow = await OpenflowClient.connect(`${rundir}/${BRIDGE}.mgmt`);
     await self.#openflow.addFlows(FLOWS);
     return self;
-  }
-
-  /** Set by the caller of `setUp` through the environment: the switch's pid is in its pidfile. */
-  #pid(): string {
-    return resolveTarget('ovs-vswitchd').replace(/^.*\.(\d+)\.ctl$/, '$1');
   }
 
   /** Resolves at the first snapshot that `condition` accepts. */
