@@ -179,19 +179,27 @@ function dpctlDumpFlows(backends: Backends, args: readonly string[]): string {
   const { dpif } = backend;
   const opts = dumpOptions(options, dpif);
   const nowMs = backend.deps.clock.monotonicMs();
-  const title = dpif.type === 'dummy' ? '' : flowDumpTitle(dpif);
-  const lines = [...dpif.flows()].map((f) => `${dpFlowText(dpif, f, opts, nowMs)}\n`);
-  return lines.length ? title + lines.join('') : '';
+  return byThread(dpif)
+    .map(([title, flows]) => title + flows.map((f) => `${dpFlowText(dpif, f, opts, nowMs)}\n`).join(''))
+    .join('');
 }
 
-/** A userspace datapath says which thread the flows are from. */
-function flowDumpTitle(dpif: Dpif): string {
-  const cores = dpif.threads().filter((t) => t.core >= 0 && t.rxqs.length > 0);
-  return cores.length === 1
-    ? `flow-dump from pmd on cpu core: ${cores[0].core}\n`
-    : cores.length === 0
-      ? 'flow-dump from the main thread:\n'
-      : `flow-dump from pmd on cpu cores: ${cores.map((t) => t.core).join(',')}\n`;
+/** The flows under the title of the thread that polls their input port, as a userspace datapath lists them. */
+function byThread(dpif: Dpif): [title: string, flows: DpFlow[]][] {
+  const coreOf = new Map<string, number>();
+  for (const t of dpif.threads()) for (const q of t.rxqs) if (!coreOf.has(q.port)) coreOf.set(q.port, t.core);
+  const nameOf = odpName(dpif);
+  const groups = new Map<number, DpFlow[]>();
+  for (const flow of dpif.flows()) {
+    const core = coreOf.get(nameOf(flow.key.inPort as OdpPort) ?? '') ?? -1;
+    const group = groups.get(core);
+    if (group) group.push(flow);
+    else groups.set(core, [flow]);
+  }
+  return [...groups].map(([core, flows]) => [
+    core < 0 ? 'flow-dump from the main thread:\n' : `flow-dump from pmd on cpu core: ${core}\n`,
+    flows,
+  ]);
 }
 
 function registerDpctl(registry: CommandRegistry, backends: Backends): void {
