@@ -241,13 +241,19 @@ export class IdlClient implements Idl {
   // Talking.
 
   private request(method: string, params: Json): Promise<Answer> {
+    return new Promise((resolve) => this.call(method, params, resolve));
+  }
+
+  /** Calls back at the very moment of the answer: before a notification that arrives right behind it. */
+  private call(method: string, params: Json, answered: (answer: Answer) => void): void {
     const { connection } = this;
-    if (!connection?.isOpen) return Promise.resolve({});
+    if (!connection?.isOpen) {
+      answered({});
+      return;
+    }
     const id = this.nextId++;
-    return new Promise((resolve) => {
-      this.requests.set(id, resolve);
-      connection.request(method, params, id);
-    });
+    this.requests.set(id, answered);
+    connection.request(method, params, id);
   }
 
   private received(message: Message): void {
@@ -322,25 +328,37 @@ export class IdlClient implements Idl {
       if (result === undefined) throw new OvsdbError('ovsdb error', `get_schema failed: ${toText(error ?? null)}`);
       const before = this.replica.snapshot();
       this.schema = schemaFromJson(result);
-      await this.startMonitor(connection, before);
+      this.startMonitor(connection, before);
     } catch (failure) {
       this.refuse(failure);
     }
   }
 
-  private async startMonitor(connection: JsonRpcConnection, before: ReplicaSnapshot): Promise<void> {
+  private startMonitor(connection: JsonRpcConnection, before: ReplicaSnapshot): void {
     const requests = this.replica.reset(this.schema!, this.options.monitor, (what) => this.warnMissing(what));
-    for (const method of ['monitor_cond_since', 'monitor_cond', 'monitor'] as const) {
-      const answer = await this.request(method, this.monitorParams(method, requests));
+    this.tryMonitor(['monitor_cond_since', 'monitor_cond', 'monitor'], requests, (method, answer) => {
       if (this.connection !== connection) return;
-      if (answer.result !== undefined) {
+      try {
+        if (answer.result === undefined) {
+          throw new OvsdbError('ovsdb error', `${method} failed: ${toText(answer.error ?? null)}`);
+        }
         this.monitoring(method, answer.result, before);
-        return;
+      } catch (failure) {
+        this.refuse(failure);
       }
-      if (answer.error !== 'unknown method') {
-        throw new OvsdbError('ovsdb error', `${method} failed: ${toText(answer.error ?? null)}`);
-      }
-    }
+    });
+  }
+
+  /** Asks with the first method that the server knows. */
+  private tryMonitor(
+    [method, ...older]: readonly Monitors[],
+    requests: { [table: string]: Json },
+    done: (method: Monitors, answer: Answer) => void,
+  ): void {
+    this.call(method!, this.monitorParams(method!, requests), (answer) => {
+      if (answer.error === 'unknown method' && older.length > 0) this.tryMonitor(older, requests, done);
+      else done(method!, answer);
+    });
   }
 
   /** The replica is empty now, so that it asks for everything. */

@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict';
+import { duplexPair } from 'node:stream';
 import { afterEach, beforeEach, describe, test } from 'node:test';
 import type { Idl, IdlChange, IdlOptions } from './idl.ts';
 import { createIdl } from './idl.ts';
+import { toText } from './json.ts';
+import { JsonStream } from './json-stream.ts';
 import { schemaFromJson } from './schema.ts';
 import { OvsdbServer } from './server.ts';
 import { VSWITCH_SCHEMA } from './vswitch-schema.ts';
@@ -146,6 +149,30 @@ describe('the replica', () => {
     );
     assert.deepEqual(idl.snapshot().get('Bridge', uuid), before);
     assert.equal(idl.hasEverConnected, true);
+  });
+
+  test('news right behind the first replica, in one piece with it, are not lost', async () => {
+    const idl = await open({
+      connect: () => {
+        const [client, peer] = duplexPair();
+        const asked = new JsonStream();
+        const uuid = '00000000-0000-4000-8000-000000000001';
+        peer.on('data', (chunk: Buffer) => {
+          for (const request of asked.feed(chunk) as { id: number; method: string }[]) {
+            const row = (kind: string, nextCfg: number) => ({
+              Open_vSwitch: { [uuid]: { [kind]: { next_cfg: nextCfg } } },
+            });
+            const result = request.method === 'get_schema' ? VSWITCH_SCHEMA : [false, uuid, row('initial', 1)];
+            const news = { method: 'update3', params: ['x', uuid, row('modify', 2)], id: null };
+            const reply = toText({ result, error: null, id: request.id });
+            peer.write(request.method === 'get_schema' ? reply : reply + toText(news));
+          }
+        });
+        return client;
+      },
+    });
+    await until(idl, () => idl.snapshot().first('Open_vSwitch')?.next_cfg === 2);
+    assert.equal(idl.snapshot().first('Open_vSwitch')!.next_cfg, 2);
   });
 
   test('servers without the newer monitors are served by the older ones', async () => {
