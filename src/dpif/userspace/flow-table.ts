@@ -76,6 +76,8 @@ export class FlowTable {
   readonly #freeFlows: number[] = [];
   readonly #freeSubtables: number[] = [];
   #nextFlow = 1;
+  /** A record that no thread ever sees: `find` writes what it looks for into it. */
+  readonly #probe: number;
   #nextSubtable = 0;
   #count = 0;
   readonly #maskKey = new Uint8Array(KEY__SIZE);
@@ -89,6 +91,7 @@ export class FlowTable {
     this.#heap = heap;
     this.#rcu = rcu;
     this.#flowHash = flowHash;
+    this.#probe = this.#takeRecord();
   }
 
   get count(): number {
@@ -103,34 +106,36 @@ export class FlowTable {
   find(key: Flow, mask: FlowWildcards): number {
     const subtable = this.#subtables.get(this.#load(key, mask));
     if (!subtable) return 0;
-    const probe = this.#takeRecord();
-    if (probe === 0) return 0;
-    this.#writeRecord(probe, subtable);
-    const hash = this.#flowHash(probe);
-    const found = this.#search(subtable, hash, probe);
-    this.#freeFlows.push(probe);
-    return found;
+    this.#writeRecord(this.#probe, subtable);
+    return this.#search(subtable, this.#flowHash(this.#probe), this.#probe);
   }
 
   /** Installs a flow whose actions stand at `actions`. Returns its index; 0 when there is no room. */
   insert(key: Flow, mask: FlowWildcards, actions: number): number {
     const id = this.#load(key, mask);
     const subtable = this.#subtables.get(id) ?? this.#newSubtable(id, key.inPort);
-    const flow = subtable ? this.#takeRecord() : 0;
-    if (!subtable || flow === 0) return 0;
+    if (!subtable) return 0;
+    // Before the record is written, which names its subtable.
+    if (subtable.nFlows >= subtable.nBuckets * 4) this.#grow(subtable);
+    const flow = this.#takeRecord();
+    if (flow !== 0 && this.#install(flow, subtable, actions)) return flow;
+    if (flow !== 0) this.#freeFlows.push(flow);
+    if (subtable.nFlows === 0) this.#dropSubtable(subtable);
+    return 0;
+  }
+
+  #install(flow: number, subtable: Subtable, actions: number): boolean {
     this.#writeRecord(flow, subtable);
     this.#arena.set(flowAt(flow) + FLOW_ACTIONS, actions);
     this.#arena.publish(flowAt(flow) + FLOW_DEAD, 0);
-    if (subtable.nFlows >= subtable.nBuckets * 4) this.#grow(subtable);
     if (!this.#place(subtable, subtable.at, this.#flowHash(flow), flow)) {
       this.#arena.set(flowAt(flow) + FLOW_DEAD, 1);
-      this.#freeFlows.push(flow);
-      return 0;
+      return false;
     }
     subtable.nFlows++;
     this.#arena.set(subtable.at + SUBTABLE_NFLOWS, subtable.nFlows);
     this.#count++;
-    return flow;
+    return true;
   }
 
   /** Takes the flow out; its record is used again once no thread can see it, and `onFree` is called just before. */
@@ -223,26 +228,33 @@ export class FlowTable {
     }
   }
 
-  #newSubtable(id: string, port: number): Subtable | undefined {
+  /** Number and buckets of a subtable; undefined, and nothing taken, when there is no room. */
+  #takeSubtable(nBuckets: number): { index: number; buckets: number } | undefined {
     const index = this.#freeSubtables.pop() ?? (this.#nextSubtable < SUBTABLES_MAX ? this.#nextSubtable++ : undefined);
-    const buckets = this.#newBuckets(FIRST_BUCKETS);
-    if (index === undefined || buckets === undefined) return undefined;
-    const at = ARENA_SUBTABLES + index * SUBTABLE__SIZE;
-    const subtable: Subtable = {
-      id,
-      port,
-      at,
-      words: this.#maskWords(),
-      nBuckets: FIRST_BUCKETS,
-      nFlows: 0,
-      chained: [],
-    };
-    this.#writeSubtable(subtable, buckets);
-    this.#subtables.set(id, subtable);
-    this.#byAt.set(at, subtable);
+    if (index === undefined) return undefined;
+    const buckets = this.#newBuckets(nBuckets);
+    if (buckets !== undefined) return { index, buckets };
+    this.#freeSubtables.push(index);
+    return undefined;
+  }
+
+  #newSubtable(id: string, port: number): Subtable | undefined {
+    const taken = this.#takeSubtable(FIRST_BUCKETS);
+    if (!taken) return undefined;
+    const at = ARENA_SUBTABLES + taken.index * SUBTABLE__SIZE;
+    const words = this.#maskWords();
+    const subtable: Subtable = { id, port, at, words, nBuckets: FIRST_BUCKETS, nFlows: 0, chained: [] };
+    this.#writeSubtable(subtable, taken.buckets);
     const list = this.#byPort.get(port) ?? [];
     this.#byPort.set(port, [...list, subtable]);
-    this.#publishList(port);
+    if (!this.#publishList(port)) {
+      this.#byPort.set(port, list);
+      this.#freeBuckets(taken.buckets, FIRST_BUCKETS, []);
+      this.#freeSubtables.push(taken.index);
+      return undefined;
+    }
+    this.#subtables.set(id, subtable);
+    this.#byAt.set(at, subtable);
     return subtable;
   }
 
@@ -267,7 +279,7 @@ export class FlowTable {
       subtable.port,
       this.#byPort.get(subtable.port)!.filter((s) => s !== subtable),
     );
-    this.#publishList(subtable.port);
+    if (!this.#publishList(subtable.port)) this.#shrinkList(subtable);
     const buckets = this.#arena.get(subtable.at + SUBTABLE_BUCKETS);
     this.#rcu.retire(() => {
       this.#freeBuckets(buckets, subtable.nBuckets, subtable.chained);
@@ -275,13 +287,13 @@ export class FlowTable {
     });
   }
 
-  /** Writes the port's list of subtables anew and swaps it in. */
-  #publishList(port: number): void {
+  /** Writes the port's list of subtables anew and swaps it in; false, and nothing changed, when there is no room. */
+  #publishList(port: number): boolean {
     const subtables = this.#byPort.get(port)!;
     const old = this.#lists.get(port);
     const size = 4 + subtables.length * 4;
     const at = subtables.length === 0 ? 0 : this.#heap.alloc(size);
-    if (at === undefined) throw new Error('datapath: the arena is full');
+    if (at === undefined) return false;
     if (at !== 0) {
       this.#arena.set(at, subtables.length);
       subtables.forEach((s, i) => {
@@ -292,6 +304,20 @@ export class FlowTable {
     if (at === 0) this.#lists.delete(port);
     else this.#lists.set(port, { at, size });
     if (old) this.#rcu.retire(() => this.#heap.free(old.at, old.size));
+    return true;
+  }
+
+  /**
+   * Takes a subtable out of its port's list in place: the last entry takes its place, and stays in its own for a reader who is on the way there
+   * with the old count. For when there is no room for a new list.
+   */
+  #shrinkList(subtable: Subtable): void {
+    const { at } = this.#lists.get(subtable.port)!;
+    const count = this.#arena.get(at);
+    let i = 1;
+    while (this.#arena.get(at + i * 4) !== subtable.at) i++;
+    this.#arena.publish(at + i * 4, this.#arena.get(at + count * 4));
+    this.#arena.publish(at, count - 1);
   }
 
   #newBuckets(n: number): number | undefined {
@@ -307,21 +333,25 @@ export class FlowTable {
 
   /** Doubles a subtable: fills a copy of its record with the same flows and swaps it in, so that a reader sees the one or the other. */
   #grow(subtable: Subtable): void {
-    const index = this.#freeSubtables.pop() ?? (this.#nextSubtable < SUBTABLES_MAX ? this.#nextSubtable++ : undefined);
     const nBuckets = subtable.nBuckets * 2;
-    const buckets = this.#newBuckets(nBuckets);
-    if (index === undefined || buckets === undefined) return;
+    const taken = this.#takeSubtable(nBuckets);
+    if (!taken) return;
     const old = { ...subtable };
     const oldBuckets = this.#arena.get(old.at + SUBTABLE_BUCKETS);
     const flows = this.#flowsOf(old);
-    subtable.at = ARENA_SUBTABLES + index * SUBTABLE__SIZE;
+    subtable.at = ARENA_SUBTABLES + taken.index * SUBTABLE__SIZE;
     subtable.nBuckets = nBuckets;
     subtable.chained = [];
     this.#arena.u8.copyWithin(subtable.at, old.at, old.at + SUBTABLE__SIZE);
-    this.#arena.set(subtable.at + SUBTABLE_BUCKETS, buckets);
+    this.#arena.set(subtable.at + SUBTABLE_BUCKETS, taken.buckets);
     this.#arena.set(subtable.at + SUBTABLE_BUCKET_MASK, nBuckets - 1);
-    for (const { hash, flow } of flows) this.#place(subtable, subtable.at, hash, flow);
-    this.#publishList(subtable.port);
+    const placed = flows.every(({ hash, flow }) => this.#place(subtable, subtable.at, hash, flow));
+    if (!placed || !this.#publishList(subtable.port)) {
+      this.#freeBuckets(taken.buckets, nBuckets, subtable.chained);
+      this.#freeSubtables.push(taken.index);
+      Object.assign(subtable, old);
+      return;
+    }
     for (const { flow } of flows) this.#arena.publish(flowAt(flow) + FLOW_SUBTABLE, subtable.at);
     this.#byAt.delete(old.at);
     this.#byAt.set(subtable.at, subtable);
