@@ -116,6 +116,21 @@ export function progressBar(fraction: number, width: number): string {
   return (full + part).padEnd(width, '░');
 }
 
+const ESC = '\u001b';
+/** Each match is an SGR code, group 1, or a character. */
+const CELLS = new RegExp(`(${ESC}\\[\\d*m)|[\\s\\S]`, 'gu');
+
+/** The first `columns` cells of a line that may hold SGR codes: a line that wraps would shift the table. */
+export function cutLine(line: string, columns: number): string {
+  let cells = 0;
+  let out = '';
+  for (const [part, code] of line.matchAll(CELLS)) {
+    if (code === undefined && cells++ >= columns) continue;
+    out += part;
+  }
+  return out;
+}
+
 /** The live table, for a terminal. `fraction`: how much of the run is done. */
 export function liveTable(
   now: DemoSample,

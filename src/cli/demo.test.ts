@@ -3,6 +3,7 @@ import { describe, it } from 'node:test';
 import { parseDemoOptions } from './demo-options.ts';
 import {
   cachesText,
+  cutLine,
   type DemoSample,
   grouped,
   liveTable,
@@ -94,6 +95,12 @@ describe('the demo on the screen', () => {
     assert.match(text, /drops {4}x 3/);
     assert.match(text, /25 %$/);
     assert.ok(!text.includes('\x1b'));
+  });
+
+  it('cuts lines by cells, and keeps the codes that end a colour', () => {
+    const { red } = makeStyle(true);
+    assert.equal(cutLine(`ab${red('cdef')}g`, 3), `ab${red('c')}`);
+    assert.equal(cutLine('abc', 3), 'abc');
   });
 
   it('gives the share of each cache', () => {

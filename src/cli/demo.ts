@@ -12,6 +12,7 @@ import { join } from 'node:path';
 import { DEMO_USAGE, type DemoOptions, parseDemoOptions } from './demo-options.ts';
 import { DemoProcess } from './demo-process.ts';
 import {
+  cutLine,
   type DemoReport,
   type DemoSample,
   type ForwarderCounters,
@@ -51,6 +52,7 @@ export async function main(argv: string[]): Promise<number> {
   const interrupted = Promise.withResolvers<number>();
   process.once('SIGINT', () => interrupted.resolve(130));
   process.once('SIGTERM', () => interrupted.resolve(143));
+  process.once('SIGHUP', () => interrupted.resolve(129));
   const ran = demo.run().catch((e: Error) => {
     process.stderr.write(`turnout demo: ${e.message}\n`);
     return 1;
@@ -240,7 +242,7 @@ class Demo {
     const title = `ovs-br0   pktgen → vhost-user1,2 → flows 1↔4, 2↔3 → vhost-user4,3 → testpmd, and back`;
     const lines = liveTable(now, before, fraction, title, this.#style);
     const up = this.#drawn > 0 ? `\x1b[${this.#drawn}A` : '';
-    process.stdout.write(`${up}${lines.map((l) => `\x1b[2K${l}\n`).join('')}`);
+    process.stdout.write(`${up}${lines.map((l) => `\x1b[2K${cutLine(l, process.stdout.columns || 80)}\n`).join('')}`);
     this.#drawn = lines.length;
   }
 
