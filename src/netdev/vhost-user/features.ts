@@ -2,11 +2,11 @@ import { VHOST_USER_PROTOCOL_F, VIRTIO_F } from '../../../protocols/vhost-user.t
 
 /** What the switch offers to a front end. */
 
-/** Flip these when the ring code of the fast path can do it. */
-export const SUPPORT_INDIRECT_DESC = false;
+/** What the ring code of the fast path (src/fastpath/vring.ts) can do. */
+export const SUPPORT_INDIRECT_DESC = true;
 export const SUPPORT_EVENT_IDX = false;
 /** Every ring is used strictly in the order of its available entries. */
-export const SUPPORT_IN_ORDER = false;
+export const SUPPORT_IN_ORDER = true;
 
 /** Rings of one device: as many as Open vSwitch's, 128 queue pairs. */
 export const DEFAULT_MAX_QUEUE_PAIRS = 128;
