@@ -1,4 +1,7 @@
 import assert from 'node:assert/strict';
+import { mkdtempSync, readFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { netdevContract } from '../../test/contract/netdev.ts';
 import { vlog } from '../base/vlog.ts';
@@ -73,4 +76,35 @@ test('interfaces of the host are refused, one that is there otherwise than one t
     () => systemProvider.open('lo', new Map(), config),
     new NetdevError('could not open network device lo (Operation not supported)'),
   );
+});
+
+test('two dummies plugged into each other by a socket', async () => {
+  const path = join(mkdtempSync(join(tmpdir(), 'turnout-dummy-')), 'link');
+  const a = new DummyNetdev('a', 'dummy', new Map([['pstream', `punix:${path}`]]));
+  const b = new DummyNetdev('b', 'dummy', new Map([['stream', `unix:${path}`]]));
+  assert.ok(a.io.kind === 'soft' && b.io.kind === 'soft');
+  const hold = setInterval(() => {}, 1000);
+  const received = new Promise<Uint8Array>((resolve) => {
+    if (b.io.kind === 'soft') b.io.attach((frame) => resolve(Uint8Array.from(frame)));
+  });
+  const frame = Uint8Array.from({ length: 70 }, (_, i) => i);
+  const { io } = a;
+  const sender = setInterval(() => io.send(frame), 5);
+  assert.deepEqual(await received, frame);
+  clearInterval(sender);
+  clearInterval(hold);
+  await b.close();
+  await a.close();
+});
+
+test('what goes through a dummy can be captured', async () => {
+  const file = join(mkdtempSync(join(tmpdir(), 'turnout-dummy-')), 'tx.pcap');
+  const netdev = new DummyNetdev('p1', 'dummy', new Map([['tx_pcap', file]]));
+  assert.ok(netdev.io.kind === 'soft');
+  netdev.io.send(new Uint8Array(60).fill(7));
+  await netdev.close();
+  const bytes = readFileSync(file);
+  assert.equal(bytes.length, 24 + 16 + 60);
+  assert.deepEqual([bytes.readUInt32LE(0), bytes.readUInt32LE(20), bytes.readUInt32LE(32)], [0xa1b2c3d4, 1, 60]);
+  assert.ok(bytes.subarray(40).every((byte) => byte === 7));
 });

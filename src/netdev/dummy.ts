@@ -1,4 +1,6 @@
+import { strerror } from '../base/errno.ts';
 import { BasicNetdev } from './basic.ts';
+import { PcapWriter, StreamLink } from './dummy-link.ts';
 import type { NetdevIo, NetdevProvider, NetdevStats } from './netdev.ts';
 
 /**
@@ -10,6 +12,10 @@ export class DummyNetdev extends BasicNetdev {
   #rx: ((frame: Uint8Array) => void) | undefined;
   #onSend: ((frame: Uint8Array) => void) | undefined;
   #nRxq = 1;
+  #options: ReadonlyMap<string, string> = new Map();
+  #rxPcap: PcapWriter | undefined;
+  #txPcap: PcapWriter | undefined;
+  #link: StreamLink | undefined;
   #stats = { rxPackets: 0n, txPackets: 0n, rxBytes: 0n, txBytes: 0n };
 
   constructor(name: string, type: string, options: ReadonlyMap<string, string> = new Map()) {
@@ -29,6 +35,7 @@ export class DummyNetdev extends BasicNetdev {
     if (!this.#rx) return false;
     this.#stats.rxPackets++;
     this.#stats.rxBytes += BigInt(frame.length);
+    this.#rxPcap?.write(frame);
     this.#rx(frame);
     return true;
   }
@@ -42,6 +49,8 @@ export class DummyNetdev extends BasicNetdev {
     if (frame.length > this.mtu() + 18) return false;
     this.#stats.txPackets++;
     this.#stats.txBytes += BigInt(frame.length);
+    this.#txPcap?.write(frame);
+    this.#link?.send(frame);
     this.#onSend?.(frame);
     return true;
   }
@@ -49,7 +58,32 @@ export class DummyNetdev extends BasicNetdev {
   override setOptions(options: ReadonlyMap<string, string>): string | undefined {
     const rx = Number(options.get('n_rxq') ?? 1);
     if (this.type === 'dummy-pmd' && Number.isInteger(rx) && rx > 0) this.#nRxq = rx;
+    const changed = (...keys: string[]) => keys.some((key) => options.get(key) !== this.#options.get(key));
+    try {
+      if (changed('pcap', 'rxq_pcap', 'tx_pcap')) this.#capture(options);
+    } catch (e) {
+      return `${this.name}: could not open capture file (${strerror(e)})`;
+    }
+    if (changed('stream', 'pstream')) this.#plug(options);
+    this.#options = new Map(options);
     return undefined;
+  }
+
+  /** options:pcap has both ways in one file, options:rxq_pcap and tx_pcap one each. */
+  #capture(options: ReadonlyMap<string, string>): void {
+    for (const file of new Set([this.#rxPcap, this.#txPcap])) file?.close();
+    const open = (key: string) => (options.get(key) ? new PcapWriter(options.get(key)!) : undefined);
+    const both = open('pcap');
+    this.#rxPcap = both ?? open('rxq_pcap');
+    this.#txPcap = both ?? open('tx_pcap');
+  }
+
+  /** options:pstream=punix:FILE waits for another dummy, options:stream=unix:FILE goes to it. */
+  #plug(options: ReadonlyMap<string, string>): void {
+    this.#link?.close();
+    const path = /^p?unix:(.+)$/.exec(options.get('pstream') ?? options.get('stream') ?? '')?.[1];
+    const receive = (frame: Uint8Array) => void this.receive(frame);
+    this.#link = path === undefined ? undefined : new StreamLink(path, options.has('pstream'), receive);
   }
 
   override queues(): { rx: number; tx: number } {
@@ -63,6 +97,7 @@ export class DummyNetdev extends BasicNetdev {
   override async close(): Promise<void> {
     this.#rx = undefined;
     this.#onSend = undefined;
+    this.setOptions(new Map());
     await super.close();
   }
 }
