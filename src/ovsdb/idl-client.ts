@@ -225,14 +225,16 @@ export class IdlClient implements Idl {
     for (const answer of this.requests.values()) answer({});
     this.requests.clear();
     if (performance.now() - this.connectedAt > 1000 || this.state === 'monitoring') this.backoff.reset();
-    this.retry(`${target}: ${reason === null ? 'connection closed by peer' : `connection dropped (${reason})`}`);
+    if (reason === null) this.retry(`${target}: connection closed by peer`);
+    else this.retry(`${target}: connection dropped (${reason})`, 'warn');
   }
 
-  private retry(why: string): void {
+  /** A connection that broke is a warning, one that did not come about is none: as in Open vSwitch. */
+  private retry(why: string, level: 'info' | 'warn' = 'info'): void {
     if (this.state === 'stopped') return;
     const pause = this.backoff.next();
     this.attempts++;
-    this.log('warn', 'reconnect', why);
+    this.log(level, 'reconnect', why);
     this.log('info', 'reconnect', `${this.target}: waiting ${pause / 1000} seconds before reconnect`);
     this.retryTimer = setTimeout(() => void this.connect(), pause);
     this.setState('backoff');
