@@ -2,7 +2,6 @@ import type { Server, Socket } from 'node:net';
 import type { ClockTimer } from '../base/clock.ts';
 import { encode } from '../openflow/codec.ts';
 import type { Envelope, FlowRemovedReason, Message, PacketIn, PhyPort } from '../openflow/messages.ts';
-import { OFPR_IMPLICIT_MISS, OFPR_NO_MATCH } from '../openflow/messages.ts';
 import type { ControllerConfig, ControllerStatus, Logger, OfprotoDeps, OfpVersion, TlsConfig } from './config.ts';
 import { OfStream } from './of-stream.ts';
 import { Ofconn, type OfconnEvents, type OfconnType } from './ofconn.ts';
@@ -138,11 +137,11 @@ export class Connmgr {
 
   /** Sends a packet to the controllers that want it. */
   packetIn(pin: Omit<PacketIn, 'type' | 'format'>, controllerId: number): void {
-    const miss = pin.reason === OFPR_NO_MATCH || pin.reason === OFPR_IMPLICIT_MISS;
+    // There are no buffers, so the packet goes whole, as Open vSwitch sends it: max_len and miss_send_len count for buffered ones.
+    const { maxLen: _, ...whole } = pin;
     for (const conn of this.#conns) {
       if (conn.controllerId !== controllerId || !conn.wants('packetIn', pin.reason)) continue;
-      const maxLen = miss ? conn.missSendLen : (pin.maxLen ?? 0xffff);
-      const message: PacketIn = { type: 'packet_in', ...pin, maxLen, format: conn.packetInFormat };
+      const message: PacketIn = { type: 'packet_in', ...whole, format: conn.packetInFormat };
       if (!this.#withinRate(conn) || !conn.notify(message)) this.droppedPacketIns++;
     }
   }
