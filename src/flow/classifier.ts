@@ -40,7 +40,9 @@ const EMPTY = new Uint32Array(0);
 const N_WORDS = FLOW_SIZE / 4;
 const PORTS_WORD = FLOW_MEMBERS.tp_src.offset / 4;
 /** Where the stages of the lookup end. The last one begins at nd_target, as in Open vSwitch: TCP flags are looked at with the ports. */
-const STAGE_WORDS = [FLOW_STAGE_ENDS[0], FLOW_STAGE_ENDS[1], FLOW_MEMBERS.nd_target.offset, FLOW_SIZE].map((b) => b / 4);
+const STAGE_WORDS = [FLOW_STAGE_ENDS[0], FLOW_STAGE_ENDS[1], FLOW_MEMBERS.nd_target.offset, FLOW_SIZE].map(
+  (b) => b / 4,
+);
 const LITTLE = new Uint8Array(new Uint32Array([1]).buffer)[0] === 1;
 
 /** Native word ↔ big-endian word. */

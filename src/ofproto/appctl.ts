@@ -4,10 +4,10 @@ import { UnixctlError } from '../base/unixctl.ts';
 import type { DpFlow, Dpif } from '../dpif/dpif.ts';
 import { formatOdpActions, formatOdpFlow, formatOdpStats, type OdpTextOptions } from '../dpif/odp-text.ts';
 import { formatPort } from '../openflow/port.ts';
-import type { OfprotoBackend } from './backend.ts';
 import type { Bridge } from './bridge.ts';
 import type { CommandRegistry } from './config.ts';
 import { macBytes } from './mac-learning.ts';
+import type { OfprotoBackend } from './ofproto-backend.ts';
 import type { BridgePort, Bundle } from './port.ts';
 import { registerTrace } from './trace.ts';
 

@@ -97,7 +97,7 @@ function randomFlows(rnd: (n: number) => number, pick: Pick, n: number): string[
     const table = rnd(4);
     const match = randomMatch(rnd, pick);
     const actions = Array.from({ length: 1 + rnd(4) }, () => randomAction(rnd, pick, match, table));
-    return [`table=${table}`, `priority=${1000 - i}`, ...match].join(',') + ` actions=${actions.join(',')}`;
+    return `${[`table=${table}`, `priority=${1000 - i}`, ...match].join(',')} actions=${actions.join(',')}`;
   });
 }
 

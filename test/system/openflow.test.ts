@@ -182,7 +182,7 @@ describe('OpenFlow connections', { timeout: 60_000 }, () => {
         await new Promise((resolve) => setTimeout(resolve, 50));
       }
     };
-    await until(/NXT_PACKET_IN2.*cookie=0x77.*total_len=106 reg1=0x5,in_port=1 \(via action\) data_len=60/);
+    await until(/NXT_PACKET_IN2.*cookie=0x77.*total_len=106 reg1=0x5,in_port=1 \(via action\) data_len=106/);
     assert.match(text, /userdata=01\.02/);
     monitor.kill();
     await once(monitor, 'exit');

@@ -1,0 +1,175 @@
+import type { OdpPort } from '../base/types.ts';
+import type { Dpif, Upcall } from '../dpif/dpif.ts';
+import { Bridge, type BridgeBackend } from './bridge.ts';
+import type { OfprotoDeps, TlsConfig } from './config.ts';
+import { applyEffect, type EffectHooks } from './effects.ts';
+import type { OfprotoApi } from './ofproto.ts';
+import { packetInMetadata } from './packet-in.ts';
+import type { BridgePort } from './port.ts';
+import type { Rule } from './rule.ts';
+import { Udpif, type UdpifHost } from './udpif.ts';
+import type { Effect } from './xlate/types.ts';
+
+/** All bridges of one datapath. */
+
+/** Saved pipeline states that text can name; the oldest is forgotten. */
+const MAX_STATES = 65536;
+
+export class OfprotoBackend implements BridgeBackend, UdpifHost {
+  readonly dpif: Dpif;
+  readonly deps: OfprotoDeps;
+  readonly udpif: Udpif;
+  readonly hooks: EffectHooks;
+  readonly #bridges = new Map<string, Bridge>();
+  readonly #byOdp = new Map<OdpPort, BridgePort>();
+  readonly #states = new Map<string, number>();
+  #nextState = 1;
+  #tls: TlsConfig | undefined;
+
+  constructor(dpif: Dpif, deps: OfprotoDeps) {
+    this.dpif = dpif;
+    this.deps = deps;
+    this.hooks = {
+      learned: () => this.changed(),
+      reduceTimeouts: (rule, idle, hard) => this.#reduceTimeouts(rule, idle, hard),
+    };
+    this.udpif = new Udpif(dpif, deps.clock, this);
+  }
+
+  setFlowLimit(n: number): void {
+    this.udpif.flowLimit = n;
+  }
+
+  setMaxIdle(ms: number): void {
+    this.udpif.maxIdleMs = ms;
+  }
+
+  setMaxRevalidator(ms: number): void {
+    this.udpif.maxRevalidatorMs = ms;
+  }
+
+  setTls(tls: TlsConfig | undefined): void {
+    this.#tls = tls;
+  }
+
+  tls(): TlsConfig | undefined {
+    return this.#tls;
+  }
+
+  createOfproto(name: string, datapathId: bigint): OfprotoApi {
+    const bridge = new Bridge(this, name, datapathId);
+    this.#bridges.set(name, bridge);
+    return bridge;
+  }
+
+  ofprotos(): Iterable<OfprotoApi> {
+    return this.#bridges.values();
+  }
+
+  bridges(): Iterable<Bridge> {
+    return this.#bridges.values();
+  }
+
+  bridge(name: string): Bridge | undefined {
+    return this.#bridges.get(name);
+  }
+
+  async close(): Promise<void> {
+    for (const bridge of [...this.#bridges.values()]) await bridge.destroy();
+    this.udpif.close();
+  }
+
+  // For bridges.
+
+  changed(): void {
+    this.udpif?.changed();
+  }
+
+  pushStats(): void {
+    this.udpif.pushStats();
+  }
+
+  recircId(state: string): number {
+    let id = this.#states.get(state);
+    if (id === undefined) {
+      id = this.#nextState++;
+      this.#states.set(state, id);
+      if (this.#states.size > MAX_STATES) this.#states.delete(this.#states.keys().next().value!);
+    }
+    return id;
+  }
+
+  creditOne(effects: readonly Effect[], bytes: number): void {
+    const traffic = { packets: 1, bytes, usedMs: this.deps.clock.monotonicMs(), tcpFlags: 0 };
+    for (const e of effects) applyEffect(e, traffic, this.hooks);
+  }
+
+  /** Also joins patches whose other end is there now. */
+  portAdded(port: BridgePort): void {
+    if (port.odpPort !== undefined) this.#byOdp.set(port.odpPort, port);
+    if (port.netdev.io.kind !== 'none') return;
+    for (const other of this.#patches()) {
+      if (other === port || other.peerName !== port.name || other.name !== port.peerName) continue;
+      other.peer = port;
+      port.peer = other;
+    }
+  }
+
+  portRemoved(port: BridgePort): void {
+    if (port.odpPort !== undefined) this.#byOdp.delete(port.odpPort);
+  }
+
+  removed(bridge: Bridge): void {
+    this.#bridges.delete(bridge.name);
+    this.changed();
+  }
+
+  // For the datapath.
+
+  portOf(odpPort: number): BridgePort | undefined {
+    return this.#byOdp.get(odpPort as OdpPort);
+  }
+
+  controllerUpcall(upcall: Upcall): void {
+    const { userdata } = upcall;
+    if (userdata?.kind !== 'controller' || userdata.dontSend) return;
+    const bridge = this.#bridges.get(userdata.bridge ?? '') ?? this.#bridgeOf(upcall);
+    bridge?.connmgr.packetIn(
+      {
+        packet: upcall.packet.slice(),
+        totalLen: upcall.packet.length,
+        bufferId: 0xffffffff,
+        reason: userdata.reason,
+        tableId: userdata.tableId,
+        cookie: userdata.cookie,
+        metadata: packetInMetadata(userdata.metadata),
+        maxLen: userdata.maxLen,
+        ...(userdata.userdata ? { userdata: userdata.userdata } : {}),
+      },
+      userdata.controllerId,
+    );
+  }
+
+  expire(): void {
+    for (const bridge of this.#bridges.values()) bridge.age();
+  }
+
+  warn(text: string): void {
+    this.deps.vlog('ofproto_dpif_xlate').warn(text);
+  }
+
+  #bridgeOf(upcall: Upcall): Bridge | undefined {
+    const port = this.portOf(upcall.key.inPort);
+    return port && this.#bridges.get(port.bridge.name);
+  }
+
+  *#patches(): IterableIterator<BridgePort> {
+    for (const bridge of this.#bridges.values())
+      for (const port of bridge.bridgePorts()) if (port.netdev.io.kind === 'none') yield port;
+  }
+
+  #reduceTimeouts(rule: Rule, idle: number, hard: number): void {
+    for (const bridge of this.#bridges.values())
+      if (bridge.tables[rule.tableId].cls.has(rule)) bridge.flowTables.reduceTimeouts(rule, idle, hard);
+  }
+}
