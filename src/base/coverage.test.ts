@@ -35,3 +35,16 @@ test('one counter is read by its name', async () => {
   assert.equal(await unixctl.run('coverage/read-counter', ['x']), '3\n');
   await assert.rejects(unixctl.run('coverage/read-counter', ['y']), new UnixctlError('No such counter'));
 });
+
+test('what is counted elsewhere is asked for whenever somebody looks', async () => {
+  const coverage = new Coverage();
+  const unixctl = new UnixctlCommands();
+  coverage.registerCommands(unixctl);
+  let total = 5;
+  coverage.addSource(() => new Map([['drops', total]]));
+  assert.equal(await unixctl.run('coverage/read-counter', ['drops']), '5\n');
+  coverage.run();
+  total = 15;
+  coverage.run();
+  assert.match(coverage.show(), /^drops +2\.0\/sec .* total: 15$/m);
+});

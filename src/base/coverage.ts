@@ -46,6 +46,7 @@ export class CoverageCounter {
 
 export class Coverage {
   readonly #counters = new Map<string, CoverageCounter>();
+  readonly #sources: (() => Iterable<readonly [string, number]>)[] = [];
   #windows = 0;
 
   /** The counter of that name, made at its first mention. */
@@ -58,8 +59,18 @@ export class Coverage {
     return counter;
   }
 
+  /** Totals that are counted elsewhere: `read` gives them by name whenever somebody looks. Names of several sources must differ. */
+  addSource(read: () => Iterable<readonly [name: string, total: number]>): void {
+    this.#sources.push(read);
+  }
+
+  #refresh(): void {
+    for (const read of this.#sources) for (const [name, total] of read()) this.counter(name).total = total;
+  }
+
   /** To be called every COVERAGE_RUN_INTERVAL_MS. */
   run(): void {
+    this.#refresh();
     for (const counter of this.#counters.values()) counter.tick(this.#windows);
     this.#windows++;
   }
@@ -75,6 +86,7 @@ export class Coverage {
 
   /** The text of `coverage/show`. */
   show(): string {
+    this.#refresh();
     const lines = [
       `Event coverage, avg rate over last: ${COVERAGE_RUN_INTERVAL_MS / 1000} seconds, last minute, last hour,  ` +
         `hash=${this.#hash().toString(16).padStart(8, '0')}:`,
@@ -93,6 +105,7 @@ export class Coverage {
   registerCommands(unixctl: UnixctlRegistry): void {
     unixctl.register('coverage/show', '', 0, 0, () => this.show());
     unixctl.register('coverage/read-counter', 'COUNTER', 1, 1, (args) => {
+      this.#refresh();
       const counter = this.#counters.get(args[0]!);
       if (!counter) throw new UnixctlError('No such counter');
       return `${counter.total}\n`;

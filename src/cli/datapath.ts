@@ -1,6 +1,6 @@
 import type { Clock } from '../base/clock.ts';
 import type { UnixctlRegistry } from '../base/unixctl.ts';
-import { vlogModule } from '../base/vlog.ts';
+import { VlogRateLimit, vlogModule } from '../base/vlog.ts';
 import type { Dpif } from '../dpif/dpif.ts';
 import type { NetdevProvider } from '../netdev/netdev.ts';
 import type { CreateOfprotoBackend, OfprotoBackendApi } from '../ofproto/ofproto.ts';
@@ -14,6 +14,9 @@ export interface DatapathParts {
   registerCommands(unixctl: UnixctlRegistry, backends: () => Iterable<OfprotoBackendApi>): void;
 }
 
+/** A guest may provoke as many lines as it likes. */
+const limit = new VlogRateLimit(600, 600);
+
 /** Loaded at need: whoever only asks for the version does not wait for WebAssembly. */
 export async function loadDatapathParts(): Promise<DatapathParts> {
   const [{ createUserspaceDpif }, { createVhostUserProviders }, { createOfprotoBackend, registerOfprotoCommands }] =
@@ -25,7 +28,7 @@ export async function loadDatapathParts(): Promise<DatapathParts> {
   const log = vlogModule('dpif_netdev');
   return {
     createDpif: (name, type, clock) => {
-      const warn = (text: string) => log.warn(text);
+      const warn = (text: string) => log.warnRl(limit, text);
       return createUserspaceDpif({
         name,
         type,

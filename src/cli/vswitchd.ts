@@ -109,9 +109,18 @@ function registerAll(
   });
   vlog.registerCommands(unixctl);
   coverage.registerCommands(unixctl);
+  coverage.addSource(() => datapathDrops(parts));
   registerTimeCommands(unixctl, clock);
   registerPmdCommands(unixctl, () => parts.dpifs());
   registerDummyCommands(unixctl, parts.dummies);
+}
+
+/** Named drops, over all datapaths. */
+function datapathDrops(parts: SwitchParts): Map<string, number> {
+  const all = new Map<string, number>();
+  for (const dpif of parts.dpifs())
+    for (const [name, n] of dpif.drops?.() ?? []) all.set(name, (all.get(name) ?? 0) + Number(n));
+  return all;
 }
 
 async function shutDown(vswitchd: Vswitchd, parts: SwitchParts, unixctl: UnixctlServer): Promise<void> {

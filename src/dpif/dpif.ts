@@ -192,5 +192,7 @@ export interface Dpif {
   stats(): { hit: bigint; missed: bigint; lost: bigint; flows: number; maskHit: bigint; masks: number };
   /** What the datapath can do, as `dpif/show-dp-features` names it. */
   features(): ReadonlyMap<string, boolean | number>;
+  /** Packets that ended in the datapath, by the name of the reason; absent where that is not counted. */
+  drops?(): ReadonlyMap<string, bigint>;
   close(): Promise<void>;
 }

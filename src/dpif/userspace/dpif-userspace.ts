@@ -166,7 +166,10 @@ export class UserspaceDpif implements Dpif {
     this.#counters = new Counters(arena);
     this.#setCaches(100, false);
     this.#readers.set(0, new UpcallReader(arena, 0));
-    this.#reapTimer = setInterval(() => this.#rcu.reap(), REAP_EVERY_MS).unref();
+    this.#reapTimer = setInterval(() => {
+      this.#rcu.reap();
+      this.#warnOfBroken();
+    }, REAP_EVERY_MS).unref();
     void this.#watch();
   }
 
@@ -324,7 +327,7 @@ export class UserspaceDpif implements Dpif {
 
   #output(record: UpcallRecord): void {
     const io = this.#ports.get(record.port)?.netdev.io;
-    if (io?.kind !== 'soft' || !io.send(record.packet)) this.#counters.softTxDrop(record.port);
+    if (io?.kind !== 'soft' || !io.send(record.packet)) this.#counters.softTxDrop(record.port, record.packet.length);
   }
 
   /** Headers of the packet in the spare record, as the fast path extracted them. */
@@ -522,6 +525,13 @@ export class UserspaceDpif implements Dpif {
     this.#warn(
       vhost ? `${vhost.name}: a ring of the guest is broken (${message})` : `the fast path trapped: ${message}`,
     );
+  }
+
+  #warnOfBroken(): void {
+    for (const { name, index, why } of this.#vhost.takeBroken())
+      this.#warn(
+        `${name}: the guest broke its ring ${index} (${why}); it is left alone until the guest sets it up anew`,
+      );
   }
 
   threads(): DpThread[] {

@@ -20,6 +20,7 @@ import {
   VRING__SIZE,
   VRING_AVAIL,
   VRING_BROKEN,
+  VRING_BROKEN_INDEX,
   VRING_CALL_PENDING,
   VRING_DESC,
   VRING_F_INDIRECT,
@@ -53,6 +54,8 @@ const isPolled = (index: number) => index % 2 === 1;
 interface ActiveRing {
   config: VringConfig;
   at: number;
+  /** `takeBroken` has told of it. */
+  toldBroken: boolean;
 }
 
 /** One vhost-user port's rings in the datapath. */
@@ -155,6 +158,22 @@ export class VhostPorts {
     return undefined;
   }
 
+  /** The rings that guests have broken since the last call, and why. */
+  takeBroken(): { name: string; index: number; why: string }[] {
+    const broken: { name: string; index: number; why: string }[] = [];
+    for (const vhost of this.#ports.values()) {
+      for (const ring of vhost.rings.values()) {
+        const flag = this.#arena.get(ring.at + VRING_BROKEN);
+        if (flag === 0 || ring.toldBroken) continue;
+        ring.toldBroken = true;
+        const why =
+          flag === VRING_BROKEN_INDEX ? 'an available index beyond the ring' : 'an impossible descriptor chain';
+        broken.push({ name: vhost.name, index: ring.config.index, why });
+      }
+    }
+    return broken;
+  }
+
   async startRing(vhost: VhostPort, config: VringConfig, guest: GuestMemory): Promise<void> {
     if (vhost.rings.has(config.index)) await this.stopRing(vhost, config.index);
     const at = this.#takeVring(vhost.name);
@@ -168,7 +187,7 @@ export class VhostPorts {
     this.#arena.publish(at + VRING_STARTED, 1);
     exports.startRing(at);
     exports.setNotify(at, 0);
-    vhost.rings.set(config.index, { config, at });
+    vhost.rings.set(config.index, { config, at, toldBroken: false });
     this.#publishTxqs(vhost);
     if (isPolled(config.index)) await this.#reassign();
   }
