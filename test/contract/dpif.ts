@@ -97,7 +97,7 @@ class Bench {
 
 export function dpifContract(name: string, options: DpifContractOptions): void {
   const check = (title: string, body: (bench: Bench) => Promise<void> | void, maxFlows?: number) =>
-    test(title, async () => {
+    void test(title, async () => {
       const bench = await Bench.open(options, maxFlows);
       try {
         await body(bench);

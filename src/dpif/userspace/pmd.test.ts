@@ -34,6 +34,13 @@ class Bench {
     });
   }
 
+  assertOnlyWarningsOf(name: string): void {
+    assert.deepEqual(
+      this.warnings.filter((text) => !text.startsWith(`${name}: `)),
+      [],
+    );
+  }
+
   get upcalls(): number {
     return this.#upcalls;
   }
@@ -59,8 +66,9 @@ class Bench {
   /** Sends frames from one guest to the other, a burst at a time; every one arrives, in order. */
   async pass(from: number, to: number, first: number, n: number): Promise<void> {
     const [sender, receiver] = [this.ports[from]!, this.ports[to]!];
-    for (let i = 0; i < n; i += 16) {
-      const burst = Array.from({ length: Math.min(16, n - i) }, (_, j) => udp(first + i + j));
+    // The first one alone: a packet that goes up may be overtaken by those that find the flow it brings.
+    for (let i = 0, size = 1; i < n; i += size, size = Math.min(16, n - i)) {
+      const burst = Array.from({ length: size }, (_, j) => udp(first + i + j));
       for (const frame of burst) {
         receiver.rx.post([200]);
         sender.tx.send(frame);
@@ -82,7 +90,7 @@ async function until(condition: () => boolean, what: string): Promise<void> {
 }
 
 const scenario = (name: string, body: (bench: Bench) => Promise<void>) =>
-  test(name, async () => {
+  void test(name, async () => {
     const bench = await new Bench().open();
     try {
       await body(bench);
@@ -104,9 +112,7 @@ describe('a PMD worker', () => {
     assert.deepEqual([stats(1).rxBytes, stats(2).txBytes], [201n * 64n, 201n * 64n]);
     assert.deepEqual([stats(2).rxPackets, stats(1).txPackets], [50n, 50n]);
     const { hit, missed } = b.dpif.stats();
-    // The first burst of the way back may miss as a whole; the control thread then finds the flow of its first packet.
-    assert.equal(hit + missed, 251n);
-    assert.ok(missed >= 2n && missed <= 17n, `${missed} misses`);
+    assert.deepEqual([hit, missed], [249n, 2n]);
     const flow = [...b.dpif.flows()].find((f) => f.key.inPort === 1)!;
     assert.equal(b.dpif.flowStats(flow).packets, 200n);
     assert.ok(b.ports[2]!.interrupts() > 0, 'the guest was never interrupted');
@@ -171,7 +177,7 @@ describe('a PMD worker', () => {
     b.ports[1]!.tx.send(udp(1));
     b.ports[1]!.kick();
     await b.pass(2, 1, 0, 16);
-    assert.equal(b.warnings.length, 1);
+    b.assertOnlyWarningsOf('vhost1');
     assert.equal(b.dpif.portStats(odpPort(1)).rxPackets, 16n);
   });
 
@@ -192,7 +198,7 @@ describe('a PMD worker', () => {
     b.ports[1]!.kick();
     await until(() => b.dpif.drops().get('vhost_tx_not_ready') === 1n, 'a named drop');
     await b.pass(2, 1, 0, 16);
-    assert.equal(b.warnings.length, 1);
+    b.assertOnlyWarningsOf('vhost2');
   });
 
   scenario('faults row 11: the control thread survives it as well', async (b) => {
@@ -207,7 +213,7 @@ describe('a PMD worker', () => {
     await b.pass(1, 2, 0, 0);
     await b.pass(2, 1, 0, 16);
     await b.pass(3, 4, 0, 16);
-    assert.equal(b.warnings.length, 1);
+    b.assertOnlyWarningsOf('vhost2');
   });
 
   scenario('a guest that breaks its ring ends its own traffic only, and is counted', async (b) => {

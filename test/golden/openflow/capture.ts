@@ -39,7 +39,10 @@ const server = createServer((client) => {
   relay(peer, client, '<');
 });
 rmSync(proxy, { force: true });
-server.listen(proxy, async () => {
+await new Promise<void>((resolve) => server.listen(proxy, resolve));
+await capture();
+
+async function capture(): Promise<void> {
   const input = await new Promise<string>((resolve) => {
     let all = '';
     process.stdin.on('data', (d) => {
@@ -61,4 +64,4 @@ server.listen(proxy, async () => {
   }
   writeFileSync(output, md);
   server.close();
-});
+}
