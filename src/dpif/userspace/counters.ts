@@ -3,6 +3,7 @@ import {
   ARENA_PORT_STATS_STRIDE,
   ARENA_THREADS,
   DROP_REASON_NAMES,
+  DROP_SOFT_TX_RING_FULL,
   PORT_STATS__SIZE,
   PORT_STATS_RX_BAD_DESC,
   PORT_STATS_RX_BAD_HDR,
@@ -141,7 +142,7 @@ export class Counters {
       for (let t = 0; t < THREADS_MAX; t++) {
         total += this.#arena.counter(ARENA_PORT_STATS + t * ARENA_PORT_STATS_STRIDE + port * PORT_STATS__SIZE + field);
       }
-      return total;
+      return BigInt.asUintN(64, total);
     };
     const stats = { txErrors: 0n } as NetdevStats;
     for (const [name, field] of Object.entries(PORT_COUNTERS)) stats[name as keyof typeof PORT_COUNTERS] = sum(field);
@@ -154,10 +155,13 @@ export class Counters {
     this.#portBase.set(port, this.#rawPort(port));
   }
 
-  /** Frames that the control thread itself could not pass on; thread 0 is this thread. */
-  softTxDrop(port: number): void {
+  /** A frame that a thread sent to the device, which did not take it: it was not sent after all. Thread 0 is this thread; its share may be negative. */
+  softTxDrop(port: number, size: number): void {
     const at = ARENA_PORT_STATS + port * PORT_STATS__SIZE;
+    this.#arena.addCounter(at + PORT_STATS_TX_PACKETS, -1n);
+    this.#arena.addCounter(at + PORT_STATS_TX_BYTES, BigInt(-size));
     this.#arena.addCounter(at + PORT_STATS_TX_DROPPED, 1n);
+    this.#arena.addCounter(ARENA_THREADS + THREAD_DROPS + DROP_SOFT_TX_RING_FULL * 8, 1n);
   }
 
   rxOversize(port: number): void {
