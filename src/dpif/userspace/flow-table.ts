@@ -26,6 +26,7 @@ import {
   KEY__SHORT_WORDS,
   KEY__SIZE,
   KEY__WORDS,
+  KEY_IN_PORT,
   KEY_PACKET_TYPE,
   KEY_VLAN_TPID0,
   PORT__SIZE,
@@ -195,6 +196,8 @@ export class FlowTable {
   #load(key: Flow, mask: FlowWildcards): string {
     flowToKey(mask, this.#maskKey);
     flowToKey(key, this.#flowKey);
+    // A port's tables are its own: without this the signature cache could find a flow for a packet of another port.
+    this.#mask32[KEY_IN_PORT / 4] = 0xffffffff;
     // All packets here are Ethernet frames.
     if (key.packetType === 0) this.#maskKey.fill(0, KEY_PACKET_TYPE, KEY_PACKET_TYPE + 4);
     // Without a first tag there is no TPID and no second tag: those bits say nothing more.
