@@ -216,11 +216,13 @@ describe('a PMD worker', () => {
     b.assertOnlyWarningsOf('vhost2');
   });
 
-  scenario('a guest that breaks its ring ends its own traffic only, and is counted', async (b) => {
+  scenario('a guest that breaks its ring ends its own traffic only, is counted and named in the log', async (b) => {
     await b.pass(1, 2, 0, 16);
     b.ports[1]!.tx.publish(0xffff);
     b.ports[1]!.kick();
     await until(() => b.dpif.drops().get('vhost_rx_bad_chain') === 1n, 'a named drop');
+    await until(() => b.warnings.length > 0, 'a warning');
+    assert.match(b.warnings[0]!, /^vhost1: the guest broke its ring 1 /);
     await b.pass(3, 4, 0, 16);
     await b.pass(2, 1, 0, 16);
   });
