@@ -82,6 +82,8 @@ export async function listenTarget(
   tls: TlsConfig | undefined,
   accept: (socket: Socket) => void,
 ): Promise<Server> {
+  // Never in the clear what was asked for encrypted.
+  if (target.kind === 'ssl' && !tls) throw new Error('private key, certificate and CA certificate are not set');
   const server =
     target.kind === 'ssl' && tls
       ? createTlsServer({ ...tlsOptions(tls), requestCert: true }, accept)
