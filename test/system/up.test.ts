@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
@@ -81,8 +81,10 @@ test('a link that leads nowhere yet, as Debian lays it, is followed', (t) => {
 
 test('a database that is none is refused, and nothing stays behind', (t) => {
   const { rundir, turnout } = setUp(t);
-  const up = turnout('up', '--db', program);
+  writeFileSync(join(rundir, 'notes.txt'), 'Not a database.\n');
+  const up = turnout('up', '--db', join(rundir, 'notes.txt'));
   assert.equal(up.status, 1);
   assert.match(up.stderr, /^turnout up: /m);
+  assert.equal(readFileSync(join(rundir, 'notes.txt'), 'utf8'), 'Not a database.\n');
   assert.equal(existsSync(join(rundir, 'ovs-vswitchd.pid')), false);
 });
