@@ -26,7 +26,7 @@ export interface UdpifHost {
 }
 
 /** Longest time on end that revalidation holds the control thread. */
-const SLICE_MS = 8;
+const SLICE_MS = 5;
 /** How many ukeys between two looks at the clock. */
 const SLICE_STEP = 64;
 /** Up to so many megaflows are asked for their counters at once when somebody wants to know. */

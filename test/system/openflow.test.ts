@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { connect, createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it, type TestContext } from 'node:test';
+import { createServer as createTlsServer } from 'node:tls';
 import { promisify } from 'node:util';
 import type { Bridge } from '../../src/ofproto/bridge.ts';
 import { decode, encode } from '../../src/openflow/codec.ts';
@@ -107,6 +108,14 @@ describe('OpenFlow connections', { timeout: 60_000 }, () => {
     await p.next('hello');
     await p.barrier();
     return p;
+  };
+
+  /** A key and a certificate that vouches for itself. */
+  const selfSigned = async (name: string): Promise<{ key: string; cert: string }> => {
+    const [key, cert] = [join(rig.rundir, `${name}.key`), join(rig.rundir, `${name}.pem`)];
+    const subject = ['-subj', `/CN=${name}`, '-days', '2'];
+    await run('openssl', ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-keyout', key, '-out', cert, ...subject]);
+    return { key: readFileSync(key, 'utf8'), cert: readFileSync(cert, 'utf8') };
   };
 
   for (const version of ['OpenFlow10', 'OpenFlow11', 'OpenFlow12', 'OpenFlow13', 'OpenFlow14']) {
@@ -241,6 +250,34 @@ describe('OpenFlow connections', { timeout: 60_000 }, () => {
     rig.clock.warp(4_000);
     const removed = await c.next('flow_removed');
     assert.deepEqual([removed.reason, removed.packetCount], ['idle_timeout', 1n]);
+    assert.equal(br0.controllerStatus()[0].isConnected, true);
+  });
+
+  it('speaks TLS to a controller, and to no other than the one it trusts', async (t) => {
+    if (!requirePeer(t, 'openssl')) return;
+    const [own, other] = [await selfSigned('own'), await selfSigned('other')];
+    const server = createTlsServer({ ...own, requestCert: true, ca: own.cert, rejectUnauthorized: true });
+    server.on('tlsClientError', () => undefined);
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    t.after(() => server.close());
+    const { port } = server.address() as { port: number };
+    const target = `ssl:127.0.0.1:${port}`;
+    const config = { target, type: 'primary', maxBackoffMs: 1000, inactivityProbeMs: 0 } as const;
+    const status = () => br0.controllerStatus()[0].status;
+
+    rig.backend.setTls({ privateKey: own.key, certificate: own.cert, caCert: other.cert });
+    br0.setControllers([config]);
+    while (!status().has('last_error')) await new Promise((resolve) => setTimeout(resolve, 10));
+    assert.equal(status().get('state'), 'BACKOFF');
+
+    rig.backend.setTls({ privateKey: own.key, certificate: own.cert, caCert: own.cert });
+    const accepted = once(server, 'secureConnection');
+    rig.clock.warp(10_000);
+    const [socket] = (await accepted) as [Socket];
+    t.after(() => socket.destroy());
+    const p = new Peer(socket, 4);
+    await p.next('hello');
+    await p.barrier();
     assert.equal(br0.controllerStatus()[0].isConnected, true);
   });
 
