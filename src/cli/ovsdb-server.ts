@@ -7,9 +7,12 @@ import { parseOptions, UsageError } from '../base/getopt.ts';
 import { programName, programVersion, setProgramName, versionText } from '../base/program.ts';
 import { UnixctlServer } from '../base/unixctl.ts';
 import { vlog, vlogModule } from '../base/vlog.ts';
+import { BackupMode } from '../ovsdb/backup-mode.ts';
 import { registerOvsdbCommands } from '../ovsdb/commands.ts';
 import { OvsdbError } from '../ovsdb/error.ts';
 import { RemoteManager } from '../ovsdb/remote-manager.ts';
+import type { ExcludedTables } from '../ovsdb/replication.ts';
+import { parseExcludedTables } from '../ovsdb/replication.ts';
 import { OvsdbServer } from '../ovsdb/server.ts';
 import type { TlsConfig } from '../ovsdb/tls.ts';
 import { lockFile, lockHolder } from '../sys/file-lock.ts';
@@ -46,6 +49,9 @@ interface Settings {
   unixctl: string | undefined;
   run: string | undefined;
   useColumnDiff: boolean;
+  syncFrom: string | undefined;
+  excluded: ExcludedTables;
+  isActive: boolean;
   hasDefaultDb: boolean;
   /** As they were written. */
   files: string[];
@@ -78,6 +84,13 @@ SSL options:
   --ssl-protocols=PROTOS  list of SSL protocols to enable
   --ssl-ciphers=CIPHERS   list of SSL ciphers to enable
 ${daemonUsage()}
+Syncing options:
+  --sync-from=SERVER      sync DATABASE from active SERVER and start in
+                          backup mode (except with --active)
+  --sync-exclude-tables=DB:TABLE,...
+                          exclude the TABLE in DB from syncing
+  --active                with --sync-from, start in active mode
+
 Other options:
   --run COMMAND           run COMMAND as subprocess then exit
   --unixctl=SOCKET        override default control socket name
@@ -96,6 +109,12 @@ const TLS_OPTIONS: { readonly [option: string]: keyof TlsConfig } = {
   'ssl-protocols': 'protocols',
   'ssl-ciphers': 'ciphers',
 };
+
+function excludedTables(text: string): ExcludedTables {
+  const excluded = parseExcludedTables(text);
+  if (typeof excluded === 'string') throw new FatalError(excluded);
+  return excluded;
+}
 
 function takeOption(settings: Settings, { name, value }: ParsedOption): void {
   switch (name) {
@@ -116,7 +135,14 @@ function takeOption(settings: Settings, { name, value }: ParsedOption): void {
       settings.useColumnDiff = false;
       break;
     case 'sync-from':
-      throw new FatalError('--sync-from: replication is not supported');
+      settings.syncFrom = value;
+      break;
+    case 'sync-exclude-tables':
+      settings.excluded = excludedTables(value!);
+      break;
+    case 'active':
+      settings.isActive = true;
+      break;
     default: {
       const member = TLS_OPTIONS[name];
       if (member) settings.tls = { ...settings.tls, [member]: value };
@@ -132,6 +158,9 @@ function parse(argv: readonly string[], daemon: Daemon): Settings {
     unixctl: undefined,
     run: undefined,
     useColumnDiff: true,
+    syncFrom: undefined,
+    excluded: new Map(),
+    isActive: false,
     hasDefaultDb: true,
     files: args,
   };
@@ -157,6 +186,7 @@ class Program {
   private readonly daemon: Daemon;
   private readonly server: OvsdbServer;
   private readonly remotes: RemoteManager;
+  private readonly backup: BackupMode;
   private readonly unixctl = new UnixctlServer(vlogModule('unixctl'));
   private finish: () => void = () => {};
   private readonly finished = new Promise<void>((resolve) => {
@@ -172,6 +202,7 @@ class Program {
       lockFile: lockDatabase,
     });
     this.remotes = new RemoteManager(this.server, settings.tls);
+    this.backup = new BackupMode(this.server, settings);
   }
 
   async run(): Promise<number> {
@@ -184,6 +215,7 @@ class Program {
     const given = this.settings.files.map((file) => [absFileName(cwd, file), file] as const);
     for (const [path, name] of saved?.files ?? given) this.server.openFile(path, name);
     for (const remote of saved?.remotes ?? this.settings.remotes) this.remotes.configured.add(remote);
+    if (this.settings.syncFrom !== undefined && !this.settings.isActive) this.backup.connect();
     const problem = await this.remotes.start();
     if (problem) throw new FatalError(problem);
     this.registerCommands();
@@ -208,8 +240,8 @@ class Program {
   private registerCommands(): void {
     vlog.registerCommands(this.unixctl);
     coverage.registerCommands(this.unixctl);
-    const { server, remotes } = this;
-    registerOvsdbCommands(this.unixctl, { server, remotes, changed: () => this.saveConfig() });
+    const { server, remotes, backup } = this;
+    registerOvsdbCommands(this.unixctl, { server, remotes, backup, changed: () => this.saveConfig() });
     this.unixctl.register('exit', '', 0, 0, () => {
       // After the reply has left.
       setImmediate(this.finish);
@@ -224,6 +256,7 @@ class Program {
 
   private close(): void {
     dropSavedConfig();
+    this.backup.disconnect();
     this.remotes.stop();
     this.server.close();
     this.unixctl.close();

@@ -1,5 +1,6 @@
 import type { UnixctlRegistry } from '../base/unixctl.ts';
 import { UnixctlError } from '../base/unixctl-registry.ts';
+import type { BackupMode } from './backup-mode.ts';
 import { OvsdbError } from './error.ts';
 import type { RemoteManager } from './remote-manager.ts';
 import type { ServedDb } from './served-db.ts';
@@ -9,6 +10,7 @@ import type { OvsdbServer } from './server.ts';
 export interface CommandTargets {
   readonly server: OvsdbServer;
   readonly remotes: RemoteManager;
+  readonly backup?: BackupMode;
   /** Called after a database or a remote was added or removed. */
   readonly changed?: () => void;
 }
@@ -37,7 +39,7 @@ export function registerOvsdbCommands(unixctl: UnixctlRegistry, targets: Command
   registerStorage(unixctl, targets.server);
   registerRemotes(unixctl, targets.remotes, changed);
   registerConnections(unixctl, targets.server);
-  registerReplication(unixctl);
+  targets.backup?.registerCommands(unixctl);
   registerLogging(unixctl, targets.server);
   unixctl.register('memory/show', '', 0, 0, () => memoryUsage(targets.server));
   unixctl.register('ovsdb-server/perf-counters-show', '', 0, 0, () => '');
@@ -124,21 +126,6 @@ function registerConnections(unixctl: UnixctlRegistry, server: OvsdbServer): voi
     server.disconnectAll('user ran ovsdb-server/disable-monitor-cond');
     return '';
   });
-}
-
-/** Turnout does not replicate: it is always the active server. */
-function registerReplication(unixctl: UnixctlRegistry): void {
-  const refuse = () => {
-    throw new UnixctlError('replication is not supported');
-  };
-  unixctl.register('ovsdb-server/sync-status', '', 0, 0, () => 'state: active\n');
-  unixctl.register('ovsdb-server/get-active-ovsdb-server', '', 0, 0, () => '');
-  unixctl.register('ovsdb-server/get-sync-exclude-tables', '', 0, 0, () => '');
-  unixctl.register('ovsdb-server/set-active-ovsdb-server', '', 1, 1, refuse);
-  unixctl.register('ovsdb-server/connect-active-ovsdb-server', '', 0, 0, () => {
-    return 'Unable to connect: active server is not specified.\n';
-  });
-  unixctl.register('ovsdb-server/disconnect-active-ovsdb-server', '', 0, 0, () => '');
 }
 
 function registerLogging(unixctl: UnixctlRegistry, server: OvsdbServer): void {

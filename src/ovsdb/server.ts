@@ -42,6 +42,7 @@ export class OvsdbServer implements SessionHost {
   /** Where the databases that have a file have it: absolute. */
   readonly files = new Map<ServedDb, string>();
   private readonly meta: ServedDb;
+  private isReadOnly = false;
   private readonly lockFile: (path: string, name: string) => () => void;
 
   constructor(options: OvsdbServerOptions = {}) {
@@ -125,9 +126,16 @@ export class OvsdbServer implements SessionHost {
     this.onDatabasesChanged();
   }
 
+  /** A backup's clients may only read, those that are there and those that come. */
+  setReadOnly(readOnly: boolean): void {
+    this.isReadOnly = readOnly;
+    for (const session of this.sessions) session.readOnly = readOnly;
+  }
+
   /** Serves a client on any byte stream. */
   accept(stream: Duplex, options: SessionOptions): Session {
-    const session = new Session(this, stream, options);
+    const readOnly = this.isReadOnly || (options.readOnly ?? false);
+    const session = new Session(this, stream, { ...options, readOnly });
     this.sessions.add(session);
     return session;
   }
