@@ -298,7 +298,7 @@ export const STRUCTS: Readonly<Record<string, { align: number; rows: readonly Ro
       ['NOW_MS', 8, 'pmd: monotonic time of this run, f64'],
       ['RNG', 4],
       ['NPKTS', 4, 'packets in the batch'],
-      ['ACTIVE', 4, 'any ring had work in the last pass'],
+      ['PASSES', 4, 'pmd: iterations that the last run made'],
       ['STOP', 4, 'ctl: leave run() at once'],
       ['CALLS_PENDING', 4, 'pmd: some ring has CALL_PENDING'],
       ['NDIRTY', 4, 'ports with something to send'],

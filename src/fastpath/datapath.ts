@@ -43,7 +43,6 @@ import {
   RXQ_PORT,
   RXQ_SLOT,
   RXQ_VRING,
-  THREAD_ACTIVE,
   THREAD_BATCH_SEQ,
   THREAD_CALLS_PENDING,
   THREAD_EPOCH,
@@ -51,6 +50,7 @@ import {
   THREAD_NDIRTY,
   THREAD_NOW_MS,
   THREAD_NRXQS,
+  THREAD_PASSES,
   THREAD_STAT_BATCHES,
   THREAD_STAT_BUSY_ITERATIONS,
   THREAD_STAT_DPCLS,
@@ -287,7 +287,7 @@ export function run(iterations: u32): u32 {
   }
   bump(thread + THREAD_STAT_ITERATIONS, done);
   bump(thread + THREAD_STAT_BUSY_ITERATIONS, busy);
-  store<u32>(thread, busy, THREAD_ACTIVE);
+  store<u32>(thread, done, THREAD_PASSES);
   return busy;
 }
 

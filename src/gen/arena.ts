@@ -300,8 +300,8 @@ export const THREAD_NOW_MS = 8;
 export const THREAD_RNG = 16;
 /** packets in the batch */
 export const THREAD_NPKTS = 20;
-/** any ring had work in the last pass */
-export const THREAD_ACTIVE = 24;
+/** pmd: iterations that the last run made */
+export const THREAD_PASSES = 24;
 /** ctl: leave run() at once */
 export const THREAD_STOP = 28;
 /** pmd: some ring has CALL_PENDING */

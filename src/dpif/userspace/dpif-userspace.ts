@@ -180,10 +180,8 @@ export class UserspaceDpif implements Dpif {
     this.#ports.set(port, { odpPort: port, name: netdev.name, type: netdev.type, netdev });
     this.#counters.clearPort(port);
     const record = ARENA_PORTS + port * PORT__SIZE;
-    this.#arena.set(
-      record + PORT_MAX_FRAME,
-      netdev.mtu() > 0 ? Math.min(netdev.mtu() + ETHERNET_OVERHEAD, FRAME_MAX) : FRAME_MAX,
-    );
+    this.#publishMtu(port, netdev);
+    netdev.onChange(() => this.#publishMtu(port, netdev));
     if (netdev.io.kind === 'vhost') {
       await this.#ensureCores();
       const vhost = this.#vhost.add(port, netdev.name);
@@ -195,6 +193,13 @@ export class UserspaceDpif implements Dpif {
       netdev.io.attach((frame) => this.#receive(port, frame));
     }
     return port;
+  }
+
+  /** Longest frame that may leave by the port: its MTU, an Ethernet header and a tag. */
+  #publishMtu(port: OdpPort, netdev: Netdev): void {
+    if (this.#ports.get(port)?.netdev !== netdev) return;
+    const max = netdev.mtu() > 0 ? Math.min(netdev.mtu() + ETHERNET_OVERHEAD, FRAME_MAX) : FRAME_MAX;
+    this.#arena.set(ARENA_PORTS + port * PORT__SIZE + PORT_MAX_FRAME, max);
   }
 
   #freePort(netdev: Netdev, asked?: OdpPort): OdpPort {

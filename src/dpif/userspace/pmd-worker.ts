@@ -17,6 +17,7 @@ import {
   THREAD_LAST_TX,
   THREAD_NOW_MS,
   THREAD_NRXQS,
+  THREAD_PASSES,
   VRING_BROKEN,
   VRING_BROKEN_CHAIN,
   VRING_LOCK,
@@ -111,7 +112,7 @@ class Pmd {
 
   #account(busy: number, ms: number): void {
     const at = this.#record;
-    const busyShare = busy > 0 ? Math.min(1, busy / this.#iterations) : 0;
+    const busyShare = busy > 0 ? busy / this.#arena.get(at + THREAD_PASSES) : 0;
     const f64 = this.#arena.f64;
     f64[(at + THREAD_BUSY_NS) >> 3]! += ms * busyShare * 1e6;
     f64[(at + THREAD_IDLE_NS) >> 3]! += ms * (1 - busyShare) * 1e6;

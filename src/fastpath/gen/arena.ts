@@ -300,8 +300,8 @@ export const THREAD_NOW_MS: u32 = 8;
 export const THREAD_RNG: u32 = 16;
 /** packets in the batch */
 export const THREAD_NPKTS: u32 = 20;
-/** any ring had work in the last pass */
-export const THREAD_ACTIVE: u32 = 24;
+/** pmd: iterations that the last run made */
+export const THREAD_PASSES: u32 = 24;
 /** ctl: leave run() at once */
 export const THREAD_STOP: u32 = 28;
 /** pmd: some ring has CALL_PENDING */

@@ -156,8 +156,9 @@ test('options and bounds', async () => {
   assert.equal(netdev.txRetriesMax, 32);
   netdev.setOptions(new Map([['tx-retries-max', '33']]));
   assert.equal(netdev.txRetriesMax, 8);
-  assert.equal(netdev.setMtu(9000), undefined);
-  assert.equal(netdev.mtu(), 9000);
+  assert.equal(netdev.setMtu(1900), undefined);
+  assert.equal(netdev.mtu(), 1900);
   assert.match(netdev.setMtu(67)!, /67/);
+  assert.match(netdev.setMtu(9000)!, /MTU 9000 is not in the range 68 to 2030/);
   assert.equal(netdev.mac()[0]! & 3, 2, 'a local, unicast address');
 });
