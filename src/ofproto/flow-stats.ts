@@ -1,21 +1,14 @@
 import { catchallMatch } from '../openflow/match.ts';
-import {
-  FF_NO_BYT_COUNTS,
-  FF_NO_PKT_COUNTS,
-  type FlowRemoved,
-  type FlowRemovedReason,
-  type FlowStats,
-} from '../openflow/messages.ts';
+import type { FlowRemoved, FlowRemovedReason, FlowStats } from '../openflow/messages.ts';
 import type { RuleCriteria } from './flow-tables.ts';
 import type { Rule } from './rule.ts';
 
 /** A flow as OpenFlow reports it. */
 
-const UINT64_MAX = 0xffff_ffff_ffff_ffffn;
-
+/** Flows that need no counts (`no_packet_counts`) have them all the same, as in Open vSwitch. */
 const counts = (rule: Rule): { packetCount: bigint; byteCount: bigint } => ({
-  packetCount: rule.flags & FF_NO_PKT_COUNTS ? UINT64_MAX : BigInt(rule.packets),
-  byteCount: rule.flags & FF_NO_BYT_COUNTS ? UINT64_MAX : BigInt(rule.bytes),
+  packetCount: BigInt(rule.packets),
+  byteCount: BigInt(rule.bytes),
 });
 
 const duration = (rule: Rule, nowMs: number): { durationSec: number; durationNsec: number } => {

@@ -1,5 +1,5 @@
 import type { OfErrorName } from '../../protocols/openflow-errors.ts';
-import { decode, encode, encodeError } from '../openflow/codec.ts';
+import { decode, encode } from '../openflow/codec.ts';
 import { ofError } from '../openflow/error.ts';
 import type { AsyncConfig, AsyncConfigHalf, Envelope, Message, PacketInFormat } from '../openflow/messages.ts';
 import { OFP10_VERSION, OFP12_VERSION, OFP14_VERSION } from './config.ts';
@@ -21,6 +21,8 @@ export interface OfconnEvents {
 }
 
 const OFPT_HELLO = 0;
+/** Leaves room for the headers of any error. */
+const ERROR_DATA_MAX = 0xffff - 64;
 const OFP_DEFAULT_MISS_SEND_LEN = 128;
 
 const bits = (...reasons: number[]): number => reasons.reduce((m, r) => m | (1 << r), 0);
@@ -102,8 +104,11 @@ export class Ofconn {
     this.sendRaw(encode(message, this.version, xid, { nxm: nxm || this.nxm, flowModTableId: this.flowModTableId }));
   }
 
+  /** Answers with an error that carries the request, as much of it as fits. */
   sendError(error: OfErrorName, request: Uint8Array): void {
-    this.sendRaw([encodeError(ofError(error), request, this.version)]);
+    const xid = ((request[4] << 24) | (request[5] << 16) | (request[6] << 8) | request[7]) >>> 0;
+    const data = request.slice(0, ERROR_DATA_MAX);
+    this.sendRaw(encode({ type: 'error', error: ofError(error), data }, this.version, xid));
   }
 
   /** Sends what the peer did not ask for; false when it was dropped. */

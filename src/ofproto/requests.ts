@@ -196,7 +196,6 @@ function portsOf(host: RequestHost, portNo: OfpPort): BridgePort[] {
 function portStats(r: Request<'port_stats_request'>): OfErrorName | undefined {
   r.host.pushStats();
   const ports = portsOf(r.host, r.m.portNo);
-  if (!ports.length && r.m.portNo !== OFPP_NONE) return 'OFPBRC_BAD_PORT';
   const nowMs = r.host.nowMs();
   const stats: PortStats[] = ports.map((p) => openflowPortStats(p, nowMs));
   return reply(r, { type: 'port_stats_reply', ports: stats, more: false });

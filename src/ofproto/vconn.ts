@@ -92,6 +92,8 @@ export async function listenTarget(
     removeSocket(target.path);
     await withSocketPath(target.path, (path) => listen(server, { path }));
   } else await listen(server, { port: target.port, ...(target.host ? { host: target.host } : {}) });
+  // A connection that can't be accepted (no file descriptor left) is that peer's loss, not the switch's end.
+  server.on('error', () => undefined);
   server.unref();
   return server;
 }

@@ -207,8 +207,8 @@ describe('OpenFlow connections', { timeout: 60_000 }, () => {
     assert.equal(await errorOf(Uint8Array.of(1, 5, 0, 8, 0, 0, 0, 1)), 'OFPBRC_BAD_VERSION');
     assert.equal(await errorOf(Uint8Array.of(4, 14, 0, 12, 0, 0, 0, 1, 0, 0, 0, 0)), 'OFPBRC_BAD_LEN');
     assert.equal(await errorOf(Uint8Array.of(4, 18, 0, 16, 0, 0, 0, 1, 0, 99, 0, 0, 0, 0, 0, 0)), 'OFPBRC_BAD_STAT');
-    p.send({ type: 'port_stats_request', portNo: 99 as never });
-    assert.equal((await p.next('error')).error.name, 'OFPBRC_BAD_PORT');
+    p.send({ type: 'queue_stats_request', portNo: 99 as never, queueId: 0xffffffff });
+    assert.equal((await p.next('error')).error.name, 'OFPQOFC_BAD_PORT');
     p.send({ type: 'echo_request', data: Uint8Array.of(1, 2, 3) });
     assert.deepEqual([...(await p.next('echo_reply')).data], [1, 2, 3]);
     p.socket.destroy();
