@@ -1,0 +1,124 @@
+import assert from 'node:assert/strict';
+import { EventEmitter } from 'node:events';
+import type { Socket } from 'node:net';
+import { after, before, describe, it } from 'node:test';
+import fc from 'fast-check';
+import { OfprotoRig } from '../../test/support/ofproto-rig.ts';
+import { decode, encode } from '../openflow/codec.ts';
+import { parse } from '../openflow/flow-text.ts';
+import { catchallMatch } from '../openflow/match.ts';
+import type { Message } from '../openflow/messages.ts';
+import type { Bridge } from './bridge.ts';
+import { OfStream } from './of-stream.ts';
+import { Ofconn } from './ofconn.ts';
+import { OFPP_NONE } from './ports.ts';
+import { handleRequest } from './requests.ts';
+
+/** A socket that keeps what is written to it. */
+class FakeSocket extends EventEmitter {
+  readonly writableLength = 0;
+  readonly written: Uint8Array[] = [];
+  write(m: Uint8Array): void {
+    this.written.push(m.slice());
+  }
+  pause(): void {}
+  resume(): void {}
+  end(): void {}
+  destroySoon(): void {}
+}
+
+const any = {
+  match: catchallMatch(),
+  cookie: 0n,
+  cookieMask: 0n,
+  outPort: OFPP_NONE,
+  outGroup: 0xffffffff,
+  tableId: 255,
+};
+const REQUESTS: Message[] = [
+  { type: 'echo_request', data: Uint8Array.of(1, 2, 3) },
+  { type: 'features_request' },
+  { type: 'get_config_request' },
+  { type: 'set_config', frag: 'normal', missSendLen: 128 },
+  { type: 'barrier_request' },
+  { type: 'desc_stats_request' },
+  { type: 'table_stats_request' },
+  { type: 'flow_stats_request', ...any },
+  { type: 'aggregate_stats_request', ...any },
+  { type: 'port_stats_request', portNo: OFPP_NONE },
+  { type: 'port_desc_stats_request', portNo: OFPP_NONE },
+  { type: 'queue_stats_request', portNo: OFPP_NONE, queueId: 0xffffffff },
+  { type: 'role_request', role: 'primary', generationId: 1n },
+  parse('priority=5,tcp,nw_src=10.0.0.0/8,tp_dst=80 actions=mod_nw_dst:1.2.3.4,output:2,resubmit(,1)'),
+  parse('in_port=1 actions=move:NXM_OF_ETH_SRC[]->NXM_OF_ETH_DST[],push_vlan:0x8100,set_field:5->vlan_vid,controller'),
+  parse('', 'delete'),
+  {
+    type: 'packet_out',
+    packet: new Uint8Array(60),
+    bufferId: 0xffffffff,
+    metadata: catchallMatch(),
+    inPort: OFPP_NONE,
+    actions: [{ type: 'output', port: 1 as never, maxLen: 0 }],
+  },
+];
+
+const VERSIONS = [1, 2, 3, 4, 5];
+
+/** Requests as bytes, in the versions that have them. */
+const samples = VERSIONS.flatMap((version) =>
+  REQUESTS.flatMap((m) => {
+    try {
+      return encode(m, version, 7);
+    } catch {
+      return [];
+    }
+  }),
+);
+
+describe('requests', () => {
+  const rig = new OfprotoRig();
+  let bridge: Bridge;
+  before(async () => {
+    bridge = await rig.bridge('br0', ['p1', 'p2'], true);
+  });
+  after(() => rig.close());
+
+  /** A connection that has agreed on a version. */
+  function connection(version: number): { conn: Ofconn; socket: FakeSocket } {
+    const socket = new FakeSocket();
+    const stream = new OfStream(socket as unknown as Socket, { message: () => undefined, closed: () => undefined });
+    const conn = new Ofconn('service', 'test', stream, 1 << version, {
+      request: (c, env, raw) => handleRequest(bridge, c, env, raw),
+      ready: () => undefined,
+      copy: () => undefined,
+    });
+    conn.receive(encode({ type: 'hello', versions: 1 << version }, version, 1)[0]);
+    return { conn, socket };
+  }
+
+  it('are enough to speak of', () => assert.ok(samples.length > 60));
+
+  it('of any bytes are answered or ignored, in well-formed messages of the connection’s version', () => {
+    fc.assert(
+      fc.property(
+        fc.constantFrom(...samples),
+        fc.array(fc.tuple(fc.nat(), fc.nat(255)), { maxLength: 6 }),
+        fc.nat(),
+        fc.boolean(),
+        (sample, edits, cut, doCut) => {
+          const raw = sample.slice(0, doCut ? 8 + (cut % Math.max(1, sample.length - 7)) : sample.length);
+          for (const [at, value] of edits) raw[1 + (at % (raw.length - 1))] = value;
+          [raw[2], raw[3]] = [raw.length >> 8, raw.length & 255];
+          const { conn, socket } = connection(sample[0]);
+          conn.receive(raw);
+          for (const answer of socket.written) {
+            assert.equal(answer[0], sample[0]);
+            assert.equal((answer[2] << 8) | answer[3], answer.length);
+            assert.ok(decode(answer).ok, Buffer.from(answer).toString('hex'));
+          }
+        },
+      ),
+      { numRuns: 3000 },
+    );
+  });
+});
