@@ -72,9 +72,9 @@ export class OfprotoRig {
     return port;
   }
 
-  async patch(bridge: Bridge, name: string, peer: string): Promise<OfpPort> {
+  async patch(bridge: Bridge, name: string, peer: string, ofportRequest?: number): Promise<OfpPort> {
     const netdev = new PatchNetdev(name, new Map([['peer', peer]]));
-    const port = await bridge.portAdd(netdev);
+    const port = await bridge.portAdd(netdev, { ofportRequest });
     bridge.bundleSet(name, { ports: [port], vlanMode: 'trunk' });
     bridge.setPatchPeer(port, peer);
     return port;

@@ -182,7 +182,7 @@ describe('ofproto/trace against the real switch', () => {
   function portNumbers(): Map<string, string> {
     const numbers = new Map<string, string>();
     for (const [, name, odp] of real.appctl('dpif/show').matchAll(/^ {4}(\w+) \d+\/(\d+):/gm))
-      numbers.set(`${bridge.portByName(name)!.odpPort}`, odp);
+      numbers.set(`${[...rig.dpif.ports()].find((p) => p.name === name)!.odpPort}`, odp);
     return numbers;
   }
 
@@ -284,6 +284,48 @@ describe('ofproto/trace against the real switch', () => {
     }
     assert.equal(rig.appctl('fdb/show', 'br0').trimEnd(), real.appctl('fdb/show', 'br0').trimEnd());
     for (const packet of packets) compareFrames(`${packet},dl_type=0x1234`, 'NORMAL, learned');
+  });
+
+  it('agrees across patches, and on their loops', async (t) => {
+    if (!requirePeer(t, ...PEERS)) return;
+    const patch = (br: string, name: string, peer: string, port: number) => [
+      '--',
+      'add-port',
+      br,
+      name,
+      '--',
+      'set',
+      'interface',
+      name,
+      'type=patch',
+      `options:peer=${peer}`,
+      `ofport_request=${port}`,
+    ];
+    real.vsctl(
+      ...['add-br', 'br1', '--', 'set', 'bridge', 'br1', 'datapath_type=dummy', 'fail-mode=secure'],
+      ...['--', 'add-port', 'br1', 'q1', '--', 'set', 'interface', 'q1', 'type=dummy', 'ofport_request=2'],
+      ...patch('br0', 'to-br1', 'to-br0', 9),
+      ...patch('br1', 'to-br0', 'to-br1', 1),
+    );
+    const br1 = await rig.bridge('br1', ['q1=2'], true);
+    br1.setFailMode('secure');
+    await rig.patch(bridge, 'to-br1', 'to-br0', 9);
+    await rig.patch(br1, 'to-br0', 'to-br1', 1);
+    setFlows([
+      'priority=9,tcp actions=load:5->NXM_NX_REG0[],mod_nw_dst:10.1.0.1,output:9,output:3',
+      'priority=8,udp actions=output:9,output:4',
+      'priority=1 actions=output:2',
+    ]);
+    for (const flow of [
+      'priority=9,tcp,reg0=0 actions=mod_vlan_vid:20,output:2,controller',
+      'udp actions=in_port,local',
+    ]) {
+      assert.equal(rig.flow(br1, flow), undefined);
+      real.ofctl('add-flow', 'br1', flow);
+    }
+    const l3 = 'in_port=1,dl_src=00:00:00:00:00:01,dl_dst=00:00:00:00:00:02';
+    for (const proto of ['tcp,tcp_dst=80', 'udp,udp_dst=80', 'icmp'])
+      compare(`${l3},${proto},nw_src=10.0.0.1,nw_dst=10.0.0.2,nw_ttl=64`, 'patches');
   });
 
   it('installs the same megaflows', (t) => {
