@@ -129,6 +129,11 @@ export class HostileGuest extends FrontEnd {
     }
   }
 
+  /** Sends frames, no more than fit the ring, and does not wait. */
+  queue(frames: readonly Uint8Array[]): void {
+    this.publish(TX, ...frames.map((frame) => this.#place(frame, [])));
+  }
+
   #place(frame: Uint8Array, header: readonly number[]): number {
     const head = this.#nextHead++ % RING_SIZE;
     const at = this.bufferAt(TX, head);
