@@ -11,7 +11,7 @@ import type { Json } from './json.ts';
 import { isArray, isObject, toText } from './json.ts';
 import type { Message } from './jsonrpc.ts';
 import { JsonRpcConnection } from './jsonrpc.ts';
-import { Backoff } from './reconnect.ts';
+import { Reconnect } from './reconnect.ts';
 import type { Schema } from './schema.ts';
 import { schemaFromJson } from './schema.ts';
 import { connectStream, needsProbes, parseStreamName } from './stream.ts';
@@ -31,7 +31,7 @@ type Monitors = 'monitor_cond_since' | 'monitor_cond' | 'monitor';
 export class IdlClient implements Idl {
   private readonly options: IdlOptions;
   private readonly replica = new Replica();
-  private readonly backoff: Backoff;
+  private readonly reconnect: Reconnect;
   private readonly remotes: readonly string[];
   private readonly changeListeners = new Set<(snapshot: IdlSnapshot, changes: readonly IdlChange[]) => void>();
   private readonly stateListeners = new Set<() => void>();
@@ -45,7 +45,6 @@ export class IdlClient implements Idl {
   private isLockRefused = false;
   private attempts = 0;
   private nextId = 0;
-  private connectedAt = 0;
   private abort = new AbortController();
   private retryTimer: NodeJS.Timeout | undefined;
   hasEverConnected = false;
@@ -54,7 +53,8 @@ export class IdlClient implements Idl {
     this.options = options;
     this.lockName = options.lock ?? null;
     this.remotes = (options.remote ?? '').split(',').filter((remote) => remote !== '');
-    this.backoff = new Backoff(options.maxBackoffMs ?? DEFAULT_MAX_BACKOFF_MS);
+    const log = (level: 'info' | 'warn', text: string) => this.log(level, 'reconnect', text);
+    this.reconnect = new Reconnect(options.maxBackoffMs ?? DEFAULT_MAX_BACKOFF_MS, log);
     if (!options.connect && this.remotes.length === 0) throw new TypeError('an IDL needs `remote` or `connect`');
     const bad = this.remotes.find((remote) => !parseStreamName(remote));
     if (bad !== undefined) throw new TypeError(`${bad}: not a connection method`);
@@ -125,7 +125,7 @@ export class IdlClient implements Idl {
 
   forceReconnect(): void {
     if (this.state === 'stopped' || this.state === 'idle') return;
-    this.backoff.reset();
+    this.reconnect.reset();
     if (this.connection) this.connection.destroy('forced');
     else if (this.state === 'backoff') {
       clearTimeout(this.retryTimer);
@@ -186,13 +186,13 @@ export class IdlClient implements Idl {
     const { target } = this;
     this.setState('connecting');
     this.abort = new AbortController();
-    this.log('info', 'reconnect', `${target}: connecting...`);
+    this.reconnect.connecting(target);
     try {
       const stream = await this.openStream(target);
       if (this.abort.signal.aborted) stream.destroy();
       else this.connected(stream, target);
     } catch (error) {
-      this.retry(`${target}: connection attempt failed (${strerror(error)})`);
+      this.retry(() => this.reconnect.failed(target, strerror(error)));
     }
   }
 
@@ -202,8 +202,7 @@ export class IdlClient implements Idl {
   }
 
   private connected(stream: Duplex, target: string): void {
-    this.log('info', 'reconnect', `${target}: connected`);
-    this.connectedAt = performance.now();
+    this.reconnect.connected(target);
     const name = parseStreamName(target);
     const usualProbeMs = name && needsProbes(name) ? DEFAULT_PROBE_MS : 0;
     this.connection = new JsonRpcConnection(
@@ -212,6 +211,7 @@ export class IdlClient implements Idl {
         message: (message) => this.received(message),
         closed: (reason) => this.disconnected(target, reason),
         warn: (text) => this.log('warn', 'jsonrpc', text),
+        unresponsive: (text) => this.log('err', 'reconnect', text),
       },
       { name: target, probeIntervalMs: this.options.probeIntervalMs ?? usualProbeMs },
     );
@@ -224,18 +224,14 @@ export class IdlClient implements Idl {
     this.setLockState(false, false);
     for (const answer of this.requests.values()) answer({});
     this.requests.clear();
-    if (performance.now() - this.connectedAt > 1000 || this.state === 'monitoring') this.backoff.reset();
-    if (reason === null) this.retry(`${target}: connection closed by peer`);
-    else this.retry(`${target}: connection dropped (${reason})`, 'warn');
+    this.retry(() => this.reconnect.disconnected(target, reason));
   }
 
-  /** A connection that broke is a warning, one that did not come about is none: as in Open vSwitch. */
-  private retry(why: string, level: 'info' | 'warn' = 'info'): void {
+  /** Tries again after the pause that `decide` gives; it is not asked, and logs nothing, once we have stopped. */
+  private retry(decide: () => number): void {
     if (this.state === 'stopped') return;
-    const pause = this.backoff.next();
+    const pause = decide();
     this.attempts++;
-    this.log(level, 'reconnect', why);
-    this.log('info', 'reconnect', `${this.target}: waiting ${pause / 1000} seconds before reconnect`);
     this.retryTimer = setTimeout(() => void this.connect(), pause);
     this.setState('backoff');
   }

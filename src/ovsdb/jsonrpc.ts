@@ -45,6 +45,8 @@ export interface ConnectionHandlers {
   /** What has been sent has left after `isBusy` was true. */
   drained?(): void;
   warn?(text: string): void;
+  /** The peer did not answer a probe; the connection is about to be closed. */
+  unresponsive?(text: string): void;
 }
 
 export interface ConnectionOptions {
@@ -195,9 +197,11 @@ export class JsonRpcConnection {
   private probe(): void {
     const silence = performance.now() - this.lastActivity;
     if (this.isProbing && silence >= 2 * this.probeIntervalMs) {
-      this.destroy(
-        `no response to inactivity probe after ${(this.probeIntervalMs / 1000).toPrecision(3)} seconds, disconnecting`,
+      const seconds = this.probeIntervalMs / 1000;
+      this.handlers.unresponsive?.(
+        `${this.name}: no response to inactivity probe after ${seconds} seconds, disconnecting`,
       );
+      this.destroy('Connection timed out');
       return;
     }
     if (!this.isProbing && silence >= this.probeIntervalMs) {

@@ -3,7 +3,7 @@ import type { Row, Table } from './database.ts';
 import type { Datum } from './datum.ts';
 import { datumEquals, sortedDatum } from './datum.ts';
 import { OvsdbError } from './error.ts';
-import { Backoff } from './reconnect.ts';
+import { Reconnect } from './reconnect.ts';
 import type { RemoteOptions } from './remotes.ts';
 import { parseDbColumn, referredRows, resolveRemotes, resolveString } from './remotes.ts';
 import type { OvsdbServer } from './server.ts';
@@ -96,7 +96,7 @@ class ActiveRemote {
   private readonly server: OvsdbServer;
   private readonly name: StreamName;
   private readonly label: string;
-  private readonly backoff: Backoff;
+  private readonly reconnect: Reconnect;
   private readonly abort = new AbortController();
   private options: RemoteOptions;
   private tls: TlsConfig = {};
@@ -112,7 +112,9 @@ class ActiveRemote {
     this.label = label;
     this.name = name;
     this.options = options;
-    this.backoff = new Backoff(options.maxBackoffMs ?? DEFAULT_MAX_BACKOFF_MS);
+    this.reconnect = new Reconnect(options.maxBackoffMs ?? DEFAULT_MAX_BACKOFF_MS, (level, text) =>
+      server.log(level, 'reconnect', text),
+    );
   }
 
   async open(tls: TlsConfig): Promise<void> {
@@ -122,13 +124,13 @@ class ActiveRemote {
 
   private async connect(): Promise<void> {
     this.state = 'CONNECTING';
-    this.server.log('info', 'reconnect', `${this.label}: connecting...`);
+    this.reconnect.connecting(this.label);
     try {
       const stream = await connectStream(this.name, this.tls, this.abort.signal);
       if (this.abort.signal.aborted) stream.destroy();
       else this.connected(stream);
     } catch (error) {
-      this.failed(`connection attempt failed (${strerror(error)})`, strerror(error));
+      this.retry(strerror(error), () => this.reconnect.failed(this.label, strerror(error)));
     }
   }
 
@@ -136,7 +138,7 @@ class ActiveRemote {
     this.state = 'ACTIVE';
     this.connectedAt = performance.now();
     this.lastError = undefined;
-    this.server.log('info', 'reconnect', `${this.label}: connected`);
+    this.reconnect.connected(this.label);
     this.session = this.server.accept(stream, {
       name: this.label,
       readOnly: this.options.readOnly ?? false,
@@ -148,24 +150,19 @@ class ActiveRemote {
   private disconnected(reason: string | null): void {
     this.session = undefined;
     this.disconnectedAt = performance.now();
-    if (this.disconnectedAt - (this.connectedAt ?? 0) > 1000) this.backoff.reset();
-    const why = reason === null ? 'connection closed by peer' : `connection dropped (${reason})`;
-    this.failed(why, reason ?? 'End of file');
+    this.retry(reason ?? 'End of file', () => this.reconnect.disconnected(this.label, reason));
   }
 
-  private failed(text: string, error: string): void {
+  private retry(error: string, decide: () => number): void {
     if (this.abort.signal.aborted) return;
     this.lastError = error;
     this.state = 'BACKOFF';
-    const pause = this.backoff.next();
-    this.server.log('info', 'reconnect', `${this.label}: ${text}`);
-    this.server.log('info', 'reconnect', `${this.label}: waiting ${pause / 1000} seconds before reconnect`);
-    this.timer = setTimeout(() => void this.connect(), pause);
+    this.timer = setTimeout(() => void this.connect(), decide());
   }
 
   setOptions(options: RemoteOptions): void {
     this.options = options;
-    this.backoff.maxMs = options.maxBackoffMs ?? DEFAULT_MAX_BACKOFF_MS;
+    this.reconnect.maxMs = options.maxBackoffMs ?? DEFAULT_MAX_BACKOFF_MS;
     this.session?.connection.setProbeInterval(probeInterval(this.name, options));
   }
 

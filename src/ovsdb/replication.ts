@@ -8,7 +8,7 @@ import type { Json, JsonObject } from './json.ts';
 import { isArray, isObject, jsonEquals, toText } from './json.ts';
 import type { Message } from './jsonrpc.ts';
 import { JsonRpcConnection } from './jsonrpc.ts';
-import { Backoff } from './reconnect.ts';
+import { Reconnect } from './reconnect.ts';
 import type { Schema } from './schema.ts';
 import { COL_UUID, COL_VERSION, schemaFromJson, schemaToJson } from './schema.ts';
 import type { ServedDb } from './served-db.ts';
@@ -58,7 +58,7 @@ export interface ReplicationOptions {
 export class Replication {
   private readonly server: OvsdbServer;
   private readonly options: ReplicationOptions;
-  private readonly backoff = new Backoff(MAX_BACKOFF_MS);
+  private readonly reconnect: Reconnect;
   private readonly abort = new AbortController();
   private readonly requests = new Map<number, (message: Message) => void>();
   private readonly targets = new Map<string, Target>();
@@ -71,6 +71,7 @@ export class Replication {
   constructor(server: OvsdbServer, options: ReplicationOptions) {
     this.server = server;
     this.options = options;
+    this.reconnect = new Reconnect(MAX_BACKOFF_MS, (level, text) => server.log(level, 'reconnect', text));
   }
 
   start(): void {
@@ -104,6 +105,7 @@ export class Replication {
   private async connect(): Promise<void> {
     const { remote, tls, probeIntervalMs } = this.options;
     const name = parseStreamName(remote);
+    this.reconnect.connecting(remote);
     try {
       if (!name) throw Object.assign(new Error(), { code: 'EAFNOSUPPORT' });
       const stream = await connectStream(name, tls, this.abort.signal);
@@ -113,22 +115,21 @@ export class Replication {
       }
       const handlers = {
         message: (message: Message) => this.received(message),
-        closed: (reason: string | null) =>
-          this.retry(reason === null ? 'connection closed by peer' : `connection dropped (${reason})`),
+        closed: (reason: string | null) => this.retry(() => this.reconnect.disconnected(remote, reason)),
       };
+      this.reconnect.connected(remote);
       this.connection = new JsonRpcConnection(stream, handlers, { name: remote, probeIntervalMs });
       this.begin();
     } catch (error) {
-      this.retry(`connection attempt failed (${strerror(error)})`);
+      this.retry(() => this.reconnect.failed(remote, strerror(error)));
     }
   }
 
-  private retry(why: string): void {
+  private retry(decide: () => number): void {
     this.connection = undefined;
     this.requests.clear();
     if (this.abort.signal.aborted || this.hasFailed) return;
-    this.server.log('info', 'reconnect', `${this.options.remote}: ${why}`);
-    this.timer = setTimeout(() => void this.connect(), this.backoff.next());
+    this.timer = setTimeout(() => void this.connect(), decide());
   }
 
   private received(message: Message): void {
@@ -225,7 +226,6 @@ export class Replication {
         this.log('info', 'Monitor request received. Resetting the database');
         this.apply(served, updates, tables);
         this.nSynced++;
-        this.backoff.reset();
       });
     }
   }

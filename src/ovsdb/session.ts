@@ -76,6 +76,7 @@ export class Session implements LockHolder {
       message: (message: Message) => this.received(message),
       drained: () => this.flush(),
       warn: (text: string) => server.log('warn', 'jsonrpc', text),
+      unresponsive: (text: string) => server.log('err', 'reconnect', text),
       closed: (reason: string | null) => {
         this.cleanUp();
         options.closed?.(reason);

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { test } from 'node:test';
-import { Backoff } from './reconnect.ts';
+import { Reconnect } from './reconnect.ts';
 import type { StreamName } from './stream.ts';
 import { connectStream, isPassive, listenStream, needsProbes, parseStreamName } from './stream.ts';
 
@@ -97,13 +97,28 @@ test('what cannot be reached rejects, and so does what is given up', async () =>
   listener.close();
 });
 
-test('pauses double up to their limit and begin anew after a success', () => {
-  const backoff = new Backoff(8000);
+test('pauses double up to their limit, in silence there, and begin anew after a connection that lasted', () => {
+  const lines: string[] = [];
+  const reconnect = new Reconnect(8000, (level, text) => lines.push(`${level} ${text}`));
+  reconnect.connecting('x');
   assert.deepEqual(
-    [1, 2, 3, 4, 5].map(() => backoff.next()),
+    [1, 2, 3, 4, 5].map(() => reconnect.failed('x', 'why')),
     [1000, 2000, 4000, 8000, 8000],
   );
-  backoff.reset();
-  assert.equal(backoff.next(), 1000);
-  assert.equal(new Backoff(10).next(), 10);
+  reconnect.connecting('x');
+  assert.deepEqual(lines, [
+    'info x: connecting...',
+    'info x: connection attempt failed (why)',
+    'info x: connection attempt failed (why)',
+    'info x: waiting 2 seconds before reconnect',
+    'info x: connection attempt failed (why)',
+    'info x: waiting 4 seconds before reconnect',
+    'info x: connection attempt failed (why)',
+    'info x: continuing to reconnect in the background but suppressing further logging',
+  ]);
+  const short = new Reconnect(0, () => {});
+  short.connected('x');
+  assert.equal(short.disconnected('x', null), 0);
+  reconnect.reset();
+  assert.equal(reconnect.failed('x', 'why'), 1000);
 });
