@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { BATCH_MAX, UPCALL_MISS, UPCALL_RING_SIZE } from '../../gen/arena.ts';
+import { ARENA_UPCALLS, ARENA_UPCALLS_STRIDE, BATCH_MAX, UPCALL_MISS, UPCALL_RING_SIZE } from '../../gen/arena.ts';
 import { Rig } from './testing/rig.ts';
 import { UpcallReader } from './upcall-reader.ts';
 
@@ -74,6 +74,11 @@ describe('upcall ring', () => {
     assert.deepEqual(waiting, []);
     assert.ok(id * 300 > UPCALL_RING_SIZE, 'the ring did not go round');
     assert.ok(full > 0, 'the ring was never full');
+    const next = ARENA_UPCALLS + ARENA_UPCALLS_STRIDE;
+    assert.ok(
+      rig.arena.u8.subarray(next, next + 4096).every((b) => b === 0),
+      "the next thread's ring was written",
+    );
   });
 
   test('releases a record also when its handling throws', () => {
