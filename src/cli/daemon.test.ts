@@ -4,6 +4,7 @@ import { existsSync, mkdtempSync, readFileSync, renameSync, writeFileSync } from
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { unixctlCall } from '../base/unixctl-client.ts';
 
@@ -85,7 +86,8 @@ test('--monitor starts it again after a crash, and ends with it otherwise', asyn
   const monitor = Number(readFileSync(`/proc/${first}/stat`, 'utf8').split(') ')[1]!.split(' ')[1]);
   process.kill(first, 'SIGSEGV');
   await gone(first);
-  while (pid() === first) await new Promise((resolve) => setTimeout(resolve, 20));
+  // The new one has its own pid in the file a moment before it listens for commands.
+  while (pid() === first || !existsSync(join(dir, `test-daemon.${pid()}.ctl`))) await sleep(20);
   await call('exit');
   await gone(monitor);
   const log = readFileSync(join(dir, 'test-daemon.log'), 'utf8');
