@@ -215,13 +215,15 @@ class Program {
     const given = this.settings.files.map((file) => [absFileName(cwd, file), file] as const);
     for (const [path, name] of saved?.files ?? given) this.server.openFile(path, name);
     for (const remote of saved?.remotes ?? this.settings.remotes) this.remotes.configured.add(remote);
-    if (this.settings.syncFrom !== undefined && !this.settings.isActive) this.backup.connect();
+    const isBackup = this.settings.syncFrom !== undefined && !this.settings.isActive;
+    this.server.setReadOnly(isBackup);
     const problem = await this.remotes.start();
     if (problem) throw new FatalError(problem);
     this.registerCommands();
     await this.unixctl.listen(this.settings.unixctl);
     this.daemon.onTerminate(() => this.close());
     this.daemon.complete();
+    if (isBackup) this.backup.connect();
     // With --run this is a tool for one command: it keeps silent.
     if (this.settings.run === undefined) vlogModule('ovsdb_server').info(programVersion());
     const compaction = setInterval(() => this.server.compactWhereWorthwhile(), 600_000);
