@@ -5,8 +5,9 @@ import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { relate } from './compare.ts';
 import { parseOptions } from './main.ts';
-import { idleText, throughputTable } from './report.ts';
+import { idleText, throughputTable, unprovenRows } from './report.ts';
 import { ROWS, type ThroughputRow } from './rows.ts';
+import { spread } from './statistics.ts';
 import type { Throughput } from './throughput.ts';
 
 const run = (mpps: number, cpu: number): Throughput => ({
@@ -45,13 +46,16 @@ test('without the other switch there is no ratio', () => {
   assert.equal(relate({ turnout: [run(1, 1)] }).ratio, undefined);
 });
 
-test('the table has a line a row', () => {
+test('the table has a line a row, and a row without headroom of the generator is named', () => {
   const row = ROWS[0] as ThroughputRow;
   const runs = { turnout: [run(10, 1)], 'ovs-dpdk': [run(8, 1)] };
-  const table = throughputTable([
-    { row, runs, generatorAloneMpps: 13, ovsVariants: {}, ovsVariant: 'emc', ...relate(runs) },
-  ]);
-  assert.match(table, /\| 64 B, bare in_port rule +\| 10\.00 +\| 8\.00 \(emc\) +\| 1\.25 \(1\.25–1\.25\) \|/);
+  const result = { row, runs, generatorAlone: spread([13]), ovsVariants: {}, ovsVariant: 'emc', ...relate(runs) };
+  assert.match(
+    throughputTable([result]),
+    /\| 64 B, bare in_port rule +\| 10\.00 +\| 8\.00 \(emc\) +\| 1\.25 \(1\.25–1\.25\) \|/,
+  );
+  assert.deepEqual(unprovenRows([result]), []);
+  assert.deepEqual(unprovenRows([{ ...result, generatorAlone: spread([9]) }]), [row.title]);
 });
 
 test('the idle row', () => {

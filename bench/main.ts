@@ -15,7 +15,7 @@ import {
   type ThroughputResult,
 } from './compare.ts';
 import { describeMachine, describeVersions } from './machine.ts';
-import { idleText, throughputTable } from './report.ts';
+import { idleText, throughputTable, unprovenRows } from './report.ts';
 import { ROWS, type Row } from './rows.ts';
 
 const USAGE = `usage: turnout bench [OPTIONS]
@@ -109,6 +109,8 @@ function print(results: readonly Result[], json: boolean): void {
   }
   const throughput = results.filter((result): result is ThroughputResult => !isIdle(result));
   if (throughput.length > 0) console.log(throughputTable(throughput));
+  for (const title of unprovenRows(throughput))
+    console.log(`the generator alone was no faster than the switches: ${title}`);
   for (const result of results.filter(isIdle)) console.log(idleText(result));
 }
 

@@ -18,7 +18,7 @@ function ratioText(ratio: Spread | undefined): string {
   return ratio === undefined ? '–' : `${number(ratio.median)} (${number(ratio.min)}–${number(ratio.max)})`;
 }
 
-function cells({ row, mpps, mppsPerCpu, ratio, runs, generatorAloneMpps, ovsVariant }: ThroughputResult): string[] {
+function cells({ row, mpps, mppsPerCpu, ratio, runs, generatorAlone, ovsVariant }: ThroughputResult): string[] {
   const ovs = mpps['ovs-dpdk'];
   const perCpu = `${number(mppsPerCpu.turnout?.median)} / ${number(mppsPerCpu['ovs-dpdk']?.median)}`;
   const nMegaflows = [runs.turnout, runs['ovs-dpdk']].map((list) => list?.at(-1)?.nMegaflows ?? '–').join(' / ');
@@ -30,7 +30,7 @@ function cells({ row, mpps, mppsPerCpu, ratio, runs, generatorAloneMpps, ovsVari
     ratioText(ratio),
     perCpu,
     nMegaflows,
-    number(generatorAloneMpps),
+    number(generatorAlone.median),
   ];
 }
 
@@ -52,4 +52,10 @@ export function idleText({ runs, probeFloorUs }: IdleResult): string {
     return `idle, ${name}: ${number(idle.cpu.median * 100, 1)} % of a core, ${times}`;
   });
   return [...lines, `idle, the probe's own time: ${number(probeFloorUs.median, 0)} us`].join('\n');
+}
+
+/** Rows in which the generator was no faster than a switch: their ratio says little. */
+export function unprovenRows(results: readonly ThroughputResult[]): string[] {
+  const fastest = (result: ThroughputResult) => Math.max(...Object.values(result.mpps).map((of) => of.median));
+  return results.filter((result) => result.generatorAlone.median <= fastest(result)).map((result) => result.row.title);
 }
