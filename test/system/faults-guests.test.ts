@@ -254,9 +254,10 @@ test('row 14: kill -9 of a front end in mid-burst, and it comes back', async () 
 /** Resolves when `n` packets have been sent to sink1's guest. */
 async function traffic(n: bigint): Promise<void> {
   let sent = 0n;
-  const poll = setInterval(async () => {
+  const look = async () => {
     sent = (await sw.portStats('sink1')).txPackets;
-  }, 100);
+  };
+  const poll = setInterval(() => void look(), 100);
   try {
     await until(() => sent >= n, 'pktgen gets packets through');
   } finally {

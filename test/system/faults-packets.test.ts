@@ -118,9 +118,10 @@ async function run(packets: readonly Buffer[], caches: Record<string, string>): 
 /** The flows' counters once they add up to `n`. */
 async function settled(n: number): Promise<Map<string, number>> {
   let counters = new Map<string, number>();
-  const poll = setInterval(async () => {
+  const look = async () => {
     counters = await flowCounters();
-  }, 50);
+  };
+  const poll = setInterval(() => void look(), 50);
   try {
     await until(() => sum(counters) === n, `flows count ${n} packets`);
   } finally {
