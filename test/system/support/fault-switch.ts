@@ -24,7 +24,7 @@ const FLOWS = [1, 2, 3, 4].map((port) => `in_port=${port},actions=output:${((por
 const OFP14 = 5;
 
 /** What a run of faults may add to the switch's memory at most: heaps breathe, leaks of a guest a fault do not fit in. */
-const RSS_SLACK_KIB = 160 << 10;
+const RSS_SLACK_KIB = 256 << 10;
 
 export class FaultSwitch {
   readonly rundir = mkdtempSync(join(tmpdir(), 'turnout-faults-'));
