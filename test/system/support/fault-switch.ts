@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ofpPort } from '../../../src/base/types.ts';
@@ -54,10 +54,15 @@ export class FaultSwitch {
   }
 
   async #setUp(otherConfig: Record<string, string>): Promise<void> {
-    await this.startProcess();
+    await this.#startProcess();
     this.idl.start();
     await this.idl.ready();
     await this.#configure(otherConfig);
+    await this.#startTraffic();
+  }
+
+  /** Flows and the good pair, and what `unharmed` compares with. */
+  async #startTraffic(): Promise<void> {
     this.openflow = await OfSession.connect(this.management, OFP14);
     await this.openflow.flows('delete', '');
     await this.openflow.flows('add', ...FLOWS);
@@ -67,12 +72,21 @@ export class FaultSwitch {
     this.#nFds = this.nFds();
   }
 
+  /** After `kill`: the switch comes up again on the same folder, with the configuration that its database has kept. */
+  async restart(): Promise<void> {
+    await this.#startProcess();
+    await this.idl.ready();
+    await until(() => Object.keys(PORTS).every((name) => existsSync(join(this.rundir, name))), 'the ports are back');
+    await until(() => this.log.includes('using datapath ID'), 'the bridge is back');
+    await this.#startTraffic();
+  }
+
   /** The bridge's socket for OpenFlow clients. */
   get management(): string {
     return `${this.rundir}/${BRIDGE}.mgmt`;
   }
 
-  async startProcess(): Promise<void> {
+  async #startProcess(): Promise<void> {
     const { OVS_RUNDIR: _, OVS_LOGDIR: __, OVS_DBDIR: ___, ...env } = process.env;
     const child = new DemoProcess('up', ['up', '--foreground', '--rundir', this.rundir], env);
     this.#process = child;
@@ -204,10 +218,14 @@ export class FaultSwitch {
     assert.ok(this.rssKib() < this.#rssKib + RSS_SLACK_KIB, `memory grew from ${this.#rssKib} to ${this.rssKib()} KiB`);
   }
 
-  /** Ends the process by SIGKILL and resolves when it is gone. */
+  /** Ends the process by SIGKILL and resolves when it is gone and seen to be gone. Traffic ends with it. */
   async kill(): Promise<void> {
+    this.markLog();
     this.#process.child.kill('SIGKILL');
     await this.#process.ended;
+    await this.good.stop();
+    this.openflow.close();
+    await until(() => this.idl.state !== 'monitoring', 'the database is gone');
   }
 
   async stop(): Promise<void> {
