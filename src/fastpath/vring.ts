@@ -98,6 +98,8 @@ const NOWHERE: u32 = 0xffffffff;
 const ETH_HEADER_SIZE: u32 = 14;
 
 const VIRTIO_NET_HDR_F_NEEDS_CSUM: u32 = 1;
+/** num_buffers = 1 behind csum_offset = 0, as one word at offset 8 of the header. */
+const ONE_BUFFER: u32 = 1 << 16;
 
 /** Outcomes of a descriptor chain; a packet is kept, dropped, or the ring is broken. */
 const CHAIN_OK: u32 = 0;
@@ -522,6 +524,31 @@ function putPacket(vring: u32, data: u32, len: u32): bool {
   return true;
 }
 
+/** Puts a frame into a buffer of one writable descriptor, which is what guests post. False when the next chain is another; nothing is done then. */
+// @ts-ignore: decorator
+@inline
+function putSingle(vring: u32, hdrSize: u32, data: u32, len: u32): bool {
+  const size = load<u32>(vring, VRING_SIZE);
+  const head = gLoad16(load<u32>(vring, VRING_AVAIL) + RING_ENTRIES + (txAvail & (size - 1)) * 2);
+  if (head >= size) return false;
+  const desc = load<u32>(vring, VRING_DESC) + head * 16;
+  const addr = gLoad64(desc);
+  const rest = gLoad64(desc + 8);
+  const room = <u32>rest;
+  if ((<u32>(rest >> 32) & DESC_F_ANY) != DESC_F_WRITE || room < hdrSize + len) return false;
+  const at = translate(load<u32>(vring, VRING_REGIONS), addr, room);
+  if (at == NOWHERE) return false;
+  gStore64(at, 0);
+  if (hdrSize == 12) gStore32(at + 8, ONE_BUFFER);
+  else gStore16(at + 8, 0);
+  copyOut(at + hdrSize, data, len);
+  putUsed(vring, txUsed, head, hdrSize + len);
+  txUsed++;
+  txAvail++;
+  txAvailLeft--;
+  return true;
+}
+
 function countTxDrops(thread: u32, vring: u32, count: u32): void {
   const stats = portStats(thread, vring);
   const full = dropReason == DROP_VHOST_TX_RING_FULL || dropReason == DROP_VHOST_TX_NOT_READY;
@@ -544,15 +571,21 @@ export function tx(thread: u32, vring: u32, list: u32, n: u32): u32 {
   const lastUsed = load<u32>(vring, VRING_LAST_USED);
   txAvail = load<u32>(vring, VRING_LAST_AVAIL);
   txUsed = lastUsed;
+  const hdrSize = load<u32>(vring, VRING_HDR_SIZE);
   let done: u32 = 0;
   let sent: u32 = 0;
   let bytes: u64 = 0;
   for (; done < n; done++) {
     const pkt = load<u32>(list + done * 4);
+    const len = load<u32>(pkt, PKT_LEN);
+    if (txAvailLeft != 0 && putSingle(vring, hdrSize, load<u32>(pkt, PKT_DATA), len)) {
+      sent++;
+      bytes += len;
+      continue;
+    }
     const avail = txAvail;
     const left = txAvailLeft;
     const used = txUsed;
-    const len = load<u32>(pkt, PKT_LEN);
     if (putPacket(vring, load<u32>(pkt, PKT_DATA), len)) {
       sent++;
       bytes += len;
