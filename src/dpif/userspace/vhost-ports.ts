@@ -50,12 +50,22 @@ const VIRTIO_F_RING_INDIRECT_DESC = 1n << 28n;
 /** The guest transmits on odd rings (virtio 1.1, 5.1.2). */
 const isPolled = (index: number) => index % 2 === 1;
 
+function assertPresent(vhost: VhostPort): void {
+  if (vhost.removed) throw new NetdevError(`${vhost.name}: the port was deleted`);
+}
+
 /** A ring that runs. */
 interface ActiveRing {
   config: VringConfig;
   at: number;
   /** `takeBroken` has told of it. */
   toldBroken: boolean;
+}
+
+/** Both indices are free-running 16-bit counters. */
+interface RingPosition {
+  lastAvail: number;
+  lastUsed: number;
 }
 
 /** One vhost-user port's rings in the datapath. */
@@ -65,7 +75,11 @@ export class VhostPort implements VringConsumer {
   readonly guest: number;
   readonly #owner: VhostPorts;
   readonly rings = new Map<number, ActiveRing>();
+  /** Where each ring stopped that ever ran. */
+  readonly stopped = new Map<number, Promise<RingPosition>>();
   memory: WebAssembly.Memory | undefined;
+  /** The port was deleted: its guest number and record may already be another's, while the device is still to be closed. */
+  removed = false;
 
   constructor(port: OdpPort, name: string, guest: number, owner: VhostPorts) {
     this.port = port;
@@ -78,7 +92,7 @@ export class VhostPort implements VringConsumer {
     return this.#owner.startRing(this, ring, guest);
   }
 
-  ringStop(index: number): Promise<{ lastAvail: number; lastUsed: number }> {
+  ringStop(index: number): Promise<RingPosition> {
     return this.#owner.stopRing(this, index);
   }
 }
@@ -113,13 +127,16 @@ export class VhostPorts {
     return vhost;
   }
 
+  /** Stops the port's rings. Its guest number is free once no thread knows the guest any more. */
   async remove(port: OdpPort): Promise<void> {
     const vhost = this.#ports.get(port);
     if (!vhost) return;
+    vhost.removed = true;
     for (const index of [...vhost.rings.keys()]) await this.stopRing(vhost, index);
-    this.#ports.delete(port);
+    await Promise.all(vhost.stopped.values());
     await this.#pool.all({ type: 'drop-guest', guest: vhost.guest });
     this.#main.dropGuest(vhost.guest);
+    this.#ports.delete(port);
   }
 
   [Symbol.iterator](): Iterator<VhostPort> {
@@ -175,6 +192,7 @@ export class VhostPorts {
   }
 
   async startRing(vhost: VhostPort, config: VringConfig, guest: GuestMemory): Promise<void> {
+    assertPresent(vhost);
     if (vhost.rings.has(config.index)) await this.stopRing(vhost, config.index);
     const at = this.#takeVring(vhost.name);
     this.#writeRegions(vhost, guest);
@@ -184,6 +202,11 @@ export class VhostPorts {
     this.#main.setCallFd(at, config.callFd);
     await this.#pool.all({ type: 'guest', guest: vhost.guest, memory: guest.memory });
     await this.#pool.all({ type: 'call-fd', vring: at, fd: config.callFd });
+    if (vhost.removed) {
+      await this.#releaseVring(at);
+      this.#freeVrings.push(at);
+      assertPresent(vhost);
+    }
     this.#arena.publish(at + VRING_STARTED, 1);
     exports.startRing(at);
     exports.setNotify(at, 0);
@@ -192,21 +215,35 @@ export class VhostPorts {
     if (isPolled(config.index)) await this.#reassign();
   }
 
-  async stopRing(vhost: VhostPort, index: number): Promise<{ lastAvail: number; lastUsed: number }> {
+  /** A ring is stopped once, by its device or by the removal of the port; who comes second waits for the same end. */
+  stopRing(vhost: VhostPort, index: number): Promise<RingPosition> {
     const ring = vhost.rings.get(index);
-    if (!ring) throw new Error(`${vhost.name}: ring ${index} is not running`);
-    vhost.rings.delete(index);
+    if (ring) {
+      vhost.rings.delete(index);
+      vhost.stopped.set(index, this.#stop(vhost, ring, index));
+    }
+    const stopped = vhost.stopped.get(index);
+    if (!stopped) throw new Error(`${vhost.name}: ring ${index} never ran`);
+    return stopped;
+  }
+
+  async #stop(vhost: VhostPort, ring: ActiveRing, index: number): Promise<RingPosition> {
     this.#arena.publish(ring.at + VRING_STARTED, 0);
     this.#publishTxqs(vhost);
     if (isPolled(index)) await this.#reassign();
-    this.#main.setCallFd(ring.at, -1);
-    await this.#pool.all({ type: 'call-fd', vring: ring.at, fd: -1 });
+    await this.#releaseVring(ring.at);
     const position = {
       lastAvail: this.#arena.get(ring.at + VRING_LAST_AVAIL),
       lastUsed: this.#arena.get(ring.at + VRING_LAST_USED),
     };
     this.#freeVrings.push(ring.at);
     return position;
+  }
+
+  /** Resolves when every thread has left the ring. */
+  async #releaseVring(at: number): Promise<void> {
+    this.#main.setCallFd(at, -1);
+    await this.#pool.all({ type: 'call-fd', vring: at, fd: -1 });
   }
 
   #takeVring(name: string): number {
