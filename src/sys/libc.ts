@@ -44,6 +44,7 @@ for (const [name, value] of Object.entries(koffi.os.errno)) {
 
 export const EINTR = koffi.os.errno.EINTR as number;
 export const EAGAIN = koffi.os.errno.EAGAIN as number;
+export const EOPNOTSUPP = koffi.os.errno.EOPNOTSUPP as number;
 
 const strerror = libc<(n: number) => string>('const char* strerror(int n)');
 

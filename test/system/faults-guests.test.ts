@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { after, afterEach, before, test } from 'node:test';
 import { VHOST_USER_REQUESTS, type VhostUserRequestName } from '../../protocols/vhost-user.ts';
 import { DemoProcess } from '../../src/cli/demo-process.ts';
-import { EFD_CLOEXEC, eventfd, eventfdWrite } from '../../src/sys/eventfd.ts';
-import { close, write } from '../../src/sys/fd.ts';
+import { EFD_CLOEXEC, eventfd, eventfdDrain, eventfdWrite } from '../../src/sys/eventfd.ts';
+import { close, setNonblocking, write } from '../../src/sys/fd.ts';
 import { socketpair } from '../../src/sys/socket.ts';
 import { encodeMemTable, encodeRequest } from '../../src/wire/vhost-user.ts';
 import { until } from '../support/vhost-front-end.ts';
@@ -288,14 +288,31 @@ test('row 15: a guest without a call fd is served', async () => {
   await disconnect();
 });
 
-test('row 15: a call fd that would block does not block', async () => {
+test('row 15: eventfds that would block do not block', async () => {
   await connect();
+  const fds: number[] = [];
   for (const index of [RX, TX]) {
     const callFd = eventfd(0, EFD_CLOEXEC);
     write(callFd, FULL);
     evil.giveFd('SET_VRING_CALL', index, callFd);
+    fds.push(callFd, evil.kickFds[index]!);
   }
   await evil.askU64('GET_FEATURES');
+  // The switch has made them non-blocking, but the guest shares the open files and has the last word.
+  for (const fd of fds) setNonblocking(fd, false);
+  await assertForwards();
+  await sw.good.flows();
+  await disconnect();
+});
+
+test('row 15: a kick that is taken back before the switch looks blocks nothing', async () => {
+  await connect();
+  const kickFd = evil.kickFds[TX]!;
+  setNonblocking(kickFd, false);
+  for (let i = 0; i < 20_000; i++) {
+    eventfdWrite(kickFd);
+    eventfdDrain(kickFd);
+  }
   await assertForwards();
   await sw.good.flows();
   await disconnect();

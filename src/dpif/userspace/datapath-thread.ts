@@ -10,7 +10,7 @@ import {
   VRING_CALL_PENDING,
   VRINGS_MAX,
 } from '../../gen/arena.ts';
-import { eventfdWrite } from '../../sys/eventfd.ts';
+import { eventfdSignal } from '../../sys/eventfd-signal.ts';
 import type { Arena } from './arena.ts';
 
 /** What the datapath module exports; see src/fastpath/datapath.ts. */
@@ -127,7 +127,7 @@ export class DatapathThread {
       if (fd < 0) continue;
       const at = (ARENA_VRINGS + i * VRING__SIZE + VRING_CALL_PENDING) >> 2;
       if (u32[at] === 0 || Atomics.exchange(u32, at, 0) === 0) continue;
-      eventfdWrite(fd);
+      eventfdSignal(fd);
     }
   }
 }
