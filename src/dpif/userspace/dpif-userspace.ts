@@ -140,6 +140,7 @@ export class UserspaceDpif implements Dpif {
   #cores: readonly number[];
   #coresStarted = false;
   #configuring: Promise<void> = Promise.resolve();
+  #assigning: Promise<void> = Promise.resolve();
   #closed = false;
   #draining = false;
   #received: { port: OdpPort; frame: Uint8Array }[] = [];
@@ -503,26 +504,33 @@ export class UserspaceDpif implements Dpif {
   }
 
   async #startCores(): Promise<void> {
-    await this.#pool.setCores(this.#cores, (pmd) => this.#prepare(pmd));
-    await this.#vhost.threadsChanged();
+    await this.#pool.setCores(this.#cores, this.#vhost);
     for (const pmd of this.#pool.pmds) {
       if (!this.#readers.has(pmd.index)) this.#readers.set(pmd.index, new UpcallReader(this.#arena, pmd.index));
     }
     await this.#assign();
   }
 
-  async #prepare(pmd: PmdHandle): Promise<void> {
-    for (const request of this.#vhost.requests()) await pmd.request(request);
+  /** Assignments are made one after the other. */
+  #assign(): Promise<void> {
+    this.#assigning = this.#assigning.then(() => this.#assignNow());
+    return this.#assigning;
   }
 
-  async #assign(): Promise<void> {
-    const cores = this.#pool.pmds.map((p) => p.core);
+  /** A ring has one reader: a PMD that loses an rxq has left it before another gets it. */
+  async #assignNow(): Promise<void> {
+    const { pmds } = this.#pool;
+    const cores = pmds.map((p) => p.core);
     this.#placement = assignRxqs(this.#vhost.rxqs(), cores, this.#affinity);
-    await Promise.all(
-      this.#pool.pmds.map((pmd) =>
-        pmd.setRxqs(this.#placement.filter((p) => p.core === pmd.core && p.rxq.enabled).map((p) => p.rxq)),
-      ),
-    );
+    const rxqsOf = (pmd: PmdHandle) =>
+      this.#placement.filter((p) => p.core === pmd.core && p.rxq.enabled).map((p) => p.rxq);
+    const kept = (pmd: PmdHandle) => {
+      const next = new Set(rxqsOf(pmd).map((q) => q.vring));
+      return pmd.rxqs.filter((q) => next.has(q.vring));
+    };
+    const losers = pmds.filter((pmd) => kept(pmd).length < pmd.rxqs.length);
+    await Promise.all(losers.map((pmd) => pmd.setRxqs(kept(pmd))));
+    await Promise.all(pmds.map((pmd) => pmd.setRxqs(rxqsOf(pmd))));
   }
 
   #onTrap(vring: number, message: string): void {
@@ -607,7 +615,7 @@ export class UserspaceDpif implements Dpif {
     this.#closed = true;
     clearInterval(this.#reapTimer);
     for (const port of [...this.#ports.keys()]) await this.portDel(odpPort(port));
-    await this.#pool.setCores([], () => Promise.resolve());
+    await this.#pool.setCores([], this.#vhost);
     const word = (ARENA_HEADER + HEADER_NOTIFY) >> 2;
     Atomics.add(this.#arena.i32, word, 1);
     Atomics.notify(this.#arena.i32, word);

@@ -1,5 +1,5 @@
 import { Worker } from 'node:worker_threads';
-import { THREADS_MAX } from '../../gen/arena.ts';
+import { ARENA_THREADS, EPOCH_OFFLINE, THREAD__SIZE, THREAD_EPOCH, THREAD_STOP, THREADS_MAX } from '../../gen/arena.ts';
 import { eventfd, eventfdWrite } from '../../sys/eventfd.ts';
 import { close } from '../../sys/fd.ts';
 import type { Arena } from './arena.ts';
@@ -15,8 +15,10 @@ export class PmdHandle {
   readonly core: number;
   rxqs: PmdRxq[] = [];
   readonly #worker: Worker;
+  readonly #arena: Arena;
   readonly #wakeFd: number;
   readonly #waiting = new Map<number, () => void>();
+  #gone = false;
   #nextId = 1;
   readonly #ready: Promise<void>;
   readonly #exited: Promise<void>;
@@ -24,6 +26,7 @@ export class PmdHandle {
   constructor(index: number, core: number, arena: Arena, modules: DatapathModules, onTrap: OnTrap) {
     this.index = index;
     this.core = core;
+    this.#arena = arena;
     this.#wakeFd = eventfd();
     const workerData: PmdWorkerData = {
       memory: arena.memory,
@@ -34,9 +37,14 @@ export class PmdHandle {
       clockOrigin: clockOrigin(),
     };
     this.#worker = new Worker(new URL('./pmd-worker.ts', import.meta.url), { workerData, name: `pmd-c${core}` });
-    this.#exited = new Promise((resolve) => this.#worker.once('exit', () => resolve()));
+    this.#exited = new Promise<void>((resolve) => this.#worker.once('exit', () => resolve())).then(() =>
+      this.#onExit(),
+    );
     this.#ready = new Promise((resolve, reject) => {
-      this.#worker.once('error', reject);
+      this.#worker.once('error', (e: Error) => {
+        reject(e);
+        onTrap(0, `the PMD thread on core ${core} has ended: ${e.message}`);
+      });
       this.#worker.on('message', (report: PmdReport) => {
         if (report.type === 'ready') resolve();
         else if (report.type === 'ack') this.#acknowledge(report.id);
@@ -54,12 +62,23 @@ export class PmdHandle {
     this.#waiting.delete(id);
   }
 
-  /** Resolves when the PMD has carried the request out, between two runs. */
+  /** A thread that has ended holds nothing: who waits for it goes on, and so does RCU. */
+  #onExit(): void {
+    this.#gone = true;
+    this.#arena.publish(ARENA_THREADS + this.index * THREAD__SIZE + THREAD_EPOCH, EPOCH_OFFLINE);
+    for (const resolve of this.#waiting.values()) resolve();
+    this.#waiting.clear();
+    close(this.#wakeFd);
+  }
+
+  /** Resolves when the PMD has carried the request out, between two runs, or has ended. */
   request(request: PmdRequest): Promise<void> {
+    if (this.#gone) return Promise.resolve();
     const id = this.#nextId++;
     return new Promise((resolve) => {
       this.#waiting.set(id, resolve);
       this.#worker.postMessage({ id, request });
+      this.#arena.publish(ARENA_THREADS + this.index * THREAD__SIZE + THREAD_STOP, 1);
       eventfdWrite(this.#wakeFd);
     });
   }
@@ -72,8 +91,15 @@ export class PmdHandle {
   async exit(): Promise<void> {
     await this.request({ type: 'exit' });
     await this.#exited;
-    close(this.#wakeFd);
   }
+}
+
+/** What has to happen before a new PMD gets rxqs. */
+export interface Newcomer {
+  /** `nThreads` has grown. Resolves when the other threads have seen what follows from it. */
+  threadsChanged(): Promise<void>;
+  /** Everything that it has to know. */
+  requests(): PmdRequest[];
 }
 
 /** All PMDs. Thread records 1… belong to them; 0 is the control thread. */
@@ -100,11 +126,15 @@ export class PmdPool {
     return this.#nThreads;
   }
 
-  /** Starts and ends PMDs so that there is one on each of `cores`. `prepare` teaches a new one what the others know. */
-  async setCores(cores: readonly number[], prepare: (pmd: PmdHandle) => Promise<void>): Promise<void> {
-    const gone = this.#pmds.filter((p) => !cores.includes(p.core));
-    this.#pmds = this.#pmds.filter((p) => cores.includes(p.core));
-    for (const pmd of gone) await pmd.exit();
+  /**
+   * Starts and ends PMDs so that there is one on each of `cores`. One that ends is told everything until it has ended; one that starts is told,
+   * in one go with its joining, what the others know.
+   */
+  async setCores(cores: readonly number[], newcomer: Newcomer): Promise<void> {
+    for (const pmd of this.#pmds.filter((p) => !cores.includes(p.core))) {
+      await pmd.exit();
+      this.#pmds = this.#pmds.filter((p) => p !== pmd);
+    }
     for (const core of cores) {
       if (this.#pmds.some((p) => p.core === core)) continue;
       const index = this.#freeIndex();
@@ -112,8 +142,9 @@ export class PmdPool {
       const pmd = new PmdHandle(index, core, this.#arena, this.#modules, this.#onTrap);
       this.#nThreads = Math.max(this.#nThreads, index + 1);
       await pmd.ready();
-      await prepare(pmd);
-      this.#pmds.push(pmd);
+      await newcomer.threadsChanged();
+      this.#pmds = [...this.#pmds, pmd];
+      await Promise.all(newcomer.requests().map((request) => pmd.request(request)));
     }
   }
 

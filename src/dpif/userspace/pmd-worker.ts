@@ -18,6 +18,7 @@ import {
   THREAD_NOW_MS,
   THREAD_NRXQS,
   THREAD_PASSES,
+  THREAD_STOP,
   VRING_BROKEN,
   VRING_BROKEN_CHAIN,
   VRING_LOCK,
@@ -62,6 +63,8 @@ class Pmd {
     this.#arena = new Arena(data.memory);
     this.#thread = new DatapathThread(data.index, this.#arena, data.modules);
     this.#record = ARENA_THREADS + data.index * THREAD__SIZE;
+    // Whoever had this record before may have left its rxqs in it.
+    this.#arena.set(this.#record + THREAD_NRXQS, 0);
     this.#poll.set(0, data.wakeFd, POLLIN);
     this.#clockOffset = clockOrigin() - data.clockOrigin;
   }
@@ -164,6 +167,7 @@ class Pmd {
   }
 
   #readMessages(): void {
+    this.#arena.publish(this.#record + THREAD_STOP, 0);
     for (;;) {
       const received = receiveMessageOnPort(this.#port);
       if (!received) return;

@@ -227,6 +227,19 @@ describe('a PMD worker', () => {
     await b.pass(2, 1, 0, 16);
   });
 
+  scenario('they come and go under traffic: each ring has one reader at a time', async (b) => {
+    await b.pass(1, 2, 0, 1);
+    await b.pass(3, 4, 0, 1);
+    const config: DpConfig = { pmdCpus: [0], emcInsertInvProb: 1, smcEnable: true, rxqAffinity: new Map() };
+    for (const pmdCpus of [[0, 1], [0], [1, 0], [1], [0, 1], [0]]) {
+      const changed = b.dpif.configure({ ...config, pmdCpus });
+      await Promise.all([b.pass(1, 2, 0, 200), b.pass(3, 4, 0, 200)]);
+      await changed;
+      await Promise.all([b.pass(2, 1, 0, 50), b.pass(4, 3, 0, 50)]);
+    }
+    assert.deepEqual(b.warnings, []);
+  });
+
   scenario('two of them share a receive ring', async (b) => {
     const config: DpConfig = { pmdCpus: [0, 1], emcInsertInvProb: 1, smcEnable: true, rxqAffinity: new Map() };
     await b.dpif.configure(config);
