@@ -321,6 +321,7 @@ export const STRUCTS: Readonly<Record<string, { align: number; rows: readonly Ro
       ['STAT_BUSY_ITERATIONS', 8],
       ['BUSY_NS', 8, 'pmd: time with packets, f64'],
       ['IDLE_NS', 8, 'pmd: time without, f64'],
+      ['MASKED', KEY_SIZE, 'pmd: words of the key under the mask of the subtable that is searched'],
       ['DROPS', 8 * LIMITS.DROP_REASONS_MAX],
       ['DIRTY', 2 * LIMITS.PORTS_MAX, 'port numbers, u16'],
     ],

@@ -341,9 +341,11 @@ export const THREAD_STAT_BUSY_ITERATIONS = 144;
 export const THREAD_BUSY_NS = 152;
 /** pmd: time without, f64 */
 export const THREAD_IDLE_NS = 160;
-export const THREAD_DROPS = 168;
+/** pmd: words of the key under the mask of the subtable that is searched */
+export const THREAD_MASKED = 168;
+export const THREAD_DROPS = 328;
 /** port numbers, u16 */
-export const THREAD_DIRTY = 424;
+export const THREAD_DIRTY = 584;
 /** bytes of a THREAD */
 export const THREAD__SIZE = 4096;
 export const KEY_IN_PORT = 0;

@@ -341,9 +341,11 @@ export const THREAD_STAT_BUSY_ITERATIONS: u32 = 144;
 export const THREAD_BUSY_NS: u32 = 152;
 /** pmd: time without, f64 */
 export const THREAD_IDLE_NS: u32 = 160;
-export const THREAD_DROPS: u32 = 168;
+/** pmd: words of the key under the mask of the subtable that is searched */
+export const THREAD_MASKED: u32 = 168;
+export const THREAD_DROPS: u32 = 328;
 /** port numbers, u16 */
-export const THREAD_DIRTY: u32 = 424;
+export const THREAD_DIRTY: u32 = 584;
 /** bytes of a THREAD */
 export const THREAD__SIZE: u32 = 4096;
 export const KEY_IN_PORT: u32 = 0;
