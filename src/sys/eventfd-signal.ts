@@ -79,15 +79,14 @@ class Aio {
   }
 }
 
-/** One a thread; null: not to be had. */
-let aio: Aio | undefined | null;
+/** One a thread, made before the first signal, so that signalling opens nothing. */
+const aio = Aio.make();
 
 /**
  * Adds 1 to the eventfd `fd` and does not block, whatever other holders of it do. Where asynchronous I/O is not to be had, `fd` must be
  * non-blocking for that. Allocates nothing.
  */
 export function eventfdSignal(fd: number): void {
-  if (aio === undefined) aio = Aio.make() ?? null;
   if (aio) aio.signal(fd);
   else eventfdWrite(fd);
 }
