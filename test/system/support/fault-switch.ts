@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ofpPort } from '../../../src/base/types.ts';
@@ -32,7 +32,7 @@ export class FaultSwitch {
   good!: GoodPair;
   openflow!: OfSession;
   #process!: DemoProcess;
-  #nFds = 0;
+  #fds: string[] = [];
   #rssKib = 0;
   #logMark = 0;
 
@@ -69,7 +69,7 @@ export class FaultSwitch {
     this.good = await GoodPair.start(this.socket('good1'), this.socket('good2'));
     await this.useEvil();
     this.#rssKib = this.rssKib();
-    this.#nFds = this.nFds();
+    this.#fds = this.fds();
   }
 
   /** After `kill`: the switch comes up again on the same folder, with the configuration that its database has kept. */
@@ -179,8 +179,12 @@ export class FaultSwitch {
     await until(() => this.log.includes(text), `the log says "${text}"`);
   }
 
-  nFds(): number {
-    return readdirSync(`/proc/${this.pid}/fd`).length;
+  /** What the switch has open, sorted: `socket`, `anon_inode`, a path. */
+  fds(): string[] {
+    const dir = `/proc/${this.pid}/fd`;
+    return readdirSync(dir)
+      .map((fd) => readlink(`${dir}/${fd}`).replace(/^socket:.*/, 'socket'))
+      .sort();
   }
 
   rssKib(): number {
@@ -214,8 +218,21 @@ export class FaultSwitch {
       const { rxDropped, txDropped, rxErrors, txErrors } = await this.portStats(port);
       assert.deepEqual([rxDropped, txDropped, rxErrors, txErrors], [0n, 0n, 0n, 0n], port);
     }
-    await until(() => this.nFds() <= this.#nFds, `at most ${this.#nFds} fds are open`);
+    await this.#fdsFlat();
     assert.ok(this.rssKib() < this.#rssKib + RSS_SLACK_KIB, `memory grew from ${this.#rssKib} to ${this.rssKib()} KiB`);
+  }
+
+  /** No more fds are open than before the first fault; tells which are new. */
+  async #fdsFlat(): Promise<void> {
+    let more: string[] = [];
+    const isFlat = () => {
+      const now = this.fds();
+      more = now.length > this.#fds.length ? difference(now, this.#fds) : [];
+      return more.length === 0;
+    };
+    await until(isFlat, 'the number of fds is flat again').catch((e: Error) => {
+      throw new assert.AssertionError({ message: `${e.message}; new: ${more.join(', ')}` });
+    });
   }
 
   /** Ends the process by SIGKILL and resolves when it is gone and seen to be gone. Traffic ends with it. */
@@ -235,4 +252,23 @@ export class FaultSwitch {
     await this.#process?.stop();
     rmSync(this.rundir, { recursive: true, force: true });
   }
+}
+
+/** Where a link leads; the fd may be closed by now. */
+function readlink(path: string): string {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return 'closed';
+  }
+}
+
+/** What `a` has more than `b`, counting how often. */
+function difference(a: readonly string[], b: readonly string[]): string[] {
+  const rest = [...b];
+  return a.filter((each) => {
+    const at = rest.indexOf(each);
+    if (at >= 0) rest.splice(at, 1);
+    return at < 0;
+  });
 }
