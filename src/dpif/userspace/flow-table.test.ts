@@ -197,6 +197,27 @@ describe('RCU', () => {
     assert.equal(rcu.pending, 0);
   });
 
+  test('goes on when the epochs have gone round', () => {
+    const rcu = new Rcu(rig.arena, () => 3);
+    const epoch = ARENA_HEADER + HEADER_EPOCH;
+    const before = rig.arena.get(epoch);
+    rig.arena.set(epoch, EPOCH_OFFLINE - 2);
+    rig.arena.set(epochOf(1), EPOCH_OFFLINE - 2);
+    rig.arena.set(epochOf(2), EPOCH_OFFLINE);
+    const freed: number[] = [];
+    for (let i = 0; i < 4; i++) {
+      rcu.retire(() => freed.push(i));
+      if (i === 1) rig.arena.set(epochOf(1), rig.arena.get(epoch));
+    }
+    rcu.reap();
+    assert.deepEqual(freed, [0, 1]);
+    rig.arena.set(epochOf(1), rig.arena.get(epoch));
+    rcu.reap();
+    assert.deepEqual(freed, [0, 1, 2, 3]);
+    rig.arena.set(epoch, before);
+    rig.arena.set(epochOf(1), EPOCH_OFFLINE);
+  });
+
   test('does not wait for threads that are offline', () => {
     const rcu = new Rcu(rig.arena, () => 3);
     rig.arena.set(epochOf(1), EPOCH_OFFLINE);

@@ -24,7 +24,7 @@ export class Rcu {
 
   /** The thing must already be unreachable for a reader that starts now. */
   retire(free: () => void): void {
-    const epoch = this.#arena.get(ARENA_HEADER + HEADER_EPOCH) + 1;
+    const epoch = (this.#epoch() + 1) % EPOCH_OFFLINE;
     this.#arena.publish(ARENA_HEADER + HEADER_EPOCH, epoch);
     this.#retired.push({ epoch, free });
     if (this.#retired.length >= 1024 && this.#retired.length % 1024 === 0) this.reap();
@@ -32,9 +32,10 @@ export class Rcu {
 
   /** Frees what no thread can see any more. */
   reap(): void {
-    const safe = this.#oldestEpoch();
+    const current = this.#epoch();
+    const lag = this.#greatestLag(current);
     let n = 0;
-    while (n < this.#retired.length && this.#retired[n]!.epoch <= safe) this.#retired[n++]!.free();
+    while (n < this.#retired.length && distance(this.#retired[n]!.epoch, current) >= lag) this.#retired[n++]!.free();
     if (n > 0) this.#retired = this.#retired.slice(n);
   }
 
@@ -42,11 +43,20 @@ export class Rcu {
     return this.#retired.length;
   }
 
-  #oldestEpoch(): number {
-    let oldest = EPOCH_OFFLINE;
+  #epoch(): number {
+    return this.#arena.get(ARENA_HEADER + HEADER_EPOCH);
+  }
+
+  /** How many epochs the slowest thread is behind. */
+  #greatestLag(current: number): number {
+    let lag = 0;
     for (let i = 1; i < this.#nThreads(); i++) {
-      oldest = Math.min(oldest, this.#arena.load(ARENA_THREADS + i * THREAD__SIZE + THREAD_EPOCH));
+      const epoch = this.#arena.load(ARENA_THREADS + i * THREAD__SIZE + THREAD_EPOCH);
+      if (epoch !== EPOCH_OFFLINE) lag = Math.max(lag, distance(epoch, current));
     }
-    return oldest;
+    return lag;
   }
 }
+
+/** Epochs from one to a later one: they go round below EPOCH_OFFLINE, once in hours of new flows. */
+const distance = (from: number, to: number) => (to - from + EPOCH_OFFLINE) % EPOCH_OFFLINE;
