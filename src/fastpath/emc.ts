@@ -44,15 +44,9 @@ function answer(entry: u32, pkt: u32, hash: u32): u32 {
   if (load<u32>(entry, EMC_ENTRY_HASH) != hash || !sameKey(entry, pkt)) return 0;
   const flow = load<u32>(entry, EMC_ENTRY_FLOW);
   const record = flowAt(flow);
-  if (load<u32>(record, FLOW_GEN) != load<u32>(entry, EMC_ENTRY_GEN) || atomic.load<u32>(record, FLOW_DEAD)) return 0;
+  // DEAD first: when it is the record's next flow that lives, its generation was written before.
+  if (atomic.load<u32>(record, FLOW_DEAD) || load<u32>(record, FLOW_GEN) != load<u32>(entry, EMC_ENTRY_GEN)) return 0;
   return flow;
-}
-
-/** Loads the first place of `hash` so that it is in the cache when `emcLookup` comes. */
-// @ts-ignore: decorator
-@inline
-export function emcTouch(hash: u32): u32 {
-  return load<u32>(place(hash, 0), EMC_ENTRY_HASH);
 }
 
 /** Flow index of the packet's key, or 0. Long keys are not here. */
