@@ -70,11 +70,11 @@ import {
 } from './gen/arena';
 import { resetActions, runActions } from './actions';
 import { dpclsLookup, flowHash, searched } from './dpcls';
-import { emcInsert, emcLookup, emcTouch } from './emc';
+import { emcInsert, emcLookup } from './emc';
 import { extract } from './extract';
 import { hashKey } from './hash';
 import { flushOutputs } from './output';
-import { smcInsert, smcLookup, smcTouch } from './smc';
+import { smcInsert, smcLookup } from './smc';
 import {
   bump,
   drop,

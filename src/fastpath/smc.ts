@@ -20,12 +20,6 @@ function bucketAt(hash: u32): u32 {
   return smc + (hash & (SMC_BUCKETS - 1)) * SMC_BUCKET__SIZE;
 }
 
-// @ts-ignore: decorator
-@inline
-export function smcTouch(hash: u32): u32 {
-  return load<u32>(bucketAt(hash));
-}
-
 /** Flow index, or 0. */
 export function smcLookup(pkt: u32): u32 {
   const hash = load<u32>(pkt, PKT_HASH);

@@ -1,4 +1,3 @@
-import type { OdpPort } from '../../base/types.ts';
 import type { Flow, FlowWildcards } from '../../flow/flow.ts';
 import {
   ARENA_FLOW_STATS,
@@ -179,11 +178,6 @@ export class FlowTable {
     }
     sum.tcpFlags = ((sum.tcpFlags & 0xff) << 8) | ((sum.tcpFlags >> 8) & 0xff);
     return sum;
-  }
-
-  /** Packets that thread `t` sent by the flow. */
-  threadPackets(flow: number, t: number): bigint {
-    return this.#arena.counter(statsAt(t, flow) + FLOW_STATS_PACKETS);
   }
 
   #clearStats(t: number, flow: number): void {
@@ -439,11 +433,6 @@ export class FlowTable {
     const y = (flowAt(b) + FLOW_KEY) >> 2;
     for (let i = 0; i < nWords * 2; i++) if (this.#arena.u32[x + i] !== this.#arena.u32[y + i]) return false;
     return true;
-  }
-
-  /** Drops the port's list when the port goes. */
-  forgetPort(port: OdpPort): void {
-    this.#arena.publish(portRecord(port) + PORT_DPCLS, this.#lists.get(port)?.at ?? 0);
   }
 }
 
