@@ -7,7 +7,7 @@ import { OfprotoRig } from '../../test/support/ofproto-rig.ts';
 import { decode, encode } from '../openflow/codec.ts';
 import { parse } from '../openflow/flow-text.ts';
 import { catchallMatch } from '../openflow/match.ts';
-import type { Message } from '../openflow/messages.ts';
+import { C_BUNDLES, type Message } from '../openflow/messages.ts';
 import type { Bridge } from './bridge.ts';
 import { OfStream } from './of-stream.ts';
 import { Ofconn } from './ofconn.ts';
@@ -97,6 +97,17 @@ describe('requests', () => {
   }
 
   it('are enough to speak of', () => assert.ok(samples.length > 60));
+
+  it('are told of bundles from OpenFlow 1.4 on', () => {
+    const answer = (version: number) => {
+      const { conn, socket } = connection(version);
+      conn.receive(encode({ type: 'features_request' }, version, 7)[0]!);
+      const decoded = decode(socket.written.at(-1)!);
+      assert.ok(decoded.ok && decoded.value.message.type === 'features_reply');
+      return (decoded.value.message.capabilities & C_BUNDLES) !== 0;
+    };
+    assert.deepEqual(VERSIONS.map(answer), [false, false, false, false, true]);
+  });
 
   it('of any bytes are answered or ignored, in well-formed messages of the connection’s version', () => {
     fc.assert(

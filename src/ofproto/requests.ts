@@ -3,6 +3,7 @@ import type { OfpPort } from '../base/types.ts';
 import {
   type AsyncConfigHalf,
   C_ARP_MATCH_IP,
+  C_BUNDLES,
   C_FLOW_STATS,
   C_PORT_STATS,
   C_QUEUE_STATS,
@@ -75,7 +76,7 @@ function features(r: Request<'features_request'>): undefined {
     nBuffers: 0,
     nTables: TBL_INTERNAL,
     auxiliaryId: 0,
-    capabilities: C_FLOW_STATS | C_TABLE_STATS | C_PORT_STATS | C_QUEUE_STATS | C_ARP_MATCH_IP,
+    capabilities: C_FLOW_STATS | C_TABLE_STATS | C_PORT_STATS | C_QUEUE_STATS | C_ARP_MATCH_IP | C_BUNDLES,
     actions: [
       'output',
       'set_vlan_vid',
