@@ -6,7 +6,7 @@ import { Bridges, type RunningBridge, type SwitchDeps } from './bridges.ts';
 import { readConfig } from './config.ts';
 import { FakeBackend } from './fake-backend.ts';
 import { fakeSnapshot, oneBridge } from './fake-config.ts';
-import { statisticsMap, writeStatistics, writeStatus, writeSwitch } from './status.ts';
+import { statisticsMap, writeFirstStatistics, writeStatistics, writeStatus, writeSwitch } from './status.ts';
 
 /** A transaction that only collects what is written, by `table/uuid`. */
 function collect() {
@@ -71,6 +71,17 @@ test('an interface that is there, one that failed, one whose row has gone', asyn
   const failed = rows.get('Interface/if-p2')!;
   assert.deepEqual([failed.ofport, failed.error, failed.mac_in_use], [-1, 'it failed', null]);
   assert.deepEqual([...state.errors.keys()], ['if-p2']);
+});
+
+test('a new interface has its counters at once; one that has them waits for the next round', async () => {
+  const { snapshot, state } = await setUp();
+  const { rows, txn } = collect();
+  writeFirstStatistics(txn, snapshot, state);
+  assert.ok((rows.get('Interface/if-p1')!.statistics as Map<string, number>).has('rx_packets'));
+  rows.clear();
+  const known = { ...snapshot.get('Interface', 'if-p1'), statistics: new Map([['rx_packets', 0]]) };
+  writeFirstStatistics(txn, { ...snapshot, get: () => known } as unknown as typeof snapshot, state);
+  assert.equal(rows.size, 0);
 });
 
 test('cur_cfg follows next_cfg of the configuration that is in force', async () => {

@@ -1,7 +1,7 @@
 import { OVS_VERSION } from '../base/program.ts';
 import type { Netdev, NetdevStats } from '../netdev/netdev.ts';
 import type { ControllerStatus } from '../ofproto/config.ts';
-import type { IdlSnapshot, IdlTxn, RowInput } from '../ovsdb/idl.ts';
+import type { IdlRow, IdlSnapshot, IdlTxn, RowInput } from '../ovsdb/idl.ts';
 import { formatMac } from './address.ts';
 import { type Bridges, datapathIdOf, type RunningBridge, type RunningInterface, type SwitchDeps } from './bridges.ts';
 import type { WantedConfig } from './config.ts';
@@ -112,13 +112,23 @@ function failedColumns(error: string): RowInput {
 
 /** Counters of all interfaces, and the state of the controllers. */
 export function writeStatistics(txn: IdlTxn, snapshot: IdlSnapshot, state: Bridges): void {
+  writeCounters(txn, snapshot, state, () => true);
+  for (const bridge of state.bridges.values()) writeControllers(txn, snapshot, bridge);
+}
+
+/** Counters of the interfaces that have none in the database yet: a new one has them at once, not with the next round. */
+export function writeFirstStatistics(txn: IdlTxn, snapshot: IdlSnapshot, state: Bridges): void {
+  writeCounters(txn, snapshot, state, ({ statistics }) => !(statistics instanceof Map) || statistics.size === 0);
+}
+
+function writeCounters(txn: IdlTxn, snapshot: IdlSnapshot, state: Bridges, wants: (row: IdlRow) => boolean): void {
   for (const [bridge, iface] of state.interfaces()) {
     const uuid = iface.wanted.uuid;
-    if (uuid === undefined || !snapshot.get('Interface', uuid)) continue;
+    const row = uuid === undefined ? undefined : snapshot.get('Interface', uuid);
+    if (uuid === undefined || !row || !wants(row)) continue;
     const stats = bridge.ofproto.portStats(iface.ofport as Parameters<typeof bridge.ofproto.portStats>[0]);
     txn.update('Interface', uuid, { statistics: statisticsMap(stats) });
   }
-  for (const bridge of state.bridges.values()) writeControllers(txn, snapshot, bridge);
 }
 
 const STATISTICS = {

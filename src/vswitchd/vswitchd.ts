@@ -8,7 +8,7 @@ import { CONFIG_COLUMNS, readConfig, type StringMap, type WantedConfig } from '.
 import { applyPlan, destroyBridges } from './config-apply.ts';
 import { planReconfigure } from './config-plan.ts';
 import { readUint } from './datapath-config.ts';
-import { STATUS_COLUMNS, writeStatistics, writeStatus, writeSwitch } from './status.ts';
+import { STATUS_COLUMNS, writeFirstStatistics, writeStatistics, writeStatus, writeSwitch } from './status.ts';
 
 /** Keeps the switch as the database wants it and the database informed. Control thread only. */
 
@@ -122,6 +122,7 @@ export class Vswitchd {
     await this.#write((txn, now) => {
       writeSwitch(txn, now, wanted, this.#deps);
       writeStatus(txn, now, this.state, this.#deps);
+      writeFirstStatistics(txn, now, this.state);
     });
     this.#setStatsInterval(wanted.otherConfig);
     this.#becomeReady(wanted);
