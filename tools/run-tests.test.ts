@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { after, test } from 'node:test';
@@ -51,6 +51,18 @@ test('a failure gives exit code 1, its reason and the output of its file', () =>
   assert.match(stdout, /src\/a\.test\.ts: bad/);
   assert.match(stdout, /because/);
   assert.match(stdout, /seen/);
+});
+
+test('what tests leave in the temporary folder is gone afterwards', () => {
+  const leave = `
+    import { mkdtempSync } from 'node:fs';
+    import { tmpdir } from 'node:os';
+    test('leaves a folder', () => console.log('made', mkdtempSync(tmpdir() + '/left-')));
+    test('fails, so that its output is shown', () => { throw new Error('shown'); });`;
+  const root = project({ 'src/a.test.ts': leave });
+  const made = /made (\S+)/.exec(runTests(root).stdout)?.[1] ?? '';
+  assert.ok(made.startsWith(tmpdir()), `in ${tmpdir()}: ${made}`);
+  assert.equal(existsSync(dirname(made)), false);
 });
 
 test('a skip is named with its reason, and is a failure under TURNOUT_REQUIRE_ALL', () => {

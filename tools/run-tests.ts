@@ -7,8 +7,8 @@
  * `--only` takes a part of a file's path; where no path holds it, a pattern of test names. The files of test/system run one after the
  * other, after the rest: they share huge pages, cores and network namespaces. TURNOUT_REQUIRE_ALL=1 makes a skip a failure.
  */
-import { existsSync, globSync } from 'node:fs';
-import { availableParallelism } from 'node:os';
+import { existsSync, globSync, mkdtempSync, rmSync } from 'node:fs';
+import { availableParallelism, tmpdir } from 'node:os';
 import { dirname, join, relative, resolve } from 'node:path';
 import { run } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -20,6 +20,8 @@ const FOLDERS = ['src', 'protocols', 'test', 'bench', 'tools'];
 /** Liveness deadlines, not expectations: a hung test ends its run instead of the CI job. */
 const TEST_DEADLINE_MS = 240_000;
 const FILE_DEADLINE_MS = 900_000;
+
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
 interface Selection {
   /** Files that may run beside each other. */
@@ -69,6 +71,28 @@ interface RunOptions {
   namePattern?: string | undefined;
 }
 
+/** All that the tests put into the system's temporary folder goes into one of their own, which is removed with them. */
+function giveTemporaryFolder(): { remove(): void } {
+  const outer = process.env.TMPDIR;
+  // A short name: sockets are made in it.
+  const path = mkdtempSync(join(tmpdir(), 'tt-'));
+  process.env.TMPDIR = path;
+  const remove = () => rmSync(path, { recursive: true, force: true });
+  const interrupted = (signal: NodeJS.Signals) => {
+    remove();
+    process.kill(process.pid, signal);
+  };
+  for (const signal of SIGNALS) process.once(signal, interrupted);
+  return {
+    remove() {
+      for (const signal of SIGNALS) process.off(signal, interrupted);
+      if (outer === undefined) delete process.env.TMPDIR;
+      else process.env.TMPDIR = outer;
+      remove();
+    },
+  };
+}
+
 /** Runs and reports; returns the exit code. Stdout gets the report. */
 export async function main(argv: string[]): Promise<number> {
   const { values } = parseArgs({
@@ -84,8 +108,13 @@ export async function main(argv: string[]): Promise<number> {
     print: (line) => console.log(line),
   });
   const options = { timeoutMs: Number(values.timeout ?? TEST_DEADLINE_MS), namePattern: selection.namePattern };
-  await runFiles(tally, root, selection.shared, Math.max(2, availableParallelism()), options);
-  await runFiles(tally, root, selection.serial, 1, options);
+  const folder = giveTemporaryFolder();
+  try {
+    await runFiles(tally, root, selection.shared, Math.max(2, availableParallelism()), options);
+    await runFiles(tally, root, selection.serial, 1, options);
+  } finally {
+    folder.remove();
+  }
   tally.printFailures();
   console.log(tally.summary());
   return tally.exitCode;
