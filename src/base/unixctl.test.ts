@@ -36,6 +36,13 @@ test('commands are run and listed', async (t) => {
   assert.equal(statSync(path).mode & 0o777, 0o750);
 });
 
+test('a folder that is not there is named as the reason', async (t) => {
+  await assert.rejects(
+    setUp(t, '/proc/absent/x.ctl'),
+    new Error('/proc/absent/x.ctl: could not initialize control socket (No such file or directory)'),
+  );
+});
+
 test('wrong calls are refused in words that scripts know', async (t) => {
   const { server } = await setUp(t);
   const refused = (name: string, args: unknown[], message: string) =>

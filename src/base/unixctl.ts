@@ -1,5 +1,6 @@
-import { chmodSync, unlinkSync } from 'node:fs';
+import { chmodSync, existsSync, unlinkSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
+import { dirname } from 'node:path';
 import { coverageCounter } from './coverage.ts';
 import { absFileName, ovsRundir } from './dirs.ts';
 import { strerror } from './errno.ts';
@@ -108,7 +109,9 @@ export class UnixctlServer extends UnixctlCommands {
       await withSocketPath(this.path, (name) => listenOn(server, name));
       chmodSync(this.path, 0o750);
     } catch (e) {
-      throw new Error(`${this.path}: could not initialize control socket (${strerror(e)})`);
+      // libuv says EACCES for a folder that is not there.
+      const reason = existsSync(dirname(this.path)) ? strerror(e) : strerror({ code: 'ENOENT' });
+      throw new Error(`${this.path}: could not initialize control socket (${reason})`);
     }
     process.once('exit', this.#unlink);
   }
