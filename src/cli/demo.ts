@@ -9,6 +9,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { strerror } from '../base/errno.ts';
 import { DEMO_USAGE, type DemoOptions, parseDemoOptions } from './demo-options.ts';
 import { DemoProcess } from './demo-process.ts';
 import {
@@ -33,6 +34,9 @@ const SET_UP_TIMEOUT_MS = 60_000;
 /** The switch writes its statistics into the database every 5 s. */
 const STATISTICS_MS = 12_000;
 
+/** `sun_path` without its final zero. */
+const MAX_SOCKET_PATH = 107;
+
 const sleepMs = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
 
 /** Returns the exit code: 0 when every packet is accounted for, 130 after Ctrl-C. */
@@ -48,7 +52,13 @@ export async function main(argv: string[]): Promise<number> {
     process.stdout.write(DEMO_USAGE);
     return 0;
   }
-  const demo = new Demo(options);
+  let demo: Demo;
+  try {
+    demo = new Demo(options, makeRundir());
+  } catch (e) {
+    process.stderr.write(`turnout demo: ${(e as Error).message}\n`);
+    return 1;
+  }
   const interrupted = Promise.withResolvers<number>();
   process.once('SIGINT', () => interrupted.resolve(130));
   process.once('SIGTERM', () => interrupted.resolve(143));
@@ -62,9 +72,23 @@ export async function main(argv: string[]): Promise<number> {
   return code;
 }
 
+/** A folder of the demo's own for its sockets. Throws where there is no place for one. */
+function makeRundir(): string {
+  // The six characters that mkdtemp puts there, and the longest of the sockets.
+  const longest = join(tmpdir(), 'turnout-demo-XXXXXX/vhost-user1');
+  if (Buffer.byteLength(longest) > MAX_SOCKET_PATH) {
+    throw new Error(`${tmpdir()} is too long for the path of a socket: set TMPDIR to a shorter folder`);
+  }
+  try {
+    return mkdtempSync(join(tmpdir(), 'turnout-demo-'));
+  } catch (e) {
+    throw new Error(`cannot make a folder in ${tmpdir()} (${strerror(e)}): set TMPDIR to one that can be written`);
+  }
+}
+
 class Demo {
   readonly #options: DemoOptions;
-  readonly #rundir = mkdtempSync(join(tmpdir(), 'turnout-demo-'));
+  readonly #rundir: string;
   readonly #processes: DemoProcess[] = [];
   readonly #style = makeStyle(process.stdout.isTTY === true);
   #switch: DemoSwitch | undefined;
@@ -74,8 +98,9 @@ class Demo {
   /** Lines of the live table on the screen. */
   #drawn = 0;
 
-  constructor(options: DemoOptions) {
+  constructor(options: DemoOptions, rundir: string) {
     this.#options = options;
+    this.#rundir = rundir;
     process.env.OVS_RUNDIR = this.#rundir;
   }
 

@@ -51,6 +51,16 @@ function pidsNaming(word: string): string[] {
   return readdirSync('/proc').filter((pid) => /^\d+$/.test(pid) && named(pid));
 }
 
+test('a temporary folder that is absent, or too deep for a socket, is refused in a line that says what to do', async () => {
+  for (const dir of ['/proc/absent', join(tmpdir(), 'a'.repeat(100))]) {
+    const env = { ...process.env, TMPDIR: dir };
+    const demo = spawn(process.execPath, [TURNOUT, 'demo'], { env, stdio: ['ignore', 'pipe', 'pipe'] });
+    const [complaints, [code]] = await Promise.all([text(demo.stderr), once(demo, 'exit')]);
+    assert.equal(code, 1);
+    assert.match(complaints, /^turnout demo: .*: set TMPDIR to .*\n$/);
+  }
+});
+
 test('every packet of the default run comes back, and every counter agrees', async (t) => {
   const report = await runDemo(t, '--duration', '1');
   assert.ok(report.received > 0);
