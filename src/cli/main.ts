@@ -66,6 +66,7 @@ function showOverview(argv: readonly string[]): number {
     .version(TURNOUT_VERSION, '-V, --version')
     .usage('COMMAND [ARGUMENT...]')
     .helpCommand(false)
+    .showHelpAfterError('(turnout --help lists the commands)')
     .addHelpText('after', '\nturnout COMMAND --help tells more about a command.');
   for (const { name, summary } of COMMANDS) program.command(name).description(summary);
   let code = 0;

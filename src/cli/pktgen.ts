@@ -1,5 +1,5 @@
 /** `turnout pktgen`: generates packets on virtio-user ports; flags, a script or a prompt say which. */
-import { readFileSync, writeSync } from 'node:fs';
+import { accessSync, constants, readFileSync, writeSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import type { LcoreConfig } from '../virtio-user/lcore.ts';
 import { type PcapFrame, parsePcap } from '../virtio-user/pcap.ts';
@@ -60,6 +60,8 @@ class Pktgen {
   async run(): Promise<number> {
     const options = this.#options;
     const replay = loadPcaps(options);
+    // What can't be read shall not be found out when the links are up.
+    for (const script of options.scripts) accessSync(script, constants.R_OK);
     const config = lcoreConfig({ ...options, replay });
     this.#engine = await TrafficEngine.start(config);
     try {

@@ -1,4 +1,4 @@
-import { accessSync, constants, lstatSync, mkdirSync, readlinkSync } from 'node:fs';
+import { accessSync, constants, lstatSync, mkdirSync, readlinkSync, statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { Command } from 'commander';
 import { Daemon, FatalError } from '../base/daemon.ts';
@@ -19,9 +19,9 @@ interface UpOptions {
   rundir?: string;
   db?: string;
   foreground?: boolean;
-  remote: string[];
+  remote?: string[];
   enableDummy?: boolean | string;
-  verbose: string[];
+  verbose?: string[];
 }
 
 export async function main(argv: readonly string[]): Promise<number> {
@@ -29,10 +29,10 @@ export async function main(argv: readonly string[]): Promise<number> {
     .description('Start the switch with its own database. It goes on in the background; `turnout down` ends it.')
     .option('--rundir <dir>', "folder of sockets, logs and database (default: Open vSwitch's folders)")
     .option('--db <file>', 'database file, made when it is missing (default: conf.db in the database folder)')
-    .option('--remote <remote>', 'another way to reach the database, e.g. ptcp:6640:127.0.0.1', collect, [])
+    .option('--remote <remote>', 'another way to reach the database, e.g. ptcp:6640:127.0.0.1', collect)
     .option('--foreground', 'stay in the foreground, with the log on the terminal')
     .option('--enable-dummy [level]', 'devices without a wire, for tests: override, system')
-    .option('-v, --verbose <spec>', 'log levels, e.g. bridge:file:dbg', collect, []);
+    .option('-v, --verbose <spec>', 'log levels, e.g. bridge:file:dbg', collect);
   command.parse([...argv], { from: 'user' });
   const options = command.opts<UpOptions>();
   setProgramName('ovs-vswitchd');
@@ -45,7 +45,7 @@ export async function main(argv: readonly string[]): Promise<number> {
   }
 }
 
-const collect = (value: string, previous: string[]): string[] => [...previous, value];
+const collect = (value: string, previous: string[] = []): string[] => [...previous, value];
 
 async function up(options: UpOptions): Promise<number> {
   const pid = runningPid({ lockHolder });
@@ -61,7 +61,7 @@ async function up(options: UpOptions): Promise<number> {
   daemon.takeOption({ name: 'no-chdir', value: undefined });
   // In the background only what goes wrong belongs on the terminal.
   daemon.takeOption({ name: 'verbose', value: daemon.detaching ? 'console:err' : 'console:info' });
-  for (const spec of options.verbose) daemon.takeOption({ name: 'verbose', value: spec });
+  for (const spec of options.verbose ?? []) daemon.takeOption({ name: 'verbose', value: spec });
   const dbPath = databaseFile(options.db);
   await daemon.detach(() => process.stdout.write(welcome(dbPath)));
   daemon.start();
@@ -70,11 +70,18 @@ async function up(options: UpOptions): Promise<number> {
 
 function makeFolder(dir: string): void {
   try {
-    mkdirSync(dir, { recursive: true });
+    makeParents(dir);
     accessSync(dir, constants.W_OK);
   } catch (e) {
     throw new FatalError(`${dir}: ${strerror(e)}. Another folder can be given by --rundir DIR`);
   }
+}
+
+/** Not by `recursive`: Node never returns from it in a file system that takes no folders, such as /proc. */
+function makeParents(dir: string): void {
+  if (statSync(dir, { throwIfNoEntry: false })?.isDirectory() === true) return;
+  if (dirname(dir) !== dir) makeParents(dirname(dir));
+  mkdirSync(dir);
 }
 
 function databaseFile(given: string | undefined): string {
@@ -97,7 +104,7 @@ const SSL_TABLE = {
 
 async function serve(options: UpOptions, daemon: Daemon, dbPath: string): Promise<number> {
   const socket = `${ovsRundir()}/db.sock`;
-  const remotes = [`punix:${socket}`, 'db:Open_vSwitch,Open_vSwitch,manager_options', ...options.remote];
+  const remotes = [`punix:${socket}`, 'db:Open_vSwitch,Open_vSwitch,manager_options', ...(options.remote ?? [])];
   const database = await startEmbeddedServer(
     { dbPath, remotes, tls: SSL_TABLE },
     (level, module, text) => vlog.module(module)[level](text),

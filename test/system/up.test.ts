@@ -42,6 +42,12 @@ test('up makes a database and a switch that clients reach, status shows it, down
   assert.doesNotMatch(readFileSync(join(rundir, 'ovs-vswitchd.log'), 'utf8'), /\|(WARN|ERR|EMER)\|/);
 });
 
+test('a folder that can not be made is refused at once', () => {
+  const up = spawnSync(program, ['up', '--rundir', '/proc/turnout/run'], { encoding: 'utf8', timeout: 30_000 });
+  assert.deepEqual([up.status, up.signal], [1, null]);
+  assert.match(up.stderr, /^turnout up: \/proc\/turnout\/run: .*--rundir DIR\n$/);
+});
+
 test('what was set up is there again after down and up', (t) => {
   if (missingPeer('ovs-vsctl')) return t.skip(missingPeer('ovs-vsctl'));
   const { rundir, turnout, env } = setUp(t);
