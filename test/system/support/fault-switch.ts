@@ -94,7 +94,9 @@ export class FaultSwitch {
     child.onLine((line) => {
       running ||= line.startsWith('turnout: running');
     });
-    await until(() => running || !child.running, 'the switch runs');
+    await until(() => running || !child.running, 'the switch runs').catch((e: Error) => {
+      throw new Error(`${e.message}; it says: ${child.lastWords}`);
+    });
     assert.ok(running, child.lastWords);
   }
 
