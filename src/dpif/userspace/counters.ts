@@ -161,7 +161,12 @@ export class Counters {
     this.#arena.addCounter(at + PORT_STATS_TX_PACKETS, -1n);
     this.#arena.addCounter(at + PORT_STATS_TX_BYTES, BigInt(-size));
     this.#arena.addCounter(at + PORT_STATS_TX_DROPPED, 1n);
-    this.#arena.addCounter(ARENA_THREADS + THREAD_DROPS + DROP_SOFT_TX_RING_FULL * 8, 1n);
+    this.drop(DROP_SOFT_TX_RING_FULL);
+  }
+
+  /** A packet that ended on this thread, outside the fast path. */
+  drop(reason: number): void {
+    this.#arena.addCounter(ARENA_THREADS + THREAD_DROPS + reason * 8, 1n);
   }
 
   rxOversize(port: number): void {

@@ -5,7 +5,10 @@ import { dpifContract, udp } from '../../../test/contract/dpif.ts';
 import { odpPort } from '../../base/types.ts';
 import { FlowWildcards } from '../../flow/flow.ts';
 import { flowFromPacket } from '../../flow/packet-flow.ts';
+import { GUESTS_MAX } from '../../gen/arena.ts';
+import { BasicNetdev } from '../../netdev/basic.ts';
 import { DummyNetdev } from '../../netdev/dummy.ts';
+import { NetdevError } from '../../netdev/netdev.ts';
 import type { DpAction } from '../dpif.ts';
 import { createUserspaceDpif } from './dpif-userspace.ts';
 
@@ -61,4 +64,52 @@ describe('userspace datapath', () => {
       await dpif.close();
     }
   });
+
+  test('a device whose port is gone is not heard, also when another has its number', async (t) => {
+    const dpif = createUserspaceDpif();
+    t.after(() => dpif.close());
+    const [gone, next] = [new DummyNetdev('gone', 'dummy'), new DummyNetdev('next', 'dummy')];
+    const port = await dpif.portAdd(gone);
+    await dpif.portDel(port);
+    assert.equal(await dpif.portAdd(next), port);
+    gone.receive(udp(1));
+    assert.equal(dpif.portStats(port).rxPackets, 0n);
+    next.receive(udp(1));
+    assert.equal(dpif.portStats(port).rxPackets, 1n);
+  });
+
+  test('a packet sent up by a flow that is gone before it is read is a named drop', async (t) => {
+    const dpif = createUserspaceDpif();
+    t.after(() => dpif.close());
+    const netdev = new DummyNetdev('p1', 'dummy');
+    const inPort = await dpif.portAdd(netdev);
+    const mask = new FlowWildcards();
+    mask.inPort = 0xffffffff;
+    const toController: DpAction = { type: 'userspace', userdata: { kind: 'slow_path', reason: 'controller' } };
+    const flow = dpif.flowPut(flowFromPacket(udp(1), inPort), mask, [toController, toController])!;
+    let heard = 0;
+    dpif.setUpcallHandler(() => {
+      heard++;
+      const other = dpif.flowPut(flowFromPacket(udp(2), 9), mask, [])!;
+      dpif.flowDel(flow);
+      for (let i = 0; i < 2048; i++) dpif.flowMod(other, []);
+      return [];
+    });
+    netdev.receive(udp(1));
+    assert.equal(heard, 1);
+    assert.equal(dpif.drops().get('datapath_drop_userspace_action_error'), 1n);
+  });
+
+  test('a port that there is no room for is not there', async (t) => {
+    const dpif = createUserspaceDpif();
+    t.after(() => dpif.close());
+    for (let i = 0; i < GUESTS_MAX; i++) await dpif.portAdd(new SilentVhost(`vhost${i}`, 'dpdkvhostuser', {}));
+    await assert.rejects(dpif.portAdd(new SilentVhost('more', 'dpdkvhostuser', {})), NetdevError);
+    assert.equal([...dpif.ports()].length, GUESTS_MAX);
+  });
 });
+
+/** A vhost-user port that no guest ever comes to. */
+class SilentVhost extends BasicNetdev {
+  readonly io = { kind: 'vhost', attach: () => {} } as const;
+}

@@ -7,6 +7,8 @@ import {
   ARENA_SLOTS,
   ARENA_THREADS,
   BATCH_MAX,
+  DROP_UPCALL_ERROR,
+  DROP_USERSPACE_ACTION_ERROR,
   FLOWS_MAX,
   FRAME_MAX,
   HEADER_EMC_INSERT_MIN,
@@ -53,7 +55,7 @@ import { Rcu } from './rcu.ts';
 import { assignRxqs, type RxqPlacement } from './rxq-assignment.ts';
 import { UpcallReader, type UpcallRecord } from './upcall-reader.ts';
 import { UserdataTable } from './userdata-table.ts';
-import { VhostPorts } from './vhost-ports.ts';
+import { type VhostPort, VhostPorts } from './vhost-ports.ts';
 
 /** Upcalls handled in one turn of the event loop. */
 const UPCALLS_A_TURN = 128;
@@ -185,15 +187,26 @@ export class UserspaceDpif implements Dpif {
     netdev.onChange(() => this.#publishMtu(port, netdev));
     if (netdev.io.kind === 'vhost') {
       await this.#ensureCores();
-      const vhost = this.#vhost.add(port, netdev.name);
+      const vhost = this.#addVhost(port, netdev);
       this.#arena.publish(record + PORT_KIND, PORT_KIND_VHOST);
       netdev.io.attach(vhost);
       await this.#assign();
     } else if (netdev.io.kind === 'soft') {
       this.#arena.publish(record + PORT_KIND, PORT_KIND_SOFT);
-      netdev.io.attach((frame) => this.#receive(port, frame));
+      netdev.io.attach((frame) => {
+        if (this.#ports.get(port)?.netdev === netdev) this.#receive(port, frame);
+      });
     }
     return port;
+  }
+
+  #addVhost(port: OdpPort, netdev: Netdev): VhostPort {
+    try {
+      return this.#vhost.add(port, netdev.name);
+    } catch (e) {
+      this.#ports.delete(port);
+      throw e;
+    }
   }
 
   /** Longest frame that may leave by the port: its MTU, an Ethernet header and a tag. */
@@ -358,7 +371,11 @@ export class UserspaceDpif implements Dpif {
 
   #onUserspace(record: UpcallRecord, thread: number): void {
     const userdata = this.#userdata.get(record.userdata);
-    if (!userdata) return;
+    if (!userdata) {
+      // The flow that sent it up is gone already.
+      this.#counters.drop(DROP_USERSPACE_ACTION_ERROR);
+      return;
+    }
     this.#place(BATCH_MAX, record.packet);
     this.#main.exports.prepareSpare(record.port);
     const actions = this.#handler({
@@ -464,7 +481,10 @@ export class UserspaceDpif implements Dpif {
 
   #executeOn(packet: Uint8Array, inPort: number, actions: readonly DpAction[]): void {
     const code = this.#compile(actions);
-    if (!code) return;
+    if (!code) {
+      this.#counters.drop(DROP_UPCALL_ERROR);
+      return;
+    }
     this.#place(BATCH_MAX, packet);
     this.#main.exports.prepareSpare(inPort);
     this.#guarded(() => this.#main.exports.executeSpare(code.at));
