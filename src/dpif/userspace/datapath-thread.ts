@@ -78,6 +78,8 @@ export class DatapathThread {
   readonly #guests = new Map<number, { exports: VringExports; memory: WebAssembly.Memory }>();
   /** eventfd that interrupts the guest, by vring number; -1: none. */
   readonly #callFds = new Int32Array(VRINGS_MAX).fill(-1);
+  /** No vring from here on ever had one. */
+  #callFdsEnd = 0;
   readonly #callsPendingAt: number;
 
   constructor(index: number, arena: Arena, modules: DatapathModules) {
@@ -114,7 +116,9 @@ export class DatapathThread {
   }
 
   setCallFd(vring: number, fd: number): void {
-    this.#callFds[(vring - ARENA_VRINGS) / VRING__SIZE] = fd;
+    const i = (vring - ARENA_VRINGS) / VRING__SIZE;
+    this.#callFds[i] = fd;
+    this.#callFdsEnd = Math.max(this.#callFdsEnd, i + 1);
   }
 
   /** Interrupts the guests that this thread's last run gave something to. */
@@ -122,7 +126,7 @@ export class DatapathThread {
     if (this.arena.get(this.#callsPendingAt) === 0) return;
     this.arena.set(this.#callsPendingAt, 0);
     const u32 = this.arena.u32;
-    for (let i = 0; i < VRINGS_MAX; i++) {
+    for (let i = 0; i < this.#callFdsEnd; i++) {
       const fd = this.#callFds[i]!;
       if (fd < 0) continue;
       const at = (ARENA_VRINGS + i * VRING__SIZE + VRING_CALL_PENDING) >> 2;

@@ -197,10 +197,11 @@ export class VhostPorts {
     const at = this.#takeVring(vhost.name);
     this.#writeRegions(vhost, guest);
     this.#writeVring(at, vhost, config);
+    const isNews = vhost.memory !== guest.memory;
     vhost.memory = guest.memory;
     const exports = this.#main.addGuest(vhost.guest, guest.memory);
     this.#main.setCallFd(at, config.callFd);
-    await this.#pool.all({ type: 'guest', guest: vhost.guest, memory: guest.memory });
+    if (isNews) await this.#pool.all({ type: 'guest', guest: vhost.guest, memory: guest.memory });
     await this.#pool.all({ type: 'call-fd', vring: at, fd: config.callFd });
     if (vhost.removed) {
       await this.#releaseVring(at);
@@ -302,7 +303,7 @@ export class VhostPorts {
       .sort((a, b) => a.config.index - b.config.index)
       .slice(0, TXQS_MAX);
     this.#arena.set(record + PORT_TX_SLOT, txSlot(vhost.guest));
-    this.#arena.set(record + PORT_TX_LOCKED, rings.length > this.#pool.nThreads ? 0 : 1);
+    this.#arena.set(record + PORT_TX_LOCKED, rings.length >= this.#pool.nThreads ? 0 : 1);
     rings.forEach(({ at }, i) => {
       this.#arena.set(record + PORT_TXQ + i * 4, at);
     });
