@@ -1,6 +1,14 @@
 import type { OdpPort, OfpPort } from '../base/types.ts';
 import type { Netdev, NetdevStats } from '../netdev/netdev.ts';
-import { PC_PORT_DOWN, type PhyPort, PS_LINK_DOWN, PS_LIVE } from '../openflow/messages.ts';
+import {
+  NETDEV_F_10GB_FD,
+  NETDEV_F_COPPER,
+  PC_PORT_DOWN,
+  type PhyPort,
+  PS_LINK_DOWN,
+  PS_LIVE,
+} from '../openflow/messages.ts';
+import { featuresToKbps } from '../openflow/msg-port.ts';
 import type { BundleConfig, VlanMode } from './config.ts';
 import { OFPP_MAX } from './ports.ts';
 import type { XBridge, XBundle, XPort } from './xlate/types.ts';
@@ -51,17 +59,19 @@ export class BridgePort implements XPort {
 
   /** As OpenFlow describes it. */
   phy(): PhyPort {
+    // A tap says what the kernel says of it; nothing else has a speed.
+    const curr = this.netdev.type === 'tap' ? NETDEV_F_10GB_FD | NETDEV_F_COPPER : 0;
     return {
       portNo: this.ofpPort,
       hwAddr: this.netdev.mac(),
       name: this.name,
       config: this.config,
       state: this.netdev.linkUp() ? PS_LIVE : PS_LINK_DOWN,
-      curr: 0,
+      curr,
       advertised: 0,
       supported: 0,
       peer: 0,
-      currSpeed: 0,
+      currSpeed: featuresToKbps(curr),
       maxSpeed: 0,
     };
   }

@@ -94,9 +94,9 @@ function interfaceColumns(iface: RunningInterface, deps: SwitchDeps): RowInput {
   };
 }
 
-/** Bits a second that Open vSwitch reports for a kind: 10 Gbit/s for a tap and for vhost-user, nothing for the rest. */
+/** Bits a second that Open vSwitch reports for a kind: 10 Gbit/s for a tap, nothing for the rest, vhost-user among them. */
 function linkSpeed(netdev: Netdev): number | null {
-  return netdev.type === 'tap' || netdev.io.kind === 'vhost' ? 10_000_000_000 : null;
+  return netdev.type === 'tap' ? 10_000_000_000 : null;
 }
 
 function failedColumns(error: string): RowInput {
