@@ -96,6 +96,8 @@ const USED_F_NO_NOTIFY: u32 = 1;
 const RING_ENTRIES: u32 = 4;
 const NOWHERE: u32 = 0xffffffff;
 const ETH_HEADER_SIZE: u32 = 14;
+/** Descriptors of one packet; Linux uses up to 19, DPDK's vhost library takes 256. */
+const DESCS_MAX: u32 = 256;
 
 const VIRTIO_NET_HDR_F_NEEDS_CSUM: u32 = 1;
 /** num_buffers = 1 behind csum_offset = 0, as one word at offset 8 of the header. */
@@ -109,6 +111,8 @@ let table: u32 = 0;
 let tableSize: u32 = 0;
 let inIndirect: bool = false;
 let walked: u32 = 0;
+/** Descriptors that the packet may still take: long chains of empty buffers would cost the other guests the thread's time. */
+let descsLeft: u32 = 0;
 /** The descriptor that `nextDesc` copied. */
 let descAddr: u64 = 0;
 let descLen: u32 = 0;
@@ -175,8 +179,9 @@ function splitDesc(addr: u64, rest: u64): void {
 
 /** Copies descriptor `index` of the current table once, entering an indirect table. False when the chain is impossible. */
 function nextDesc(vring: u32, index: u32): bool {
-  if (index >= tableSize || walked >= tableSize) return false;
+  if (index >= tableSize || walked >= tableSize || descsLeft == 0) return false;
   walked++;
+  descsLeft--;
   const at = table + index * 16;
   splitDesc(gLoad64(at), gLoad64(at + 8));
   return descFlags & DESC_F_INDIRECT ? enterIndirect(vring) : true;
@@ -370,6 +375,7 @@ function openChain(vring: u32, pkt: u32): bool {
   startChain(vring);
   if (load<u32>(pkt, PKT_FLOW) >= tableSize) return false;
   walked = 1;
+  descsLeft = DESCS_MAX - 1;
   splitDesc(load<u64>(pkt, NOTE_ADDR), load<u64>(pkt, NOTE_REST));
   return descFlags & DESC_F_INDIRECT ? enterIndirect(vring) : true;
 }
@@ -451,6 +457,10 @@ function openBuffer(vring: u32): bool {
     dropReason = DROP_VHOST_TX_RING_FULL;
     return false;
   }
+  if (descsLeft == 0) {
+    dropReason = DROP_VHOST_TX_OVERSIZE;
+    return false;
+  }
   const mask = load<u32>(vring, VRING_SIZE) - 1;
   txHead = gLoad16(load<u32>(vring, VRING_AVAIL) + RING_ENTRIES + (txAvail & mask) * 2);
   txAvail++;
@@ -491,6 +501,7 @@ function writableDesc(vring: u32): u32 {
 /** Puts one frame into the guest's buffers; false with `dropReason` when it does not fit. */
 function putPacket(vring: u32, data: u32, len: u32): bool {
   txBuffers = 0;
+  descsLeft = DESCS_MAX;
   if (!openBuffer(vring)) return false;
   const hdrSize = load<u32>(vring, VRING_HDR_SIZE);
   let at = writableDesc(vring);
