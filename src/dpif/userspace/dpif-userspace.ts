@@ -139,6 +139,8 @@ export class UserspaceDpif implements Dpif {
   #handler: UpcallHandler = () => [];
   #affinity: DpConfig['rxqAffinity'] = new Map();
   #placement: RxqPlacement[] = [];
+  /** What was said of the last assignment: it is not said again with each queue that comes. */
+  #assignWarnings: ReadonlySet<string> = new Set();
   #cores: readonly number[];
   #coresStarted = false;
   #configuring: Promise<void> = Promise.resolve();
@@ -541,7 +543,10 @@ export class UserspaceDpif implements Dpif {
   async #assignNow(): Promise<void> {
     const { pmds } = this.#pool;
     const cores = pmds.map((p) => p.core);
-    this.#placement = assignRxqs(this.#vhost.rxqs(), cores, this.#affinity);
+    const { placement, warnings } = assignRxqs(this.#vhost.rxqs(), cores, this.#affinity);
+    this.#placement = placement;
+    for (const text of warnings) if (!this.#assignWarnings.has(text)) this.#warn(text);
+    this.#assignWarnings = new Set(warnings);
     const rxqsOf = (pmd: PmdHandle) =>
       this.#placement.filter((p) => p.core === pmd.core && p.rxq.enabled).map((p) => p.rxq);
     const kept = (pmd: PmdHandle) => {
@@ -572,6 +577,7 @@ export class UserspaceDpif implements Dpif {
     const pmds = this.#pool.pmds.map((pmd) => ({
       core: pmd.core,
       numa: 0,
+      isolated: this.#placement.some((p) => p.core === pmd.core && p.pinned),
       rxqs: this.#placement
         .filter((p) => p.core === pmd.core)
         .map(({ rxq }) => ({

@@ -11,15 +11,22 @@ export interface RxqPlacement {
   pinned: boolean;
 }
 
+/** Who polls what, and what the operator should know about it. */
+export interface RxqAssignment {
+  placement: RxqPlacement[];
+  /** In Open vSwitch's words. */
+  warnings: string[];
+}
+
 /**
  * Gives every rxq a core: the one that its port's pmd-rxq-affinity names, when there is a PMD on it; the others go round the cores that no affinity has
- * isolated. Pure.
+ * isolated. Where all are isolated, the others are not polled. Pure.
  */
 export function assignRxqs(
   rxqs: readonly NamedRxq[],
   cores: readonly number[],
   affinity: ReadonlyMap<string, ReadonlyMap<number, number>>,
-): RxqPlacement[] {
+): RxqAssignment {
   const wanted = (q: NamedRxq) => affinity.get(q.name)?.get(q.queue);
   const pinnedCore = (q: NamedRxq) => {
     const core = wanted(q);
@@ -27,12 +34,23 @@ export function assignRxqs(
   };
   const isolated = new Set(rxqs.map(pinnedCore));
   const shared = cores.filter((c) => !isolated.has(c));
+  const warnings: string[] = [];
   let next = 0;
-  return rxqs.flatMap((rxq): RxqPlacement[] => {
+  const placement = rxqs.flatMap((rxq): RxqPlacement[] => {
     const pinned = pinnedCore(rxq);
     if (pinned !== undefined) return [{ rxq, core: pinned, pinned: true }];
-    // A queue whose own core has no PMD, or for which all cores are isolated, is not polled: Open vSwitch does the same.
-    if (wanted(rxq) !== undefined || shared.length === 0) return [];
-    return [{ rxq, core: shared[next++ % shared.length]!, pinned: false }];
+    const absent = wanted(rxq);
+    if (absent !== undefined) warnings.push(cannotBePinned(rxq, absent));
+    if (shared.length > 0) return [{ rxq, core: shared[next++ % shared.length]!, pinned: false }];
+    if (cores.length > 0) warnings.push(notPolled(rxq));
+    return [];
   });
+  return { placement, warnings };
 }
+
+const cannotBePinned = ({ name, queue }: NamedRxq, core: number): string =>
+  `Core ${String(core).padStart(2)} cannot be pinned with port '${name}' rx queue ${queue}. ` +
+  `Use pmd-cpu-mask to enable a pmd on core ${core}. An alternative core will be assigned.`;
+
+const notPolled = ({ name, queue }: NamedRxq): string =>
+  `No non-isolated pmd on any numa available for port '${name}' rx queue ${queue}. This rx queue will not be polled.`;
