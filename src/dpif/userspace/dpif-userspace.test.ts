@@ -100,6 +100,41 @@ describe('userspace datapath', () => {
     assert.equal(dpif.drops().get('datapath_drop_userspace_action_error'), 1n);
   });
 
+  test('a packet that the handler fails on is a named drop, and the next one goes on', async (t) => {
+    const warnings: string[] = [];
+    const dpif = createUserspaceDpif({ warn: (text) => warnings.push(text) });
+    t.after(() => dpif.close());
+    const [from, to] = [new DummyNetdev('p1', 'dummy'), new DummyNetdev('p2', 'dummy')];
+    await dpif.portAdd(from);
+    const port = await dpif.portAdd(to);
+    dpif.setUpcallHandler(({ key }) => {
+      if (key.tpSrc === 1) throw new Error('no answer');
+      return [output(port)];
+    });
+    from.receive(udp(1));
+    from.receive(udp(2));
+    assert.equal(dpif.portStats(port).txPackets, 1n);
+    assert.equal(dpif.drops().get('datapath_drop_upcall_error'), 1n);
+    assert.match(warnings.join(), /no answer/);
+  });
+
+  test('a PMD that cannot start is an error of that change only', async (t) => {
+    const dpif = createUserspaceDpif();
+    t.after(() => dpif.close());
+    await dpif.portAdd(new SilentVhost('vhost1', 'dpdkvhostuser', {}));
+    const config = (pmdCpus: number[]) => ({
+      pmdCpus,
+      emcInsertInvProb: 100,
+      smcEnable: false,
+      rxqAffinity: new Map(),
+    });
+    const polled = () => dpif.threads().flatMap(({ core, rxqs }) => rxqs.map(({ port }) => [core, port]));
+    await assert.rejects(dpif.configure(config([1, 1000])));
+    assert.deepEqual(polled(), [[1, 'vhost1']]);
+    await dpif.configure(config([0]));
+    assert.deepEqual(polled(), [[0, 'vhost1']]);
+  });
+
   test('a port that there is no room for is not there', async (t) => {
     const dpif = createUserspaceDpif();
     t.after(() => dpif.close());

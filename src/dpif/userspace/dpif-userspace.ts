@@ -42,7 +42,17 @@ import {
 import { type Netdev, NetdevError, type NetdevStats } from '../../netdev/netdev.ts';
 import { close } from '../../sys/fd.ts';
 import { getAffinity } from '../../sys/sched.ts';
-import type { DpAction, DpConfig, DpFlow, DpFlowStats, Dpif, DpPort, DpThread, UpcallHandler } from '../dpif.ts';
+import type {
+  DpAction,
+  DpConfig,
+  DpFlow,
+  DpFlowStats,
+  Dpif,
+  DpPort,
+  DpThread,
+  Upcall,
+  UpcallHandler,
+} from '../dpif.ts';
 import { type Arena, createArena } from './arena.ts';
 import { compileActions } from './compile-actions.ts';
 import { Counters } from './counters.ts';
@@ -367,8 +377,8 @@ export class UserspaceDpif implements Dpif {
       this.#guarded(() => this.#main.exports.executeSpare(this.#main.exports.flowActions(flow)));
       return;
     }
-    const actions = this.#handler({ type: 'miss', key: this.#spareKey(), packet: record.packet, pmd: thread - 1 });
-    this.#executeOn(record.packet, record.port, actions);
+    const actions = this.#ask({ type: 'miss', key: this.#spareKey(), packet: record.packet, pmd: thread - 1 });
+    if (actions) this.#executeOn(record.packet, record.port, actions);
   }
 
   #onUserspace(record: UpcallRecord, thread: number): void {
@@ -380,14 +390,25 @@ export class UserspaceDpif implements Dpif {
     }
     this.#place(BATCH_MAX, record.packet);
     this.#main.exports.prepareSpare(record.port);
-    const actions = this.#handler({
+    const actions = this.#ask({
       type: 'action',
       key: this.#spareKey(),
       packet: record.packet,
       userdata,
       pmd: thread - 1,
     });
-    if (actions.length > 0) this.#executeOn(record.packet, record.port, actions);
+    if (actions && actions.length > 0) this.#executeOn(record.packet, record.port, actions);
+  }
+
+  /** A packet that the handler fails on is dropped, named and logged: the next one may be another's. */
+  #ask(upcall: Upcall): readonly DpAction[] | undefined {
+    try {
+      return this.#handler(upcall);
+    } catch (e) {
+      this.#counters.drop(DROP_UPCALL_ERROR);
+      this.#warn(`an upcall failed: ${(e as Error).stack}`);
+      return undefined;
+    }
   }
 
   // Flows.
@@ -499,8 +520,7 @@ export class UserspaceDpif implements Dpif {
   // Threads.
 
   configure(config: DpConfig): Promise<void> {
-    this.#configuring = this.#configuring.then(() => this.#configure(config));
-    return this.#configuring;
+    return this.#inTurn(() => this.#configure(config));
   }
 
   async #configure(config: DpConfig): Promise<void> {
@@ -521,16 +541,25 @@ export class UserspaceDpif implements Dpif {
   async #ensureCores(): Promise<void> {
     if (this.#coresStarted) return;
     this.#coresStarted = true;
-    this.#configuring = this.#configuring.then(() => this.#startCores());
-    await this.#configuring;
+    await this.#inTurn(() => this.#startCores());
+  }
+
+  /** Changes of the threads are made one after the other, also after one that failed. */
+  #inTurn(change: () => Promise<void>): Promise<void> {
+    const done = this.#configuring.then(change);
+    this.#configuring = done.catch(() => {});
+    return done;
   }
 
   async #startCores(): Promise<void> {
-    await this.#pool.setCores(this.#cores, this.#vhost);
-    for (const pmd of this.#pool.pmds) {
-      if (!this.#readers.has(pmd.index)) this.#readers.set(pmd.index, new UpcallReader(this.#arena, pmd.index));
+    try {
+      await this.#pool.setCores(this.#cores, this.#vhost);
+    } finally {
+      for (const pmd of this.#pool.pmds) {
+        if (!this.#readers.has(pmd.index)) this.#readers.set(pmd.index, new UpcallReader(this.#arena, pmd.index));
+      }
+      await this.#assign();
     }
-    await this.#assign();
   }
 
   /** Assignments are made one after the other. */
