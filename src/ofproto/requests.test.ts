@@ -109,6 +109,27 @@ describe('requests', () => {
     assert.deepEqual(VERSIONS.map(answer), [false, false, false, false, true]);
   });
 
+  it('about TLV fields are answered from an empty table, which no field fits into', () => {
+    const ask = (m: Message) => {
+      const { conn, socket } = connection(4);
+      const before = socket.written.length;
+      conn.receive(encode(m, 4, 7)[0]!);
+      return socket.written.slice(before).map((answer) => {
+        const decoded = decode(answer);
+        assert.ok(decoded.ok);
+        const { message } = decoded.value;
+        return message.type === 'error' ? message.error.name : message.type;
+      });
+    };
+    const mod = (...body: number[]) => ask({ type: 'nxt_tlv_table_mod', body: Uint8Array.from(body) });
+    const padding = [0, 0, 0, 0, 0, 0];
+    const mapping = [0xff, 0xff, 0, 4, 0, 0, 0, 0];
+    assert.deepEqual(ask({ type: 'nxt_tlv_table_request', body: new Uint8Array(0) }), ['nxt_tlv_table_reply']);
+    assert.deepEqual([mod(0, 0, ...padding), mod(0, 2, ...padding)], [[], []]);
+    assert.deepEqual(mod(0, 0, ...padding, ...mapping), ['NXTTMFC_TABLE_FULL']);
+    assert.deepEqual(mod(0, 9, ...padding), ['NXTTMFC_BAD_COMMAND']);
+  });
+
   it('of any bytes are answered or ignored, in well-formed messages of the connection’s version', () => {
     fc.assert(
       fc.property(

@@ -202,6 +202,22 @@ function portStats(r: Request<'port_stats_request'>): OfErrorName | undefined {
   return reply(r, { type: 'port_stats_reply', ports: stats, more: false });
 }
 
+/** `nx_tlv_table_reply` of no option space and no fields: be32, be16, 10 bytes of padding. */
+const TLV_REPLY_SIZE = 16;
+/** `ofp_header`, the vendor and its subtype. */
+const NICIRA_HEADER_SIZE = 16;
+/** `nx_tlv_table_mod`: be16 command, 6 bytes of padding, then the mappings. */
+const TLV_MOD_SIZE = 8;
+const TLV_ERRORS: readonly (OfErrorName | undefined)[] = ['NXTTMFC_TABLE_FULL', 'NXTTMFC_INVALID_TLV_DEL', undefined];
+
+function tlvTableMod({ raw }: Pick<Request, 'raw'>): OfErrorName | undefined {
+  const body = raw.subarray(NICIRA_HEADER_SIZE);
+  if (body.length < TLV_MOD_SIZE) return 'OFPBRC_BAD_LEN';
+  const command = (body[0]! << 8) | body[1]!;
+  if (command >= TLV_ERRORS.length) return 'NXTTMFC_BAD_COMMAND';
+  return body.length === TLV_MOD_SIZE ? undefined : TLV_ERRORS[command];
+}
+
 function queueStats(r: Request<'queue_stats_request'>): OfErrorName | undefined {
   const { portNo, queueId } = r.m;
   if (portNo !== OFPP_NONE && portNo !== 0xfffffffc && !r.host.bridgePort(portNo)) return 'OFPQOFC_BAD_PORT';
@@ -290,6 +306,9 @@ const HANDLERS: Handlers = {
   group_desc_stats_request: (r) => reply(r, { type: 'group_desc_stats_reply', body: new Uint8Array(0) }),
   meter_stats_request: (r) => reply(r, { type: 'meter_stats_reply', body: new Uint8Array(0) }),
   meter_config_stats_request: (r) => reply(r, { type: 'meter_config_stats_reply', body: new Uint8Array(0) }),
+  // No tunnels: no option has a field. ovs-save asks all the same, and gives the empty table back.
+  nxt_tlv_table_request: (r) => reply(r, { type: 'nxt_tlv_table_reply', body: new Uint8Array(TLV_REPLY_SIZE) }),
+  nxt_tlv_table_mod: tlvTableMod,
   bundle_control: bundleControl,
   bundle_add_message: bundleAdd,
 };
