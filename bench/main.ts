@@ -126,6 +126,16 @@ export async function main(argv: string[]): Promise<number> {
     process.stderr.write(`turnout bench: ${error instanceof Error ? error.message : String(error)}\n${USAGE}`);
     return 2;
   }
+  try {
+    print(await compareAll(options, argv), options.json);
+    return 0;
+  } catch (error) {
+    process.stderr.write(`turnout bench: ${error instanceof Error ? error.message : String(error)}\n`);
+    return 1;
+  }
+}
+
+async function compareAll(options: Options, argv: string[]): Promise<Result[]> {
   const results: Result[] = [];
   for (const row of options.rows) {
     const result =
@@ -133,6 +143,5 @@ export async function main(argv: string[]): Promise<number> {
     results.push(result);
     if (options.out !== '-') await save(result, argv, options.out);
   }
-  print(results, options.json);
-  return 0;
+  return results;
 }
