@@ -45,7 +45,6 @@ import {
 } from './gen/arena';
 
 const MAC_MASK: u64 = 0xffffffffffff;
-const NO_OFFSET: u32 = 0xffff;
 
 // EtherTypes and protocol numbers; the first as they lie in memory (a little-endian load of network order).
 const ETH_IPV4: u32 = 0x0008;
@@ -127,10 +126,6 @@ export function extract(packet: u32, inPort: u32): void {
   let type: u32 = load<u16>(at);
   if (type == ETH_VLAN || type == ETH_QINQ) {
     parseVlans();
-    if (left < 2) {
-      store<u16>(key, <u16>DL_TYPE_NONE, KEY_DL_TYPE);
-      return;
-    }
     type = load<u16>(at);
   }
   skip(2);

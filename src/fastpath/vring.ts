@@ -103,9 +103,6 @@ const VIRTIO_NET_HDR_F_NEEDS_CSUM: u32 = 1;
 /** num_buffers = 1 behind csum_offset = 0, as one word at offset 8 of the header. */
 const ONE_BUFFER: u32 = 1 << 16;
 
-/** Outcomes of a descriptor chain; a packet is kept, dropped, or the ring is broken. */
-const CHAIN_OK: u32 = 0;
-
 /** The chain that is walked: where its table is, which entry comes next. */
 let table: u32 = 0;
 let tableSize: u32 = 0;
