@@ -7,7 +7,7 @@
  */
 import { FLOW_KEY_WORDS } from './flow-key.ts';
 
-export const ARENA_VERSION = 2;
+export const ARENA_VERSION = 3;
 export const ARENA_MAGIC = 0x54524e41; // "ANRT"
 export const KEY_SIZE = FLOW_KEY_WORDS.length * 8;
 
@@ -95,6 +95,7 @@ export const STRUCTS: Readonly<Record<string, { align: number; rows: readonly Ro
       ['TXQ', 64, 'vhost: offset of the vring of each tx queue, u32 × TXQS_MAX'],
       ['TX_LOCKED', 4, 'more threads than tx queues: take the ring lock'],
       ['MAX_FRAME', 4, 'longest frame that may leave here'],
+      ['SIMPLE', 4, '1 when all its megaflows look at no more than the port, Ethertype, tag and fragmentation'],
     ],
   },
   PORT_STATS: {
@@ -183,9 +184,17 @@ export const STRUCTS: Readonly<Record<string, { align: number; rows: readonly Ro
     rows: [
       ['GEN', 4, 'bumped when the record is freed'],
       ['DEAD', 4, '1 once it is deleted'],
-      ['ACTIONS', 4, 'offset of its actions'],
+      ['ACTIONS', 4, 'offset of its actions, a multiple of 64, and ACTIONS_F_* in the low bits'],
       ['SUBTABLE', 4, 'offset of its subtable'],
       ['KEY', KEY_SIZE, 'masked words, in the order of the subtable'],
+    ],
+  },
+  /** The megaflow of a port's untagged, unfragmented IPv4 packets (src/fastpath/simple.ts). */
+  SIMPLE: {
+    align: 8,
+    rows: [
+      ['FLOW', 4],
+      ['GEN', 4],
     ],
   },
   FLOW_STATS: {
@@ -310,6 +319,7 @@ export const STRUCTS: Readonly<Record<string, { align: number; rows: readonly Ro
       ['BATCH_SEQ', 4, 'pmd: stamps the groups of a batch'],
       ['STAT_RX', 8, 'packets received'],
       ['STAT_RECIRC', 8],
+      ['STAT_SIMPLE', 8, 'simple match hits'],
       ['STAT_EMC', 8, 'exact match hits'],
       ['STAT_SMC', 8],
       ['STAT_DPCLS', 8, 'megaflow hits'],
@@ -343,6 +353,7 @@ export const REGIONS: readonly (readonly [name: string, struct: string, count: n
   ['GROUPS', 'GROUP', LIMITS.BATCH_MAX, true],
   ['GROUP_TABLE', 'GROUP_HASH', LIMITS.GROUP_TABLE_SIZE, true],
   ['PORT_STATS', 'PORT_STATS', LIMITS.PORTS_MAX, true],
+  ['SIMPLES', 'SIMPLE', LIMITS.PORTS_MAX, true],
   ['EMC', 'EMC_ENTRY', LIMITS.EMC_ENTRIES, true],
   ['SMC', 'SMC_BUCKET', LIMITS.SMC_BUCKETS, true],
   ['UPCALLS', 'BYTE', LIMITS.UPCALL_RING_SIZE, true],
@@ -391,5 +402,7 @@ export const CONSTANTS: Readonly<Record<string, number>> = {
   ACT_RECIRC: 19, // id
   ACT_SAMPLE: 20, // probability, words of the nested list
   ACT_CHECK_PKT_LEN: 21, // length, words if greater, words if less or equal
+  ACTIONS_F_PLAIN: 1, // the list only sends the packet on or drops it: it needs no parsed header
+  ACTIONS_F_MASK: 63,
   ACT_F_LAST_USE: 1, // nothing after this output changes the packet: it may wait for the end of the batch
 };

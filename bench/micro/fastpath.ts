@@ -13,6 +13,7 @@ import { Rig } from '../../src/dpif/userspace/testing/rig.ts';
 import { composePacket } from '../../src/flow/compose.ts';
 import { Flow, FlowWildcards } from '../../src/flow/flow.ts';
 import {
+  ACTIONS_F_PLAIN,
   ARENA_RXQS,
   ARENA_THREADS,
   RXQ_PORT,
@@ -21,6 +22,7 @@ import {
   THREAD_NRXQS,
   THREAD_STAT_DPCLS,
   THREAD_STAT_EMC,
+  THREAD_STAT_SIMPLE,
 } from '../../src/gen/arena.ts';
 
 const RING_SIZE = 1024;
@@ -40,8 +42,8 @@ interface Row {
 }
 
 const ROWS: readonly Row[] = [
-  { name: 'bare in_port, EMC', nFlows: 1, megaflowEach: false, deep: false, emc: true },
-  { name: 'bare in_port, dpcls', nFlows: 1, megaflowEach: false, deep: false, emc: false },
+  { name: 'bare in_port', nFlows: 1, megaflowEach: false, deep: false, emc: true },
+  { name: 'L3/L4, one flow, EMC', nFlows: 1, megaflowEach: false, deep: true, emc: true },
   { name: 'L3/L4, 1,000 flows, one megaflow, dpcls', nFlows: 1000, megaflowEach: false, deep: true, emc: false },
   { name: '1,000 flows, a megaflow each, EMC', nFlows: 1000, megaflowEach: true, deep: true, emc: true },
   { name: '1,000 flows, a megaflow each, dpcls', nFlows: 1000, megaflowEach: true, deep: true, emc: false },
@@ -88,7 +90,7 @@ function install(rig: Rig, row: Row, inPort: number, outPort: number): void {
     const key = packetFlow();
     key.inPort = inPort;
     key.nwSrc = SOURCE + i;
-    if (rig.table.insert(key, wc, code) === 0) throw new Error('the flow table is full');
+    if (rig.table.insert(key, wc, code | ACTIONS_F_PLAIN) === 0) throw new Error('the flow table is full');
   }
 }
 
@@ -148,7 +150,7 @@ function report({ name }: Row, samples: number[], rig: Rig, port: number): strin
   const at = (q: number) => samples[Math.floor(samples.length * q)]!.toFixed(1);
   const hits = (field: number) => rig.arena.counter(ARENA_THREADS + field);
   const sent = rig.counters.port(port).txPackets;
-  return `${name}: median ${at(0.5)} ns, p10 ${at(0.1)} (emc ${hits(THREAD_STAT_EMC)}, dpcls ${hits(THREAD_STAT_DPCLS)}, sent ${sent})`;
+  return `${name}: median ${at(0.5)} ns, p10 ${at(0.1)} (simple ${hits(THREAD_STAT_SIMPLE)}, emc ${hits(THREAD_STAT_EMC)}, dpcls ${hits(THREAD_STAT_DPCLS)}, sent ${sent})`;
 }
 
 for (const row of ROWS) console.log(await measure(row));

@@ -128,6 +128,7 @@ export interface DpThread {
   stats: {
     packetsReceived: bigint;
     recirculations: bigint;
+    simpleHits: bigint;
     emcHits: bigint;
     smcHits: bigint;
     megaflowHits: bigint;

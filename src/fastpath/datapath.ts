@@ -3,6 +3,7 @@
  * through its actions, and leave. The TypeScript around it calls `run` again and again; nothing in here calls back.
  */
 import {
+  ACTIONS_F_MASK,
   ARENA_HEADER,
   BATCH_MAX,
   DROP_UPCALL_RING_FULL,
@@ -74,6 +75,7 @@ import { emcInsert, emcLookup } from './emc';
 import { extract } from './extract';
 import { hashKey } from './hash';
 import { flushOutputs } from './output';
+import { learnSimple, simpleFlow, simplePass } from './simple';
 import { smcInsert, smcLookup } from './smc';
 import {
   bump,
@@ -95,29 +97,36 @@ import { notifyControl, sendUp } from './upcall';
 
 export { flowHash, initThread };
 
-/** Extracts and hashes all packets of the batch; returns their bytes. */
+/** Extracts and hashes the packets of the batch that have no flow yet. */
 // @ts-ignore: decorator
 @inline
-function parseBatch(count: u32, inPort: u32): u64 {
-  let bytes: u64 = 0;
+function parseBatch(count: u32, inPort: u32): void {
   for (let i: u32 = 0; i < count; i++) {
     const pkt = pktAt(i);
+    if (load<u32>(pkt, PKT_FLOW)) continue;
     store<u64>(pkt, 0, PKT_RECIRC);
     store<u64>(pkt, 0, PKT_NEXT); // NEXT and TRUNC
     extract(pkt, inPort);
     hashKey(pkt);
-    bytes += load<u32>(pkt, PKT_LEN);
   }
+}
+
+// @ts-ignore: decorator
+@inline
+function batchBytes(count: u32): u64 {
+  let bytes: u64 = 0;
+  for (let i: u32 = 0; i < count; i++) bytes += load<u32>(pktAt(i), PKT_LEN);
   return bytes;
 }
 
-/** Looks all packets up in the EMC; returns how many it knew. Misses have PKT_FLOW 0. */
+/** Looks the packets without a flow up in the EMC; returns how many it knew. */
 // @ts-ignore: decorator
 @inline
 function emcPass(count: u32): u32 {
   let hits: u32 = 0;
   for (let i: u32 = 0; i < count; i++) {
     const pkt = pktAt(i);
+    if (load<u32>(pkt, PKT_FLOW)) continue;
     const flow = emcLookup(pkt);
     store<u32>(pkt, flow, PKT_FLOW);
     hits += flow != 0 ? 1 : 0;
@@ -218,26 +227,33 @@ function countFlow(group: u32): void {
   store<u32>(stats, load<u32>(stats, FLOW_STATS_TCP_FLAGS) | load<u32>(group, GROUP_TCP_FLAGS), FLOW_STATS_TCP_FLAGS);
 }
 
-/** Forwards the `count` packets that lie in the batch and came in by `inPort`. */
-export function process(count: u32, inPort: u32): void {
-  const bytes = parseBatch(count, inPort);
-  const stats = portStatsAt(inPort);
-  bump(stats + PORT_STATS_RX_PACKETS, count);
-  bump(stats + PORT_STATS_RX_BYTES, bytes);
-  bump(thread + THREAD_STAT_RX, count);
-  bump(thread + THREAD_STAT_BATCHES, 1);
+/** Finds the megaflows of the packets that are not simple: all of them when `simple` is 0. */
+function lookUp(count: u32, inPort: u32, simple: u32): void {
   const emcOn = load<u32>(ARENA_HEADER + HEADER_EMC_INSERT_MIN);
   const smcOn = load<u32>(ARENA_HEADER + HEADER_SMC_ENABLE);
+  if (!simple) for (let i: u32 = 0; i < count; i++) store<u32>(pktAt(i), 0, PKT_FLOW);
+  parseBatch(count, inPort);
   let known: u32 = 0;
   if (emcOn) known = emcPass(count);
-  else for (let i: u32 = 0; i < count; i++) store<u32>(pktAt(i), 0, PKT_FLOW);
   if (known < count && smcOn) known += smcPass(count);
   if (known < count) dpclsPass(count, inPort, smcOn);
+  if (!simple) learnSimple(inPort);
+}
+
+/** Forwards the `count` packets that lie in the batch and came in by `inPort`. */
+export function process(count: u32, inPort: u32): void {
+  const stats = portStatsAt(inPort);
+  bump(stats + PORT_STATS_RX_PACKETS, count);
+  bump(stats + PORT_STATS_RX_BYTES, batchBytes(count));
+  bump(thread + THREAD_STAT_RX, count);
+  bump(thread + THREAD_STAT_BATCHES, 1);
+  const simple = simpleFlow(inPort);
+  if (!simple || simplePass(count, simple) < count) lookUp(count, inPort, simple);
   const nGroups = groupByFlow(count);
   for (let i: u32 = 0; i < nGroups; i++) {
     const group = groups + i * GROUP__SIZE;
     countFlow(group);
-    runActions(load<u32>(flowAt(load<u32>(group, GROUP_FLOW)), FLOW_ACTIONS), load<u32>(group, GROUP_HEAD));
+    runActions(flowActions(load<u32>(group, GROUP_FLOW)), load<u32>(group, GROUP_HEAD));
   }
   flushOutputs();
   notifyControl();
@@ -336,7 +352,7 @@ export function executeSpare(actions: u32): void {
 
 /** Action list of a flow, for `executeSpare`. */
 export function flowActions(flow: u32): u32 {
-  return load<u32>(flowAt(flow), FLOW_ACTIONS);
+  return load<u32>(flowAt(flow), FLOW_ACTIONS) & ~ACTIONS_F_MASK;
 }
 
 /** After a trap: forgets the batch and everything that was queued. */

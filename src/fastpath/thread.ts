@@ -16,6 +16,8 @@ import {
   ARENA_PORTS,
   ARENA_RXQS,
   ARENA_RXQS_STRIDE,
+  ARENA_SIMPLES,
+  ARENA_SIMPLES_STRIDE,
   ARENA_SLOTS,
   ARENA_SLOTS_STRIDE,
   ARENA_SMC,
@@ -48,6 +50,7 @@ export let groups: u32 = 0;
 export let groupTable: u32 = 0;
 export let portStatsBase: u32 = 0;
 export let flowStatsBase: u32 = 0;
+export let simples: u32 = 0;
 export let emc: u32 = 0;
 export let smc: u32 = 0;
 export let upcalls: u32 = 0;
@@ -63,6 +66,7 @@ export function initThread(index: u32): void {
   groupTable = ARENA_GROUP_TABLE + index * ARENA_GROUP_TABLE_STRIDE;
   portStatsBase = ARENA_PORT_STATS + index * ARENA_PORT_STATS_STRIDE;
   flowStatsBase = ARENA_FLOW_STATS + index * ARENA_FLOW_STATS_STRIDE;
+  simples = ARENA_SIMPLES + index * ARENA_SIMPLES_STRIDE;
   emc = ARENA_EMC + index * ARENA_EMC_STRIDE;
   smc = ARENA_SMC + index * ARENA_SMC_STRIDE;
   upcalls = ARENA_UPCALLS + index * ARENA_UPCALLS_STRIDE;

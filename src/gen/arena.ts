@@ -21,7 +21,7 @@ export const UPCALL_BACKLOG = 65536;
 export const BUCKET_WAYS = 7;
 export const CLONE_DEPTH_MAX = 10;
 export const GROUP_TABLE_SIZE = 128;
-export const ARENA_VERSION = 2;
+export const ARENA_VERSION = 3;
 export const ARENA_MAGIC = 1414680129;
 export const PORT_KIND_NONE = 0;
 export const PORT_KIND_VHOST = 1;
@@ -58,6 +58,8 @@ export const ACT_DROP = 18;
 export const ACT_RECIRC = 19;
 export const ACT_SAMPLE = 20;
 export const ACT_CHECK_PKT_LEN = 21;
+export const ACTIONS_F_PLAIN = 1;
+export const ACTIONS_F_MASK = 63;
 export const ACT_F_LAST_USE = 1;
 export const DROP_UPCALL_ERROR = 0;
 export const DROP_LOCK_ERROR = 1;
@@ -113,6 +115,8 @@ export const PORT_TXQ = 16;
 export const PORT_TX_LOCKED = 80;
 /** longest frame that may leave here */
 export const PORT_MAX_FRAME = 84;
+/** 1 when all its megaflows look at no more than the port, Ethertype, tag and fragmentation */
+export const PORT_SIMPLE = 88;
 /** bytes of a PORT */
 export const PORT__SIZE = 128;
 export const PORT_STATS_RX_PACKETS = 0;
@@ -196,7 +200,7 @@ export const BUCKET__SIZE = 64;
 export const FLOW_GEN = 0;
 /** 1 once it is deleted */
 export const FLOW_DEAD = 4;
-/** offset of its actions */
+/** offset of its actions, a multiple of 64, and ACTIONS_F_* in the low bits */
 export const FLOW_ACTIONS = 8;
 /** offset of its subtable */
 export const FLOW_SUBTABLE = 12;
@@ -204,6 +208,10 @@ export const FLOW_SUBTABLE = 12;
 export const FLOW_KEY = 16;
 /** bytes of a FLOW */
 export const FLOW__SIZE = 192;
+export const SIMPLE_FLOW = 0;
+export const SIMPLE_GEN = 4;
+/** bytes of a SIMPLE */
+export const SIMPLE__SIZE = 8;
 export const FLOW_STATS_PACKETS = 0;
 export const FLOW_STATS_BYTES = 8;
 /** f64 */
@@ -323,29 +331,31 @@ export const THREAD_BATCH_SEQ = 60;
 /** packets received */
 export const THREAD_STAT_RX = 64;
 export const THREAD_STAT_RECIRC = 72;
+/** simple match hits */
+export const THREAD_STAT_SIMPLE = 80;
 /** exact match hits */
-export const THREAD_STAT_EMC = 80;
-export const THREAD_STAT_SMC = 88;
+export const THREAD_STAT_EMC = 88;
+export const THREAD_STAT_SMC = 96;
 /** megaflow hits */
-export const THREAD_STAT_DPCLS = 96;
+export const THREAD_STAT_DPCLS = 104;
 /** subtables searched for megaflow hits */
-export const THREAD_STAT_LOOKUPS = 104;
+export const THREAD_STAT_LOOKUPS = 112;
 /** upcalls sent */
-export const THREAD_STAT_MISS = 112;
+export const THREAD_STAT_MISS = 120;
 /** upcalls without room */
-export const THREAD_STAT_LOST = 120;
-export const THREAD_STAT_BATCHES = 128;
-export const THREAD_STAT_ITERATIONS = 136;
-export const THREAD_STAT_BUSY_ITERATIONS = 144;
+export const THREAD_STAT_LOST = 128;
+export const THREAD_STAT_BATCHES = 136;
+export const THREAD_STAT_ITERATIONS = 144;
+export const THREAD_STAT_BUSY_ITERATIONS = 152;
 /** pmd: time with packets, f64 */
-export const THREAD_BUSY_NS = 152;
+export const THREAD_BUSY_NS = 160;
 /** pmd: time without, f64 */
-export const THREAD_IDLE_NS = 160;
+export const THREAD_IDLE_NS = 168;
 /** pmd: words of the key under the mask of the subtable that is searched */
-export const THREAD_MASKED = 168;
-export const THREAD_DROPS = 328;
+export const THREAD_MASKED = 176;
+export const THREAD_DROPS = 336;
 /** port numbers, u16 */
-export const THREAD_DIRTY = 584;
+export const THREAD_DIRTY = 592;
 /** bytes of a THREAD */
 export const THREAD__SIZE = 4096;
 export const KEY_IN_PORT = 0;
@@ -429,26 +439,30 @@ export const ARENA_GROUP_TABLE_STRIDE = 4096;
 export const ARENA_PORT_STATS = 5181440;
 /** from one thread to the next */
 export const ARENA_PORT_STATS_STRIDE = 65536;
+/** 512 × SIMPLE a thread */
+export const ARENA_SIMPLES = 6230016;
+/** from one thread to the next */
+export const ARENA_SIMPLES_STRIDE = 4096;
 /** 8192 × EMC_ENTRY a thread */
-export const ARENA_EMC = 6230016;
+export const ARENA_EMC = 6295552;
 /** from one thread to the next */
 export const ARENA_EMC_STRIDE = 524288;
 /** 8192 × SMC_BUCKET a thread */
-export const ARENA_SMC = 14618624;
+export const ARENA_SMC = 14684160;
 /** from one thread to the next */
 export const ARENA_SMC_STRIDE = 524288;
 /** 1048576 × BYTE a thread */
-export const ARENA_UPCALLS = 23007232;
+export const ARENA_UPCALLS = 23072768;
 /** from one thread to the next */
 export const ARENA_UPCALLS_STRIDE = 1048576;
 /** 1048576 × FLOW */
-export const ARENA_FLOWS = 39784448;
+export const ARENA_FLOWS = 39849984;
 /** 1048576 × FLOW_STATS a thread */
-export const ARENA_FLOW_STATS = 241111040;
+export const ARENA_FLOW_STATS = 241176576;
 /** from one thread to the next */
 export const ARENA_FLOW_STATS_STRIDE = 33554432;
 /** 268435456 × BYTE */
-export const ARENA_HEAP = 777981952;
+export const ARENA_HEAP = 778047488;
 /** bytes of the arena */
-export const ARENA__SIZE = 1046478848;
+export const ARENA__SIZE = 1046544384;
 export const DROP_REASON_NAMES = ["datapath_drop_upcall_error","datapath_drop_lock_error","datapath_drop_rx_invalid_packet","datapath_drop_userspace_action_error","datapath_drop_invalid_port","datapath_drop_invalid_tnl_port","datapath_drop_recirc_error","datapath_drop_meter","datapath_drop_sample_error","datapath_drop_action","vhost_rx_bad_descriptor","vhost_rx_bad_chain","vhost_rx_oversize","vhost_rx_runt","vhost_rx_bad_header","vhost_tx_ring_full","vhost_tx_bad_descriptor","vhost_tx_not_ready","vhost_tx_oversize","soft_tx_ring_full","upcall_ring_full","datapath_drop_unsupported_action","vhost_bad_index"] as const;

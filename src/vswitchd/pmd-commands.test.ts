@@ -7,6 +7,7 @@ import { registerPmdCommands } from './pmd-commands.ts';
 const IDLE: DpThread['stats'] = {
   packetsReceived: 0n,
   recirculations: 0n,
+  simpleHits: 0n,
   emcHits: 0n,
   smcHits: 0n,
   megaflowHits: 0n,

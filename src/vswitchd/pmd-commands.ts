@@ -76,7 +76,7 @@ function showStats(thread: DpThread): string {
     `  avg. datapath passes per packet: ${ratio(packets + s.recirculations, packets)}`,
     '  phwol hits: 0',
     '  mfex opt hits: 0',
-    '  simple match hits: 0',
+    `  simple match hits: ${s.simpleHits}`,
     `  emc hits: ${s.emcHits}`,
     `  smc hits: ${s.smcHits}`,
     `  megaflow hits: ${s.megaflowHits}`,

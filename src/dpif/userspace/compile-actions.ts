@@ -135,3 +135,8 @@ function compileList(actions: readonly DpAction[], mayWait: boolean, userdata: U
 export function compileActions(actions: readonly DpAction[], userdata: UserdataId): number[] {
   return compileList(actions, true, userdata);
 }
+
+/** True when the list only sends packets on: it needs no header that `extract` finds, and shows none to anybody. */
+export function isPlain(actions: readonly DpAction[]): boolean {
+  return actions.every((action) => action.type === 'output' || action.type === 'drop');
+}

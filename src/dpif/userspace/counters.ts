@@ -29,6 +29,7 @@ import {
   THREAD_STAT_MISS,
   THREAD_STAT_RECIRC,
   THREAD_STAT_RX,
+  THREAD_STAT_SIMPLE,
   THREAD_STAT_SMC,
   THREADS_MAX,
 } from '../../gen/arena.ts';
@@ -41,6 +42,7 @@ type ThreadStats = DpThread['stats'];
 const THREAD_COUNTERS = {
   packetsReceived: THREAD_STAT_RX,
   recirculations: THREAD_STAT_RECIRC,
+  simpleHits: THREAD_STAT_SIMPLE,
   emcHits: THREAD_STAT_EMC,
   smcHits: THREAD_STAT_SMC,
   megaflowHits: THREAD_STAT_DPCLS,
@@ -117,7 +119,7 @@ export class Counters {
     const sum = { hit: 0n, missed: 0n, lost: 0n, maskHit: 0n };
     for (let i = 0; i < THREADS_MAX; i++) {
       const s = this.#rawThread(i);
-      sum.hit += s.emcHits + s.smcHits + s.megaflowHits;
+      sum.hit += s.simpleHits + s.emcHits + s.smcHits + s.megaflowHits;
       sum.missed += s.missUpcalls;
       sum.lost += s.lostUpcalls;
       sum.maskHit += s.megaflowLookups;

@@ -1,6 +1,7 @@
 import { type OdpPort, odpPort } from '../../base/types.ts';
 import type { Flow, FlowWildcards } from '../../flow/flow.ts';
 import {
+  ACTIONS_F_PLAIN,
   ARENA_HEADER,
   ARENA_PKTS,
   ARENA_PORTS,
@@ -54,7 +55,7 @@ import type {
   UpcallHandler,
 } from '../dpif.ts';
 import { type Arena, createArena } from './arena.ts';
-import { compileActions } from './compile-actions.ts';
+import { compileActions, isPlain } from './compile-actions.ts';
 import { Counters } from './counters.ts';
 import { DatapathThread, loadModules } from './datapath-thread.ts';
 import { keyToFlow } from './flow-key.ts';
@@ -104,6 +105,8 @@ class UserspaceFlow implements DpFlow {
 /** A compiled action list in the arena. */
 interface ActionBlock {
   at: number;
+  /** ACTIONS_F_* */
+  flags: number;
   size: number;
   userdata: number[];
 }
@@ -421,7 +424,7 @@ export class UserspaceDpif implements Dpif {
     }
     if (this.#flows.size >= this.#maxFlows) return undefined;
     const code = this.#compile(actions);
-    const index = code ? this.#table.insert(key, mask, code.at) : 0;
+    const index = code ? this.#table.insert(key, mask, code.at | code.flags) : 0;
     if (!code || index === 0) {
       if (code) this.#freeCode(code);
       return undefined;
@@ -438,7 +441,7 @@ export class UserspaceDpif implements Dpif {
     const code = this.#compile(actions);
     if (!code) throw new Error('datapath: the arena is full');
     const before = known.code;
-    this.#table.setActions(known.index, code.at);
+    this.#table.setActions(known.index, code.at | code.flags);
     known.actions = actions;
     known.code = code;
     this.#rcu.retire(() => this.#freeCode(before));
@@ -486,7 +489,7 @@ export class UserspaceDpif implements Dpif {
     const at = this.#heap.alloc(size);
     if (at === undefined) return undefined;
     this.#arena.u32.set(words, at >> 2);
-    return { at, size, userdata };
+    return { at, flags: isPlain(actions) ? ACTIONS_F_PLAIN : 0, size, userdata };
   }
 
   #freeCode(code: ActionBlock): void {

@@ -25,11 +25,15 @@ import {
   KEY__SHORT_WORDS,
   KEY__SIZE,
   KEY__WORDS,
+  KEY_DL_TYPE,
   KEY_IN_PORT,
+  KEY_NW_FRAG,
   KEY_PACKET_TYPE,
+  KEY_VLAN_TCI0,
   KEY_VLAN_TPID0,
   PORT__SIZE,
   PORT_DPCLS,
+  PORT_SIMPLE,
   SUBTABLE__SIZE,
   SUBTABLE_BUCKET_MASK,
   SUBTABLE_BUCKETS,
@@ -46,6 +50,13 @@ import { flowToKey } from './flow-key.ts';
 import type { ArenaHeap } from './heap.ts';
 import type { Rcu } from './rcu.ts';
 
+/** What a simple port's megaflows may look at (src/fastpath/simple.ts), in the bytes of a key. */
+const SIMPLE_MASK = new Uint8Array(KEY__SIZE);
+SIMPLE_MASK.fill(0xff, KEY_IN_PORT, KEY_IN_PORT + 8); // and recirc_id
+SIMPLE_MASK.fill(0xff, KEY_DL_TYPE, KEY_DL_TYPE + 2);
+SIMPLE_MASK.fill(0xff, KEY_VLAN_TCI0, KEY_VLAN_TCI0 + 2);
+SIMPLE_MASK.fill(0xff, KEY_NW_FRAG, KEY_NW_FRAG + 1);
+
 const FIRST_BUCKETS = 16;
 
 /** All flows of one input port with one mask. */
@@ -54,6 +65,8 @@ interface Subtable {
   port: number;
   at: number;
   words: number[];
+  /** Its mask has no bit outside SIMPLE_MASK. */
+  simple: boolean;
   nBuckets: number;
   nFlows: number;
   /** Overflow buckets, by offset. */
@@ -240,7 +253,8 @@ export class FlowTable {
     if (!taken) return undefined;
     const at = ARENA_SUBTABLES + taken.index * SUBTABLE__SIZE;
     const words = this.#maskWords();
-    const subtable: Subtable = { id, port, at, words, nBuckets: FIRST_BUCKETS, nFlows: 0, chained: [] };
+    const simple = this.#maskKey.every((bits, i) => (bits & ~SIMPLE_MASK[i]!) === 0);
+    const subtable: Subtable = { id, port, at, words, simple, nBuckets: FIRST_BUCKETS, nFlows: 0, chained: [] };
     this.#writeSubtable(subtable, taken.buckets);
     const list = this.#byPort.get(port) ?? [];
     this.#byPort.set(port, [...list, subtable]);
@@ -297,7 +311,11 @@ export class FlowTable {
         this.#arena.set(at + 4 + i * 4, s.at);
       });
     }
+    // Not simple any more before the list says so, simple again after it.
+    const simple = subtables.length > 0 && subtables.every((s) => s.simple);
+    if (!simple) this.#arena.publish(portRecord(port) + PORT_SIMPLE, 0);
     this.#arena.publish(portRecord(port) + PORT_DPCLS, at);
+    if (simple) this.#arena.publish(portRecord(port) + PORT_SIMPLE, 1);
     if (at === 0) this.#lists.delete(port);
     else this.#lists.set(port, { at, size });
     if (old) this.#rcu.retire(() => this.#heap.free(old.at, old.size));

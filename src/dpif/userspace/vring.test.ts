@@ -282,14 +282,17 @@ describe('faults row 3: buffers outside their regions', () => {
 });
 
 describe('faults row 4: descriptors that change while they are read', () => {
-  /** Another thread of the guest: gives a descriptor a good and a bad address, length and flags in turns until word `stop` is set. */
+  /**
+   * Another thread of the guest: gives a descriptor a good and a bad address, length and flags in turns until word `stop` is set. A bad value differs
+   * in its highest byte alone, so that a value which is read while half of it is written is a good or a bad one too.
+   */
   const FLIPPER = `
     const { memory, desc, stop, good } = require('node:worker_threads').workerData;
     const view = new DataView(memory.buffer);
     const word = new Int32Array(memory.buffer, stop, 1);
     for (let i = 0; Atomics.load(word, 0) === 0; i++) {
-      view.setBigUint64(desc, i & 1 ? 0xdead0000n : good, true);
-      view.setUint32(desc + 8, i & 2 ? 0xffffffff : 76, true);
+      view.setBigUint64(desc, i & 1 ? good + (0xdeadn << 48n) : good, true);
+      view.setUint32(desc + 8, i & 2 ? 0xff00004c : 76, true);
       view.setUint16(desc + 12, i & 4 ? ${DESC_F_WRITE} : 0, true);
     }`;
 

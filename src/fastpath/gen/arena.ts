@@ -21,7 +21,7 @@ export const UPCALL_BACKLOG: u32 = 65536;
 export const BUCKET_WAYS: u32 = 7;
 export const CLONE_DEPTH_MAX: u32 = 10;
 export const GROUP_TABLE_SIZE: u32 = 128;
-export const ARENA_VERSION: u32 = 2;
+export const ARENA_VERSION: u32 = 3;
 export const ARENA_MAGIC: u32 = 1414680129;
 export const PORT_KIND_NONE: u32 = 0;
 export const PORT_KIND_VHOST: u32 = 1;
@@ -58,6 +58,8 @@ export const ACT_DROP: u32 = 18;
 export const ACT_RECIRC: u32 = 19;
 export const ACT_SAMPLE: u32 = 20;
 export const ACT_CHECK_PKT_LEN: u32 = 21;
+export const ACTIONS_F_PLAIN: u32 = 1;
+export const ACTIONS_F_MASK: u32 = 63;
 export const ACT_F_LAST_USE: u32 = 1;
 export const DROP_UPCALL_ERROR: u32 = 0;
 export const DROP_LOCK_ERROR: u32 = 1;
@@ -113,6 +115,8 @@ export const PORT_TXQ: u32 = 16;
 export const PORT_TX_LOCKED: u32 = 80;
 /** longest frame that may leave here */
 export const PORT_MAX_FRAME: u32 = 84;
+/** 1 when all its megaflows look at no more than the port, Ethertype, tag and fragmentation */
+export const PORT_SIMPLE: u32 = 88;
 /** bytes of a PORT */
 export const PORT__SIZE: u32 = 128;
 export const PORT_STATS_RX_PACKETS: u32 = 0;
@@ -196,7 +200,7 @@ export const BUCKET__SIZE: u32 = 64;
 export const FLOW_GEN: u32 = 0;
 /** 1 once it is deleted */
 export const FLOW_DEAD: u32 = 4;
-/** offset of its actions */
+/** offset of its actions, a multiple of 64, and ACTIONS_F_* in the low bits */
 export const FLOW_ACTIONS: u32 = 8;
 /** offset of its subtable */
 export const FLOW_SUBTABLE: u32 = 12;
@@ -204,6 +208,10 @@ export const FLOW_SUBTABLE: u32 = 12;
 export const FLOW_KEY: u32 = 16;
 /** bytes of a FLOW */
 export const FLOW__SIZE: u32 = 192;
+export const SIMPLE_FLOW: u32 = 0;
+export const SIMPLE_GEN: u32 = 4;
+/** bytes of a SIMPLE */
+export const SIMPLE__SIZE: u32 = 8;
 export const FLOW_STATS_PACKETS: u32 = 0;
 export const FLOW_STATS_BYTES: u32 = 8;
 /** f64 */
@@ -323,29 +331,31 @@ export const THREAD_BATCH_SEQ: u32 = 60;
 /** packets received */
 export const THREAD_STAT_RX: u32 = 64;
 export const THREAD_STAT_RECIRC: u32 = 72;
+/** simple match hits */
+export const THREAD_STAT_SIMPLE: u32 = 80;
 /** exact match hits */
-export const THREAD_STAT_EMC: u32 = 80;
-export const THREAD_STAT_SMC: u32 = 88;
+export const THREAD_STAT_EMC: u32 = 88;
+export const THREAD_STAT_SMC: u32 = 96;
 /** megaflow hits */
-export const THREAD_STAT_DPCLS: u32 = 96;
+export const THREAD_STAT_DPCLS: u32 = 104;
 /** subtables searched for megaflow hits */
-export const THREAD_STAT_LOOKUPS: u32 = 104;
+export const THREAD_STAT_LOOKUPS: u32 = 112;
 /** upcalls sent */
-export const THREAD_STAT_MISS: u32 = 112;
+export const THREAD_STAT_MISS: u32 = 120;
 /** upcalls without room */
-export const THREAD_STAT_LOST: u32 = 120;
-export const THREAD_STAT_BATCHES: u32 = 128;
-export const THREAD_STAT_ITERATIONS: u32 = 136;
-export const THREAD_STAT_BUSY_ITERATIONS: u32 = 144;
+export const THREAD_STAT_LOST: u32 = 128;
+export const THREAD_STAT_BATCHES: u32 = 136;
+export const THREAD_STAT_ITERATIONS: u32 = 144;
+export const THREAD_STAT_BUSY_ITERATIONS: u32 = 152;
 /** pmd: time with packets, f64 */
-export const THREAD_BUSY_NS: u32 = 152;
+export const THREAD_BUSY_NS: u32 = 160;
 /** pmd: time without, f64 */
-export const THREAD_IDLE_NS: u32 = 160;
+export const THREAD_IDLE_NS: u32 = 168;
 /** pmd: words of the key under the mask of the subtable that is searched */
-export const THREAD_MASKED: u32 = 168;
-export const THREAD_DROPS: u32 = 328;
+export const THREAD_MASKED: u32 = 176;
+export const THREAD_DROPS: u32 = 336;
 /** port numbers, u16 */
-export const THREAD_DIRTY: u32 = 584;
+export const THREAD_DIRTY: u32 = 592;
 /** bytes of a THREAD */
 export const THREAD__SIZE: u32 = 4096;
 export const KEY_IN_PORT: u32 = 0;
@@ -429,25 +439,29 @@ export const ARENA_GROUP_TABLE_STRIDE: u32 = 4096;
 export const ARENA_PORT_STATS: u32 = 5181440;
 /** from one thread to the next */
 export const ARENA_PORT_STATS_STRIDE: u32 = 65536;
+/** 512 × SIMPLE a thread */
+export const ARENA_SIMPLES: u32 = 6230016;
+/** from one thread to the next */
+export const ARENA_SIMPLES_STRIDE: u32 = 4096;
 /** 8192 × EMC_ENTRY a thread */
-export const ARENA_EMC: u32 = 6230016;
+export const ARENA_EMC: u32 = 6295552;
 /** from one thread to the next */
 export const ARENA_EMC_STRIDE: u32 = 524288;
 /** 8192 × SMC_BUCKET a thread */
-export const ARENA_SMC: u32 = 14618624;
+export const ARENA_SMC: u32 = 14684160;
 /** from one thread to the next */
 export const ARENA_SMC_STRIDE: u32 = 524288;
 /** 1048576 × BYTE a thread */
-export const ARENA_UPCALLS: u32 = 23007232;
+export const ARENA_UPCALLS: u32 = 23072768;
 /** from one thread to the next */
 export const ARENA_UPCALLS_STRIDE: u32 = 1048576;
 /** 1048576 × FLOW */
-export const ARENA_FLOWS: u32 = 39784448;
+export const ARENA_FLOWS: u32 = 39849984;
 /** 1048576 × FLOW_STATS a thread */
-export const ARENA_FLOW_STATS: u32 = 241111040;
+export const ARENA_FLOW_STATS: u32 = 241176576;
 /** from one thread to the next */
 export const ARENA_FLOW_STATS_STRIDE: u32 = 33554432;
 /** 268435456 × BYTE */
-export const ARENA_HEAP: u32 = 777981952;
+export const ARENA_HEAP: u32 = 778047488;
 /** bytes of the arena */
-export const ARENA__SIZE: u32 = 1046478848;
+export const ARENA__SIZE: u32 = 1046544384;
