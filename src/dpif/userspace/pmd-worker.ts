@@ -56,6 +56,8 @@ class Pmd {
   #exit = false;
   #iterations = ITERATIONS_MIN;
   #idleMs = 0;
+  /** What a pass over queues without packets took lately: passes with packets take the rest of a run's time. */
+  #emptyPassMs = 0;
 
   constructor(data: PmdWorkerData, port: MessagePort) {
     this.#data = data;
@@ -115,10 +117,12 @@ class Pmd {
 
   #account(busy: number, ms: number): void {
     const at = this.#record;
-    const busyShare = busy > 0 ? busy / this.#arena.get(at + THREAD_PASSES) : 0;
+    const passes = this.#arena.get(at + THREAD_PASSES);
+    if (busy === 0 && passes > 0) this.#emptyPassMs = ms / passes;
+    const idle = busy > 0 ? Math.min(ms, (passes - busy) * this.#emptyPassMs) : ms;
     const f64 = this.#arena.f64;
-    f64[(at + THREAD_BUSY_NS) >> 3]! += ms * busyShare * 1e6;
-    f64[(at + THREAD_IDLE_NS) >> 3]! += ms * (1 - busyShare) * 1e6;
+    f64[(at + THREAD_BUSY_NS) >> 3]! += (ms - idle) * 1e6;
+    f64[(at + THREAD_IDLE_NS) >> 3]! += idle * 1e6;
     this.#idleMs = busy > 0 ? 0 : this.#idleMs + ms;
     if (ms > RUN_TARGET_MS && this.#iterations > ITERATIONS_MIN) this.#iterations >>= 1;
     else if (ms < RUN_TARGET_MS / 4 && this.#iterations < ITERATIONS_MAX) this.#iterations <<= 1;
