@@ -81,7 +81,7 @@ export const STRUCTS: Readonly<Record<string, { align: number; rows: readonly Ro
       ['SMC_ENABLE', 4, 'ctl'],
       ['NOTIFY', 4, 'any thread adds 1 and notifies when its upcall ring got something'],
       ['VLAN_LIMIT', 4, 'ctl: VLAN tags that extract looks into (other_config:vlan-limit), at most 2'],
-      ['BOOT_ID', 8, 'ctl: random'],
+      ['HASH_SEED', 8, 'ctl: random, so that nobody can choose flows that share a bucket'],
     ],
   },
   /** A port of the datapath, by odp port number. Written by ctl. */

@@ -5,7 +5,16 @@
 
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -74,39 +83,33 @@ function run(tool: string, args: string[]): void {
 /** Drops every export but `keep`, so that the inlined accessors go. */
 function keepExports(wasm: string, out: string, keep: readonly string[]): void {
   const graph = keep.map((name) => ({ name: `export_${name}`, root: true, export: name }));
-  writeFileSync(join(root, `${out}.graph.json`), JSON.stringify(graph));
-  execFileSync(bin('wasm-metadce'), [...FEATURES, '--graph-file', `${out}.graph.json`, wasm, '-o', `${out}.dce.wasm`], {
+  writeFileSync(`${out}.json`, JSON.stringify(graph));
+  execFileSync(bin('wasm-metadce'), [...FEATURES, '--graph-file', `${out}.json`, wasm, '-o', out], {
     cwd: root,
     stdio: ['ignore', 'ignore', 'inherit'],
   });
 }
 
+const ASC_OUTPUT = ['--importTable', '-O3', '--noAssert', '--disableWarning', '-o'];
+
+/** Compiles in a folder of its own and moves the result into place, so that two builds at once do no harm. */
 function compile(module: Module, out: string): void {
-  const app = `${out}.app.wasm`;
-  const temporary = [app];
-  run('asc', [
-    module.entry,
-    ...ASC,
-    ...MEMORY_PAGES,
-    '--importTable',
-    '-O3',
-    '--noAssert',
-    '--disableWarning',
-    '-o',
-    app,
-  ]);
-  let input = app;
-  if (module.guest) {
-    const guest = `${out}.guest.wasm`;
-    const merged = `${out}.merged.wasm`;
-    run('wasm-as', [...FEATURES, 'src/fastpath/guest.wat', '-o', guest]);
-    run('wasm-merge', [...FEATURES, app, 'app', guest, 'g', '-o', merged]);
-    keepExports(merged, out, module.guest);
-    input = `${out}.dce.wasm`;
-    temporary.push(guest, merged, input, `${out}.graph.json`);
+  const work = mkdtempSync(join(root, 'build/work-'));
+  const file = (name: string) => join(work, `${name}.wasm`);
+  try {
+    run('asc', [module.entry, ...ASC, ...MEMORY_PAGES, ...ASC_OUTPUT, file('app')]);
+    let input = file('app');
+    if (module.guest) {
+      run('wasm-as', [...FEATURES, 'src/fastpath/guest.wat', '-o', file('guest')]);
+      run('wasm-merge', [...FEATURES, file('app'), 'app', file('guest'), 'g', '-o', file('merged')]);
+      keepExports(file('merged'), file('kept'), module.guest);
+      input = file('kept');
+    }
+    run('wasm-opt', [...FEATURES, '-O3', '--inline-functions-with-loops', input, '-o', file('out')]);
+    renameSync(file('out'), join(root, out));
+  } finally {
+    rmSync(work, { recursive: true });
   }
-  run('wasm-opt', [...FEATURES, '-O3', '--inline-functions-with-loops', input, '-o', out]);
-  for (const file of temporary) rmSync(join(root, file));
 }
 
 function buildModule(module: Module, force: boolean): void {

@@ -3,6 +3,7 @@
  * thread writes the tables; a reader sees a bucket's entry when its flow index is stored, last.
  */
 import {
+  ARENA_HEADER,
   BUCKET_FLOWS,
   BUCKET_HASHES,
   BUCKET_NEXT,
@@ -11,6 +12,7 @@ import {
   FLOW_DEAD,
   FLOW_KEY,
   FLOW_SUBTABLE,
+  HEADER_HASH_SEED,
   PKT_KEY,
   PKT_LONG,
   PORT_DPCLS,
@@ -44,7 +46,7 @@ function maskedWord(subtable: u32, key: u32, i: u32): u64 {
 @inline
 function hashMasked(subtable: u32, key: u32): u32 {
   const n = load<u32>(subtable, SUBTABLE_NWORDS);
-  let a: u64 = 0;
+  let a = load<u64>(ARENA_HEADER + HEADER_HASH_SEED);
   let b: u64 = 0;
   let i: u32 = 0;
   for (; i + 1 < n; i += 2) {
@@ -130,7 +132,7 @@ export function dpclsLookup(pkt: u32, inPort: u32): u32 {
 export function flowHash(flow: u32): u32 {
   const record = flowAt(flow);
   const n = load<u32>(load<u32>(record, FLOW_SUBTABLE), SUBTABLE_NWORDS);
-  let a: u64 = 0;
+  let a = load<u64>(ARENA_HEADER + HEADER_HASH_SEED);
   let b: u64 = 0;
   for (let i: u32 = 0; i < n; i++) {
     const word = load<u64>(record + i * 8, FLOW_KEY);

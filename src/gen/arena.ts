@@ -97,8 +97,8 @@ export const HEADER_SMC_ENABLE = 20;
 export const HEADER_NOTIFY = 24;
 /** ctl: VLAN tags that extract looks into (other_config:vlan-limit), at most 2 */
 export const HEADER_VLAN_LIMIT = 28;
-/** ctl: random */
-export const HEADER_BOOT_ID = 32;
+/** ctl: random, so that nobody can choose flows that share a bucket */
+export const HEADER_HASH_SEED = 32;
 /** bytes of a HEADER */
 export const HEADER__SIZE = 4096;
 /** PORT_KIND_* */

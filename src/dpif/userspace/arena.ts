@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import {
   ARENA__SIZE,
   ARENA_FLOWS,
@@ -7,6 +8,7 @@ import {
   ARENA_VERSION,
   EPOCH_OFFLINE,
   FLOW_DEAD,
+  HEADER_HASH_SEED,
   HEADER_MAGIC,
   HEADER_VERSION,
   HEADER_VLAN_LIMIT,
@@ -118,6 +120,7 @@ function initArena(arena: Arena): void {
   arena.set(ARENA_HEADER + HEADER_MAGIC, ARENA_MAGIC);
   arena.set(ARENA_HEADER + HEADER_VERSION, ARENA_VERSION);
   arena.set(ARENA_HEADER + HEADER_VLAN_LIMIT, 1);
+  arena.u64[(ARENA_HEADER + HEADER_HASH_SEED) >> 3] = randomBytes(8).readBigUInt64LE();
   // Flow 0 stands for "none": never alive.
   arena.set(ARENA_FLOWS + FLOW_DEAD, 1);
   for (let i = 0; i < THREADS_MAX; i++) {

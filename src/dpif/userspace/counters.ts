@@ -1,6 +1,8 @@
 import {
   ARENA_PORT_STATS,
   ARENA_PORT_STATS_STRIDE,
+  ARENA_RXQS,
+  ARENA_RXQS_STRIDE,
   ARENA_THREADS,
   DROP_REASON_NAMES,
   DROP_SOFT_TX_RING_FULL,
@@ -17,6 +19,8 @@ import {
   PORT_STATS_TX_DROPPED,
   PORT_STATS_TX_PACKETS,
   PORT_STATS_TX_RING_FULL,
+  RXQ__SIZE,
+  RXQ_PACKETS,
   THREAD__SIZE,
   THREAD_BUSY_NS,
   THREAD_DROPS,
@@ -113,6 +117,11 @@ export class Counters {
     const { busyNs, idleNs } = this.thread(index);
     const all = busyNs + idleNs;
     return all === 0n ? 0 : Number((busyNs * 100n) / all);
+  }
+
+  /** Packets that thread `index` took from its rxq number `i` since it was given its rxqs; wraps at 2^32. */
+  rxqPackets(index: number, i: number): number {
+    return this.#arena.get(ARENA_RXQS + index * ARENA_RXQS_STRIDE + i * RXQ__SIZE + RXQ_PACKETS);
   }
 
   total(): { hit: bigint; missed: bigint; lost: bigint; maskHit: bigint } {

@@ -1,7 +1,6 @@
 import { type OdpPort, odpPort } from '../../base/types.ts';
 import type { Flow, FlowWildcards } from '../../flow/flow.ts';
 import {
-  ACTIONS_F_PLAIN,
   ARENA_HEADER,
   ARENA_PKTS,
   ARENA_PORTS,
@@ -55,12 +54,12 @@ import type {
   UpcallHandler,
 } from '../dpif.ts';
 import { type Arena, createArena } from './arena.ts';
-import { compileActions, isPlain } from './compile-actions.ts';
 import { Counters } from './counters.ts';
 import { DatapathThread, loadModules } from './datapath-thread.ts';
 import { keyToFlow } from './flow-key.ts';
 import { FlowTable } from './flow-table.ts';
 import { ArenaHeap } from './heap.ts';
+import { Megaflows } from './megaflows.ts';
 import { type PmdHandle, PmdPool } from './pmd-pool.ts';
 import { Rcu } from './rcu.ts';
 import { assignRxqs, type RxqPlacement } from './rxq-assignment.ts';
@@ -74,42 +73,6 @@ const REAP_EVERY_MS = 100;
 const ETHERNET_OVERHEAD = 18;
 /** Frames that soft ports may answer with before the event loop goes on. */
 const FRAMES_A_TURN = 1024;
-
-/** A megaflow that the control thread installed. */
-class UserspaceFlow implements DpFlow {
-  readonly ufid: string;
-  readonly key: Flow;
-  readonly mask: FlowWildcards;
-  actions: readonly DpAction[];
-  dead = false;
-  readonly index: number;
-  code: ActionBlock;
-
-  constructor(
-    ufid: string,
-    key: Flow,
-    mask: FlowWildcards,
-    actions: readonly DpAction[],
-    index: number,
-    code: ActionBlock,
-  ) {
-    this.ufid = ufid;
-    this.key = key;
-    this.mask = mask;
-    this.actions = actions;
-    this.index = index;
-    this.code = code;
-  }
-}
-
-/** A compiled action list in the arena. */
-interface ActionBlock {
-  at: number;
-  /** ACTIONS_F_* */
-  flags: number;
-  size: number;
-  userdata: number[];
-}
 
 export interface UserspaceDpifOptions {
   name?: string;
@@ -143,11 +106,10 @@ export class UserspaceDpif implements Dpif {
   readonly #counters: Counters;
   readonly #readers = new Map<number, UpcallReader>();
   readonly #ports = new Map<number, DpPort>();
-  readonly #flows = new Map<number, UserspaceFlow>();
+  readonly #flows: Megaflows;
   readonly #warn: (message: string) => void;
   readonly #preferPort: (name: string) => number | undefined;
   readonly #nowMs: () => number;
-  readonly #maxFlows: number;
   readonly #reapTimer: NodeJS.Timeout;
   #handler: UpcallHandler = () => [];
   #affinity: DpConfig['rxqAffinity'] = new Map();
@@ -161,13 +123,10 @@ export class UserspaceDpif implements Dpif {
   #closed = false;
   #draining = false;
   #received: { port: OdpPort; frame: Uint8Array }[] = [];
-  #ufidSequence = 0n;
-  readonly #ufidBase = BigInt(Math.floor(Math.random() * 2 ** 48)) << 80n;
 
   constructor(options: UserspaceDpifOptions = {}) {
     this.name = options.name ?? 'ovs-netdev';
     this.type = options.type ?? 'netdev';
-    this.#maxFlows = options.maxFlows ?? FLOWS_MAX;
     this.#warn = options.warn ?? (() => {});
     this.#preferPort = options.preferPort ?? (() => undefined);
     this.#nowMs = options.clock ? () => options.clock!.monotonicMs() : () => Math.trunc(performance.now());
@@ -180,6 +139,15 @@ export class UserspaceDpif implements Dpif {
     this.#pool = new PmdPool(arena, modules, (vring, message) => this.#onTrap(vring, message));
     this.#rcu = new Rcu(arena, () => this.#pool.nThreads);
     this.#table = new FlowTable(arena, this.#heap, this.#rcu, (flow) => this.#main.exports.flowHash(flow) >>> 0);
+    this.#flows = new Megaflows({
+      arena,
+      heap: this.#heap,
+      rcu: this.#rcu,
+      table: this.#table,
+      userdata: this.#userdata,
+      maxFlows: options.maxFlows ?? FLOWS_MAX,
+      nThreads: () => this.#pool.nThreads,
+    });
     this.#vhost = new VhostPorts(arena, this.#pool, this.#main, () => this.#assign());
     this.#counters = new Counters(arena);
     this.#setCaches(100, false);
@@ -417,52 +385,19 @@ export class UserspaceDpif implements Dpif {
   // Flows.
 
   flowPut(key: Flow, mask: FlowWildcards, actions: readonly DpAction[]): DpFlow | undefined {
-    const existing = this.#flows.get(this.#table.find(key, mask));
-    if (existing) {
-      this.flowMod(existing, actions);
-      return existing;
-    }
-    if (this.#flows.size >= this.#maxFlows) return undefined;
-    const code = this.#compile(actions);
-    const index = code ? this.#table.insert(key, mask, code.at | code.flags) : 0;
-    if (!code || index === 0) {
-      if (code) this.#freeCode(code);
-      return undefined;
-    }
-    const masked = key.clone();
-    masked.maskWith(mask);
-    const flow = new UserspaceFlow(this.#newUfid(), masked, mask.clone(), actions, index, code);
-    this.#flows.set(index, flow);
-    return flow;
+    return this.#flows.put(key, mask, actions);
   }
 
   flowMod(flow: DpFlow, actions: readonly DpAction[]): void {
-    const known = flow as UserspaceFlow;
-    const code = this.#compile(actions);
-    if (!code) throw new Error('datapath: the arena is full');
-    const before = known.code;
-    this.#table.setActions(known.index, code.at | code.flags);
-    known.actions = actions;
-    known.code = code;
-    this.#rcu.retire(() => this.#freeCode(before));
+    this.#flows.modify(flow, actions);
   }
 
   flowDel(flow: DpFlow, onLate?: (final: DpFlowStats) => void): DpFlowStats {
-    const known = flow as UserspaceFlow;
-    const stats = this.flowStats(flow);
-    if (known.dead) return stats;
-    known.dead = true;
-    this.#flows.delete(known.index);
-    this.#table.remove(known.index, this.#pool.nThreads, () => {
-      const final = this.flowStats(flow);
-      if (final.packets !== stats.packets) onLate?.(final);
-      this.#freeCode(known.code);
-    });
-    return stats;
+    return this.#flows.delete(flow, onLate);
   }
 
   flowStats(flow: DpFlow): DpFlowStats {
-    return this.#table.stats((flow as UserspaceFlow).index, this.#pool.nThreads);
+    return this.#flows.stats(flow);
   }
 
   flows(): Iterable<DpFlow> {
@@ -471,30 +406,6 @@ export class UserspaceDpif implements Dpif {
 
   flowCount(): number {
     return this.#flows.size;
-  }
-
-  #newUfid(): string {
-    this.#ufidSequence++;
-    return (this.#ufidBase | this.#ufidSequence).toString(16).padStart(32, '0');
-  }
-
-  #compile(actions: readonly DpAction[]): ActionBlock | undefined {
-    const userdata: number[] = [];
-    const words = compileActions(actions, (u) => {
-      const id = this.#userdata.add(u);
-      userdata.push(id);
-      return id;
-    });
-    const size = words.length * 4;
-    const at = this.#heap.alloc(size);
-    if (at === undefined) return undefined;
-    this.#arena.u32.set(words, at >> 2);
-    return { at, flags: isPlain(actions) ? ACTIONS_F_PLAIN : 0, size, userdata };
-  }
-
-  #freeCode(code: ActionBlock): void {
-    this.#heap.free(code.at, code.size);
-    this.#userdata.delete(code.userdata);
   }
 
   // Packets of the control thread.
@@ -506,7 +417,7 @@ export class UserspaceDpif implements Dpif {
   }
 
   #executeOn(packet: Uint8Array, inPort: number, actions: readonly DpAction[]): void {
-    const code = this.#compile(actions);
+    const code = this.#flows.compile(actions);
     if (!code) {
       this.#counters.drop(DROP_UPCALL_ERROR);
       return;
@@ -610,17 +521,23 @@ export class UserspaceDpif implements Dpif {
       core: pmd.core,
       numa: 0,
       isolated: this.#placement.some((p) => p.core === pmd.core && p.pinned),
-      rxqs: this.#placement
-        .filter((p) => p.core === pmd.core)
-        .map(({ rxq }) => ({
-          port: rxq.name,
-          queue: rxq.queue,
-          enabled: rxq.enabled,
-          usagePercent: this.#counters.usage(pmd.index),
-        })),
+      rxqs: this.#rxqsOf(pmd),
       stats: this.#counters.thread(pmd.index),
     }));
     return [main, ...pmds];
+  }
+
+  /** The PMD's queues, its busy time shared out by the packets of each. */
+  #rxqsOf(pmd: PmdHandle): DpThread['rxqs'] {
+    const packets = new Map(pmd.rxqs.map((q, i) => [q.vring, this.#counters.rxqPackets(pmd.index, i)]));
+    const all = [...packets.values()].reduce((sum, n) => sum + n, 0);
+    const usage = this.#counters.usage(pmd.index);
+    return this.#placement
+      .filter((p) => p.core === pmd.core)
+      .map(({ rxq: { name, queue, enabled, vring } }) => {
+        const share = all === 0 ? 0 : (packets.get(vring) ?? 0) / all;
+        return { port: name, queue, enabled, usagePercent: Math.round(usage * share) };
+      });
   }
 
   clearThreadStats(): void {

@@ -1,0 +1,160 @@
+import type { Flow, FlowWildcards } from '../../flow/flow.ts';
+import { ACTIONS_F_PLAIN } from '../../gen/arena.ts';
+import type { DpAction, DpFlow, DpFlowStats } from '../dpif.ts';
+import type { Arena } from './arena.ts';
+import { compileActions, isPlain } from './compile-actions.ts';
+import type { FlowTable } from './flow-table.ts';
+import type { ArenaHeap } from './heap.ts';
+import type { Rcu } from './rcu.ts';
+import type { UserdataTable } from './userdata-table.ts';
+
+/** A compiled action list in the arena. */
+export interface ActionBlock {
+  at: number;
+  /** ACTIONS_F_* */
+  flags: number;
+  size: number;
+  userdata: number[];
+}
+
+/** A megaflow that the control thread installed. */
+class UserspaceFlow implements DpFlow {
+  readonly ufid: string;
+  readonly key: Flow;
+  readonly mask: FlowWildcards;
+  actions: readonly DpAction[];
+  dead = false;
+  /** Of its record in the arena. */
+  readonly index: number;
+  code: ActionBlock;
+
+  constructor(
+    ufid: string,
+    key: Flow,
+    mask: FlowWildcards,
+    actions: readonly DpAction[],
+    index: number,
+    code: ActionBlock,
+  ) {
+    this.ufid = ufid;
+    this.key = key;
+    this.mask = mask;
+    this.actions = actions;
+    this.index = index;
+    this.code = code;
+  }
+}
+
+export interface MegaflowsDeps {
+  arena: Arena;
+  heap: ArenaHeap;
+  rcu: Rcu;
+  table: FlowTable;
+  userdata: UserdataTable;
+  /** Megaflows that may be there at a time. */
+  maxFlows: number;
+  /** Threads that may have counted. */
+  nThreads(): number;
+}
+
+/** The megaflows with their action lists: what `Dpif` says of flows, over the flow table. Control thread only. */
+export class Megaflows {
+  readonly #deps: MegaflowsDeps;
+  readonly #flows = new Map<number, UserspaceFlow>();
+  #ufidSequence = 0n;
+  readonly #ufidBase = BigInt(Math.floor(Math.random() * 2 ** 48)) << 80n;
+
+  constructor(deps: MegaflowsDeps) {
+    this.#deps = deps;
+  }
+
+  get size(): number {
+    return this.#flows.size;
+  }
+
+  values(): Iterable<DpFlow> {
+    return this.#flows.values();
+  }
+
+  /** See `Dpif.flowPut`. */
+  put(key: Flow, mask: FlowWildcards, actions: readonly DpAction[]): DpFlow | undefined {
+    const { table, maxFlows } = this.#deps;
+    const existing = this.#flows.get(table.find(key, mask));
+    if (existing) {
+      this.modify(existing, actions);
+      return existing;
+    }
+    if (this.#flows.size >= maxFlows) return undefined;
+    const code = this.compile(actions);
+    const index = code ? table.insert(key, mask, code.at | code.flags) : 0;
+    if (!code || index === 0) {
+      if (code) this.#free(code);
+      return undefined;
+    }
+    const masked = key.clone();
+    masked.maskWith(mask);
+    const flow = new UserspaceFlow(this.#newUfid(), masked, mask.clone(), actions, index, code);
+    this.#flows.set(index, flow);
+    return flow;
+  }
+
+  /** See `Dpif.flowMod`. */
+  modify(flow: DpFlow, actions: readonly DpAction[]): void {
+    const known = flow as UserspaceFlow;
+    const code = this.compile(actions);
+    if (!code) throw new Error('datapath: the arena is full');
+    const before = known.code;
+    this.#deps.table.setActions(known.index, code.at | code.flags);
+    known.actions = actions;
+    known.code = code;
+    this.#deps.rcu.retire(() => this.#free(before));
+  }
+
+  /** See `Dpif.flowDel`. */
+  delete(flow: DpFlow, onLate?: (final: DpFlowStats) => void): DpFlowStats {
+    const known = flow as UserspaceFlow;
+    const stats = this.stats(flow);
+    if (known.dead) return stats;
+    known.dead = true;
+    this.#flows.delete(known.index);
+    this.#deps.table.remove(known.index, this.#deps.nThreads(), () => {
+      const final = this.stats(flow);
+      if (final.packets !== stats.packets) onLate?.(final);
+      this.#free(known.code);
+    });
+    return stats;
+  }
+
+  stats(flow: DpFlow): DpFlowStats {
+    return this.#deps.table.stats((flow as UserspaceFlow).index, this.#deps.nThreads());
+  }
+
+  /** Compiles a list into the arena; undefined when there is no room. The caller owns the block. */
+  compile(actions: readonly DpAction[]): ActionBlock | undefined {
+    const { arena, heap } = this.#deps;
+    const userdata: number[] = [];
+    const words = compileActions(actions, (u) => {
+      const id = this.#deps.userdata.add(u);
+      userdata.push(id);
+      return id;
+    });
+    const size = words.length * 4;
+    const at = heap.alloc(size);
+    if (at === undefined) {
+      this.#deps.userdata.delete(userdata);
+      return undefined;
+    }
+    arena.u32.set(words, at >> 2);
+    return { at, flags: isPlain(actions) ? ACTIONS_F_PLAIN : 0, size, userdata };
+  }
+
+  #free(code: ActionBlock): void {
+    this.#deps.heap.free(code.at, code.size);
+    this.#deps.userdata.delete(code.userdata);
+  }
+
+  #newUfid(): string {
+    this.#ufidSequence++;
+    return (this.#ufidBase | this.#ufidSequence).toString(16).padStart(32, '0');
+  }
+}
