@@ -100,8 +100,8 @@ const NAMES: Record<SwitchKind, string> = { ovs: 'Open vSwitch with DPDK', turno
 const WINDOW = ['--window', '256'];
 
 /**
- * Runs a scenario. The real switch drops a few packets now and then while it takes up a device that has just connected, which it does in its main loop: with it,
- * one whole run out of three will do. Turnout has one.
+ * Runs a scenario. Through the real switch 1 packet of 2,000 and 128 of 20,000 were missing in two runs, right after devices had connected; who lost them was not
+ * found out, so this is looser than it should be: with the real switch, one whole run out of three will do. Turnout has one.
  */
 async function withPeer(kind: SwitchKind, scenario: () => Promise<void>): Promise<void> {
   for (let left = kind === 'ovs' ? 3 : 1; ; ) {
