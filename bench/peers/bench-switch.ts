@@ -49,7 +49,7 @@ export class BenchSwitch {
       if (rulesetFile !== undefined) await it.#installRules(rulesetFile);
       return it;
     } catch (error) {
-      const log = it.#processes.map((running) => `${running.name}:\n${running.output.slice(-4000)}`).join('\n');
+      const log = it.#processes.map((running) => `${running.name}:\n${running.log.slice(-4000)}`).join('\n');
       await it.stop();
       throw new Error(`${programs.name} does not start: ${String(error)}\n${log}`);
     }

@@ -18,6 +18,17 @@ test('a running program is written to, waited for and stopped', async () => {
   assert.equal(kill(cat.pid, 0), false);
 });
 
+test('what a program complains of in the middle of a prompt does not hide the prompt', async () => {
+  const shell = await Running.start('sh', [
+    'sh',
+    '-c',
+    'printf test; echo complaint >&2; sleep 0.1; printf "pmd> "; cat',
+  ]);
+  await shell.waitFor(/testpmd> /);
+  assert.equal(shell.errors, 'complaint\n');
+  await shell.stop();
+});
+
 test('waiting for the words of a program that ended fails', async () => {
   const done = await Running.start('true', ['true']);
   await assert.rejects(done.waitFor(/never/), /ended with 0/);

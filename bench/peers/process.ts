@@ -96,16 +96,18 @@ export class Running {
   status: number | undefined;
   readonly #child: ChildProcess;
   #output = '';
+  #errors = '';
 
   constructor(name: string, child: ChildProcess, pid: number) {
     this.name = name;
     this.pid = pid;
     this.#child = child;
-    for (const stream of [child.stdout, child.stderr]) {
-      stream?.setEncoding('utf8').on('data', (text: string) => {
-        this.#output += text;
-      });
-    }
+    child.stdout?.setEncoding('utf8').on('data', (text: string) => {
+      this.#output += text;
+    });
+    child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+      this.#errors += text;
+    });
     this.exited = new Promise((resolve) => {
       child.once('exit', (code, signal) => {
         this.status = code ?? 128 + constants.signals[signal ?? 'SIGKILL'];
@@ -128,24 +130,34 @@ export class Running {
     return new Running(name, child, pid);
   }
 
-  /** Everything it wrote so far, stdout and stderr as they came. */
+  /** What it wrote to stdout so far. Kept apart from stderr, which would come in the middle of a prompt. */
   get output(): string {
     return this.#output;
+  }
+
+  /** What it wrote to stderr so far. */
+  get errors(): string {
+    return this.#errors;
+  }
+
+  /** Both, for the text of an error. */
+  get log(): string {
+    return `${this.#output}${this.#errors}`;
   }
 
   write(line: string): void {
     this.#child.stdin?.write(`${line}\n`);
   }
 
-  /** Waits until the output from `from` on matches; returns the match. Fails when the program ends before. */
+  /** Waits until stdout from `from` on matches; returns the match. Fails when the program ends before. */
   async waitFor(pattern: RegExp, from = 0, deadlineMs = LIVENESS_MS): Promise<RegExpExecArray> {
     const end = performance.now() + deadlineMs;
     for (;;) {
       const match = pattern.exec(this.#output.slice(from));
       if (match !== null) return match;
       if (this.status !== undefined)
-        throw new Error(`${this.name} ended with ${this.status} before ${pattern}:\n${this.#output}`);
-      if (performance.now() > end) throw new Error(`${this.name} did not say ${pattern}:\n${this.#output}`);
+        throw new Error(`${this.name} ended with ${this.status} before ${pattern}:\n${this.log}`);
+      if (performance.now() > end) throw new Error(`${this.name} did not say ${pattern}:\n${this.log}`);
       await sleep(20);
     }
   }

@@ -39,7 +39,7 @@ export interface PortStats {
   txBytes: number;
 }
 
-/** Not at the end only: stderr and link events may come behind it. */
+/** Not at the end only: link events may come behind it. */
 const PROMPT = /testpmd> /;
 
 /** The command line that `options` stand for. */
@@ -97,10 +97,10 @@ export class Testpmd {
 
   /** Types a command at the prompt and returns what it answers. */
   async type(line: string): Promise<string> {
-    const from = this.process.output.length;
+    const { output, errors } = this.process;
     this.process.write(line);
-    await this.process.waitFor(PROMPT, from);
-    return this.process.output.slice(from);
+    await this.process.waitFor(PROMPT, output.length);
+    return this.process.output.slice(output.length) + this.process.errors.slice(errors.length);
   }
 
   /** Starts forwarding. */
