@@ -57,6 +57,10 @@ export class BridgePort implements XPort {
     return this.configBits | (this.netdev.adminUp() ? 0 : PC_PORT_DOWN);
   }
 
+  get live(): boolean {
+    return this.netdev.adminUp() && this.netdev.linkUp();
+  }
+
   /** As OpenFlow describes it. */
   phy(): PhyPort {
     // A tap says what the kernel says of it; nothing else has a speed.

@@ -19,6 +19,8 @@ export interface XPort {
   /** `PC_*`. */
   readonly config: number;
   readonly bundle: XBundle | undefined;
+  /** Fit to carry packets: the device is up, has its link, and its bond's LACP (if any) agrees. */
+  readonly live: boolean;
   /** The other end of a patch. */
   readonly peer: XPort | undefined;
 }
