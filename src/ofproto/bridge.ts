@@ -26,6 +26,7 @@ import type {
 import { Connmgr } from './connmgr.ts';
 import { flowRemovedMessage } from './flow-stats.ts';
 import { FlowTables } from './flow-tables.ts';
+import type { Group } from './group.ts';
 import { MacLearning } from './mac-learning.ts';
 import { type RequestHost, unsupported } from './mods.ts';
 import type { Ofconn } from './ofconn.ts';
@@ -88,6 +89,7 @@ export class Bridge implements OfprotoApi, XBridge, RequestHost {
   readonly dropFragsRule = internalRule(HIDDEN_PRIORITY, []);
   readonly #failOpenRule = internalRule(FAIL_OPEN_PRIORITY, normalActions(), 0);
   readonly connmgr: Connmgr;
+  readonly groups = new Map<number, Group>();
   readonly #ports = new Map<number, BridgePort>();
   readonly #bundles = new Map<string, Bundle>();
   readonly #ofports: OfportAllocator;
@@ -141,6 +143,10 @@ export class Bridge implements OfprotoApi, XBridge, RequestHost {
 
   xbundles(): Iterable<XBundle> {
     return this.#bundles.values();
+  }
+
+  group(id: number): Group | undefined {
+    return this.groups.get(id);
   }
 
   wantsPacketInOnMiss(): boolean {

@@ -4,6 +4,7 @@ import type { Flow, FlowWildcards } from '../../flow/flow.ts';
 import type { Ofpact } from '../../openflow/actions.ts';
 import type { FragHandling } from '../../openflow/messages.ts';
 import type { VlanMode } from '../config.ts';
+import type { Group } from '../group.ts';
 import type { MacLearning } from '../mac-learning.ts';
 import type { OfTable } from '../oftable.ts';
 import type { Rule } from '../rule.ts';
@@ -33,10 +34,51 @@ export interface XBundle {
   readonly vlan: number;
   /** Undefined: all VLANs. */
   readonly trunks: ReadonlySet<number> | undefined;
+  /** Customer VLANs that a dot1q-tunnel takes; undefined: all. */
+  readonly cvlans: ReadonlySet<number> | undefined;
+  /** Ethertype of the tag that a dot1q-tunnel adds. */
+  readonly qinqEthertype: number;
   readonly priorityTags: 'no' | 'if-nonzero' | 'always';
   readonly protected: boolean;
   /** False for what the flooding of NORMAL leaves out. */
   readonly floodable: boolean;
+  /** Undefined: one member, or none. */
+  readonly bond: XBond | undefined;
+  /** Its ports speak LACP. */
+  readonly lacp: boolean;
+  /** Mirrors (bits by index in `XBridge.mirrors`) of what comes in here, of what leaves here, and those that end here. */
+  readonly mirrorSrc: number;
+  readonly mirrorDst: number;
+  readonly mirrorOut: number;
+}
+
+/** What a bond says of a packet that came in: `drop_if_moved` when its source was learned elsewhere. */
+export type BondVerdict = 'accept' | 'drop' | 'drop_if_moved';
+
+export interface XBond {
+  readonly name: string;
+  check(port: XPort, dlDst: number): BondVerdict;
+  /** Set when members are chosen by recirculation on the datapath's hash (balance-tcp), or by lb_output with the same id. */
+  recirculation(): { recircId: number; basis: number; lbOutput: boolean } | undefined;
+  /** The member that a packet leaves by; adds to `wc` what decided. `bucket`: the hash bucket, to be credited. */
+  chooseMember(
+    flow: Flow,
+    wc: FlowWildcards | undefined,
+    vlan: number,
+  ): { port: XPort | undefined; bucket: number | undefined };
+}
+
+export interface XMirror {
+  readonly name: string;
+  /** Undefined: all VLANs. */
+  readonly vlans: ReadonlySet<number> | undefined;
+  /** Bits of the mirrors with the same destination, itself among them. */
+  readonly dups: number;
+  /** Exactly one of the two is there. */
+  readonly out: XBundle | undefined;
+  readonly outVlan: number | undefined;
+  /** 0: whole packets. */
+  readonly snaplen: number;
 }
 
 export interface XBridge {
@@ -49,6 +91,9 @@ export interface XBridge {
   xports(): Iterable<XPort>;
   xport(port: OfpPort): XPort | undefined;
   xbundles(): Iterable<XBundle>;
+  /** By index; empty when there is none. */
+  readonly mirrors: readonly (XMirror | undefined)[];
+  group(id: number): Group | undefined;
   readonly missRule: Rule;
   readonly noPacketInRule: Rule;
   readonly dropFragsRule: Rule;
@@ -62,6 +107,11 @@ export type Effect =
   | { type: 'rule'; rule: Rule }
   | { type: 'learn'; bridge: XBridge; bundle: XBundle; mac: number; vlan: number; gratuitousArp: boolean }
   | { type: 'patch'; tx: XPort; rx: XPort }
+  | { type: 'mirror'; bridge: XBridge; mirrors: number }
+  /** Bytes sent by a bond's hash bucket. */
+  | { type: 'bond'; bond: XBond; bucket: number }
+  /** A LACPDU: for each packet by itself, never by a megaflow's counters. */
+  | { type: 'lacp'; port: XPort; packet: Uint8Array }
   | { type: 'fin'; rule: Rule; idleTimeout: number; hardTimeout: number };
 
 /** Translation errors, in Open vSwitch's words; the packet is dropped. */
@@ -76,7 +126,7 @@ export const XLATE_ERRORS = {
 export type XlateError = keyof typeof XLATE_ERRORS;
 
 /** Why each packet has to be translated by itself. */
-export type SlowReason = 'controller' | 'action' | 'match';
+export type SlowReason = 'controller' | 'action' | 'match' | 'lacp';
 
 export type TraceNodeType = 'bridge' | 'table' | 'thaw' | 'action' | 'detail' | 'warn' | 'error' | 'bucket';
 export interface TraceNode {
