@@ -82,6 +82,7 @@ export class Bridge implements OfprotoApi, XBridge, RequestHost {
   };
   frag: FragHandling = 'normal';
   forwardBpdu = false;
+  readonly mirrors: XBridge['mirrors'] = [];
   readonly missRule = internalRule(HIDDEN_PRIORITY, [
     { type: 'controller', maxLen: 0xffff, reason: OFPR_IMPLICIT_MISS, controllerId: 0 },
   ]);

@@ -11,7 +11,7 @@ import {
 import { featuresToKbps } from '../openflow/msg-port.ts';
 import type { BundleConfig, VlanMode } from './config.ts';
 import { OFPP_MAX } from './ports.ts';
-import type { XBridge, XBundle, XPort } from './xlate/types.ts';
+import type { XBond, XBridge, XBundle, XPort } from './xlate/types.ts';
 
 /** A port of a bridge: a device under an OpenFlow number. */
 export class BridgePort implements XPort {
@@ -88,8 +88,15 @@ export class Bundle implements XBundle {
   vlanMode: VlanMode = 'trunk';
   vlan = 0;
   trunks: ReadonlySet<number> | undefined;
+  cvlans: ReadonlySet<number> | undefined;
+  qinqEthertype = 0x88a8;
   priorityTags: 'no' | 'if-nonzero' | 'always' = 'no';
   protected = false;
+  bond: XBond | undefined;
+  lacp = false;
+  mirrorSrc = 0;
+  mirrorDst = 0;
+  mirrorOut = 0;
 
   constructor(name: string) {
     this.name = name;

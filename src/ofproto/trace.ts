@@ -25,6 +25,7 @@ const SLOW_EXPLANATIONS: Readonly<Record<SlowReason, string>> = {
   controller: 'Sends "packet-in" messages to the OpenFlow controller',
   action: 'Uses action(s) not supported by datapath',
   match: 'Matches fields that the datapath does not support',
+  lacp: 'Consists of LACP packets',
 };
 
 const isTerminal = (node: TraceNode): boolean =>

@@ -33,9 +33,16 @@ const OFPP_NONE_BUNDLE: XBundle = {
   vlanMode: 'trunk',
   vlan: 0,
   trunks: undefined,
+  cvlans: undefined,
+  qinqEthertype: 0x88a8,
   priorityTags: 'no',
   protected: false,
   floodable: true,
+  bond: undefined,
+  lacp: false,
+  mirrorSrc: 0,
+  mirrorDst: 0,
+  mirrorOut: 0,
 };
 
 function extractTags(flow: Flow): Tags {
