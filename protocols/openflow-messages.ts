@@ -92,8 +92,6 @@ export const MESSAGE_NUMBERS: readonly MessageNumber[] = [
   ['queue_get_config_reply', 'STATS_REPLY', 5, 6, 15],
   ['flow_monitor_stats_request', 'STATS_REQUEST', 5, 6, 16],
   ['flow_monitor_stats_reply', 'STATS_REPLY', 5, 6, 16],
-  ['bundle_features_request', 'STATS_REQUEST', 6, 6, 19],
-  ['bundle_features_reply', 'STATS_REPLY', 6, 6, 19],
 
   ['role_request', 'NXT', 1, 2, 10],
   ['role_reply', 'NXT', 1, 2, 11],

@@ -121,13 +121,15 @@ describe('requests', () => {
         return message.type === 'error' ? message.error.name : message.type;
       });
     };
-    const mod = (...body: number[]) => ask({ type: 'nxt_tlv_table_mod', body: Uint8Array.from(body) });
-    const padding = [0, 0, 0, 0, 0, 0];
-    const mapping = [0xff, 0xff, 0, 4, 0, 0, 0, 0];
-    assert.deepEqual(ask({ type: 'nxt_tlv_table_request', body: new Uint8Array(0) }), ['nxt_tlv_table_reply']);
-    assert.deepEqual([mod(0, 0, ...padding), mod(0, 2, ...padding)], [[], []]);
-    assert.deepEqual(mod(0, 0, ...padding, ...mapping), ['NXTTMFC_TABLE_FULL']);
-    assert.deepEqual(mod(0, 9, ...padding), ['NXTTMFC_BAD_COMMAND']);
+    const mod = (command: 'add' | 'clear', n: number) =>
+      ask({
+        type: 'nxt_tlv_table_mod',
+        command,
+        mappings: Array.from({ length: n }, () => ({ optionClass: 0xffff, optionType: 0, optionLen: 4, index: 0 })),
+      });
+    assert.deepEqual(ask({ type: 'nxt_tlv_table_request' }), ['nxt_tlv_table_reply']);
+    assert.deepEqual([mod('add', 0), mod('clear', 0)], [[], []]);
+    assert.deepEqual(mod('add', 1), ['NXTTMFC_TABLE_FULL']);
   });
 
   it('of any bytes are answered or ignored, in well-formed messages of the connection’s version', () => {

@@ -202,21 +202,10 @@ function portStats(r: Request<'port_stats_request'>): OfErrorName | undefined {
   return reply(r, { type: 'port_stats_reply', ports: stats, more: false });
 }
 
-/** `nx_tlv_table_reply` of no option space and no fields: be32, be16, 10 bytes of padding. */
-const TLV_REPLY_SIZE = 16;
-/** `ofp_header`, the vendor and its subtype. */
-const NICIRA_HEADER_SIZE = 16;
-/** `nx_tlv_table_mod`: be16 command, 6 bytes of padding, then the mappings. */
-const TLV_MOD_SIZE = 8;
-const TLV_ERRORS: readonly (OfErrorName | undefined)[] = ['NXTTMFC_TABLE_FULL', 'NXTTMFC_INVALID_TLV_DEL', undefined];
+const TLV_ERRORS = { add: 'NXTTMFC_TABLE_FULL', delete: 'NXTTMFC_INVALID_TLV_DEL', clear: undefined } as const;
 
-function tlvTableMod({ raw }: Pick<Request, 'raw'>): OfErrorName | undefined {
-  const body = raw.subarray(NICIRA_HEADER_SIZE);
-  if (body.length < TLV_MOD_SIZE) return 'OFPBRC_BAD_LEN';
-  const command = (body[0]! << 8) | body[1]!;
-  if (command >= TLV_ERRORS.length) return 'NXTTMFC_BAD_COMMAND';
-  return body.length === TLV_MOD_SIZE ? undefined : TLV_ERRORS[command];
-}
+const tlvTableMod = ({ m }: Request<'nxt_tlv_table_mod'>): OfErrorName | undefined =>
+  m.mappings.length ? TLV_ERRORS[m.command] : undefined;
 
 function queueStats(r: Request<'queue_stats_request'>): OfErrorName | undefined {
   const { portNo, queueId } = r.m;
@@ -226,7 +215,7 @@ function queueStats(r: Request<'queue_stats_request'>): OfErrorName | undefined 
 }
 
 function tableFeaturesReply(r: Request<'table_features_stats_request'>): OfErrorName | undefined {
-  if (r.m.body.length) return 'OFPTFFC_EPERM';
+  if (r.m.tables.length) return 'OFPTFFC_EPERM';
   const tables = r.host.flowTables.tables.filter((t) => t.id !== TBL_INTERNAL).map(tableFeatures);
   return reply(r, { type: 'table_features_stats_reply', tables, more: false });
 }
@@ -302,12 +291,13 @@ const HANDLERS: Handlers = {
       : reply(r, { type: 'queue_get_config_reply', portNo: r.m.portNo, queues: [] }),
   table_features_stats_request: tableFeaturesReply,
   // No groups and no meters: nothing to list, and nothing can be made.
-  group_stats_request: (r) => reply(r, { type: 'group_stats_reply', body: new Uint8Array(0) }),
-  group_desc_stats_request: (r) => reply(r, { type: 'group_desc_stats_reply', body: new Uint8Array(0) }),
-  meter_stats_request: (r) => reply(r, { type: 'meter_stats_reply', body: new Uint8Array(0) }),
-  meter_config_stats_request: (r) => reply(r, { type: 'meter_config_stats_reply', body: new Uint8Array(0) }),
+  group_stats_request: (r) => reply(r, { type: 'group_stats_reply', groups: [], more: false }),
+  group_desc_stats_request: (r) => reply(r, { type: 'group_desc_stats_reply', groups: [], more: false }),
+  meter_stats_request: (r) => reply(r, { type: 'meter_stats_reply', meters: [], more: false }),
+  meter_config_stats_request: (r) => reply(r, { type: 'meter_config_stats_reply', meters: [], more: false }),
   // No tunnels: no option has a field. ovs-save asks all the same, and gives the empty table back.
-  nxt_tlv_table_request: (r) => reply(r, { type: 'nxt_tlv_table_reply', body: new Uint8Array(TLV_REPLY_SIZE) }),
+  nxt_tlv_table_request: (r) =>
+    reply(r, { type: 'nxt_tlv_table_reply', maxOptionSpace: 0, maxFields: 0, mappings: [] }),
   nxt_tlv_table_mod: tlvTableMod,
   bundle_control: bundleControl,
   bundle_add_message: bundleAdd,

@@ -10,9 +10,10 @@ import {
 import { OfDecodeError, Reader, Writer } from './buffer.ts';
 import { type OfError, ofError } from './error.ts';
 import type { EncodeContext, MessageCodec, MessageCodecs } from './message-codec.ts';
-import type { Envelope, Message, MessageType, OpaqueType } from './messages.ts';
-import { BASIC, opaque } from './msg-basic.ts';
+import type { Envelope, Message, MessageType } from './messages.ts';
+import { BASIC } from './msg-basic.ts';
 import { FLOW } from './msg-flow.ts';
+import { NICIRA } from './msg-nicira.ts';
 import { PACKET } from './msg-packet.ts';
 import { PORT } from './msg-port.ts';
 import { STATS } from './msg-stats.ts';
@@ -23,11 +24,22 @@ import { TABLE } from './msg-table.ts';
  * copies whatever outlives the call, encoding returns buffers of its own.
  */
 
-const CODECS: MessageCodecs = { ...BASIC, ...FLOW, ...PACKET, ...PORT, ...STATS, ...TABLE };
+const CODECS: MessageCodecs = { ...BASIC, ...FLOW, ...NICIRA, ...PACKET, ...PORT, ...STATS, ...TABLE };
 
 type AnyCodec = MessageCodec<MessageType>;
 function codecOf(type: MessageType): AnyCodec {
-  return (CODECS[type] ?? opaque(type as OpaqueType)) as unknown as AnyCodec;
+  return (CODECS[type] ?? notYet(type)) as unknown as AnyCodec;
+}
+
+/** A message that is recognised and whose body is not read yet. */
+function notYet(type: MessageType): MessageCodec<MessageType> {
+  return {
+    decode: (r) => {
+      r.skip(r.left);
+      return { type } as Message;
+    },
+    encode: () => undefined,
+  };
 }
 
 /** One row of `MESSAGE_NUMBERS` with its coder. */

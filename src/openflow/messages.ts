@@ -1,8 +1,21 @@
 import type { OfpPort } from '../base/types.ts';
 import type { Ofpact } from './actions.ts';
 import type { OfError } from './error.ts';
-import type { FieldSet } from './field.ts';
 import type { Match } from './match.ts';
+import type { GroupMessage } from './messages-group.ts';
+import type { MeterMessage } from './messages-meter.ts';
+import type { MonitorMessage } from './messages-monitor.ts';
+import type { Continuation, NiciraMessage, PacketInFormat } from './messages-nicira.ts';
+import type { TableMessage } from './messages-table.ts';
+
+export type { PacketInFormat } from './messages-nicira.ts';
+export type {
+  TableActionFeatures,
+  TableFeatures,
+  TableInstructionFeatures,
+  TableMiss,
+  TableStats,
+} from './messages-table.ts';
 
 /**
  * OpenFlow messages as version-independent values, named as Open vSwitch names them (`OFPTYPE_*`, lower case). Numbers are in host order,
@@ -197,8 +210,6 @@ export const OFPR_PACKET_OUT = 5;
 export const OFPR_EXPLICIT_MISS = 6;
 export const OFPR_IMPLICIT_MISS = 7;
 
-export type PacketInFormat = 'standard' | 'nxt_packet_in' | 'nxt_packet_in2';
-
 export interface PacketIn {
   type: 'packet_in';
   /** Encoding: the whole packet, cut to `maxLen`. Decoding: what came. */
@@ -213,10 +224,17 @@ export interface PacketIn {
   /** in_port and other metadata. */
   metadata: Match;
   userdata?: Uint8Array;
+  /** NXT_PACKET_IN2 only: the packet is paused, and what NXT_RESUME has to give back. */
+  continuation?: Continuation;
   /** Encoding: most bytes of the packet to send. */
   maxLen?: number;
   /** Encoding: the connection's format. Default `standard`. */
   format?: PacketInFormat;
+}
+
+/** NXT_RESUME: the packet-in of a packet that was paused, sent back. */
+export interface Resume extends Omit<PacketIn, 'type' | 'format' | 'maxLen'> {
+  type: 'nxt_resume';
 }
 
 export interface PacketOut {
@@ -270,44 +288,6 @@ export interface AsyncConfig {
   secondary: AsyncConfigHalf;
 }
 
-/** Miss behaviour of a table, OpenFlow 1.1 and 1.2. */
-export type TableMiss = 'default' | 'controller' | 'continue' | 'drop';
-
-export interface TableActionFeatures {
-  ofpacts: ReadonlySet<Ofpact['type']>;
-  setFields: FieldSet;
-}
-export interface TableInstructionFeatures {
-  /** Bit n: goto_table may go to table n. */
-  next: ReadonlySet<number>;
-  /** Instruction numbers: goto_table 1, write_metadata 2, write_actions 3, apply_actions 4, clear_actions 5, meter 6. */
-  instructions: ReadonlySet<number>;
-  write: TableActionFeatures;
-  apply: TableActionFeatures;
-}
-export interface TableFeatures {
-  tableId: number;
-  name: string;
-  metadataMatch: bigint;
-  metadataWrite: bigint;
-  maxEntries: number;
-  missConfig: TableMiss;
-  supportsEviction: boolean;
-  supportsVacancyEvents: boolean;
-  nonmiss: TableInstructionFeatures;
-  miss: TableInstructionFeatures;
-  match: FieldSet;
-  mask: FieldSet;
-  wildcard: FieldSet;
-}
-
-export interface TableStats {
-  tableId: number;
-  activeCount: number;
-  lookupCount: bigint;
-  matchedCount: bigint;
-}
-
 export interface QueueStats {
   portNo: OfpPort;
   queueId: number;
@@ -317,6 +297,23 @@ export interface QueueStats {
   durationSec?: number;
   durationNsec?: number;
 }
+
+/** OpenFlow 1.0–1.3 and 1.4's queue description. Rates in tenths of a percent; above 1000: disabled. */
+export interface QueueConfig {
+  portNo: OfpPort;
+  queueId: number;
+  minRate?: number;
+  maxRate?: number;
+}
+
+/** `OFPCRR_*`: why a controller's role changed. */
+export const CRR_PRIMARY_REQUEST = 0;
+export const CRR_CONFIG = 1;
+export const CRR_EXPERIMENTER = 2;
+
+/** `OFPBF_*`. */
+export const BF_ATOMIC = 1 << 0;
+export const BF_ORDERED = 1 << 1;
 
 export type BundleControlType =
   | 'open_request'
@@ -346,7 +343,6 @@ export type Message =
   | FlowRemoved
   | { type: 'port_status'; reason: 'add' | 'delete' | 'modify'; port: PhyPort }
   | { type: 'port_mod'; portNo: OfpPort; hwAddr: Uint8Array; config: number; mask: number; advertise: number }
-  | { type: 'table_mod'; tableId: number; miss: TableMiss; eviction?: boolean; vacancy?: boolean; body?: Uint8Array }
   | { type: 'barrier_request' }
   | { type: 'barrier_reply' }
   | { type: 'role_request'; role: ControllerRole; generationId?: bigint }
@@ -359,12 +355,15 @@ export type Message =
       type: 'set_async_config';
       config: { primary: Partial<AsyncConfigHalf>; secondary: Partial<AsyncConfigHalf> };
     }
-  // Nicira.
-  | { type: 'set_packet_in_format'; format: PacketInFormat }
-  | { type: 'set_flow_format'; format: 'openflow10' | 'nxm' }
-  | { type: 'flow_mod_table_id'; enable: boolean }
-  | { type: 'set_controller_id'; controllerId: number }
-  | { type: 'flow_age' }
+  | GroupMessage
+  | MeterMessage
+  | TableMessage
+  | MonitorMessage
+  | NiciraMessage
+  | Resume
+  | { type: 'bundle_control'; bundleId: number; control: BundleControlType; flags: number }
+  /** `message` has its own header. */
+  | { type: 'bundle_add_message'; bundleId: number; flags: number; message: Uint8Array }
   // Statistics (multipart).
   | { type: 'desc_stats_request' }
   | { type: 'desc_stats_reply'; mfrDesc: string; hwDesc: string; swDesc: string; serialNum: string; dpDesc: string }
@@ -373,67 +372,16 @@ export type Message =
   | { type: 'flow_stats_reply'; flows: FlowStats[]; more: boolean }
   | ({ type: 'aggregate_stats_request' } & FlowStatsRequest)
   | { type: 'aggregate_stats_reply'; packetCount: bigint; byteCount: bigint; flowCount: number }
-  | { type: 'table_stats_request' }
-  /** `features` has the same tables in the same order (OpenFlow 1.0–1.2 show some of it). */
-  | { type: 'table_stats_reply'; tables: TableStats[]; features?: TableFeatures[]; more: boolean }
   | { type: 'port_stats_request'; portNo: OfpPort }
   | { type: 'port_stats_reply'; ports: PortStats[]; more: boolean }
   | { type: 'port_desc_stats_request'; portNo: OfpPort }
   | { type: 'port_desc_stats_reply'; ports: PhyPort[]; more: boolean }
   | { type: 'queue_stats_request'; portNo: OfpPort; queueId: number }
   | { type: 'queue_stats_reply'; queues: QueueStats[]; more: boolean }
-  /** `body`: the tables to set, undecoded; empty asks for what they are. */
-  | { type: 'table_features_stats_request'; body: Uint8Array }
-  | { type: 'table_features_stats_reply'; tables: TableFeatures[]; more: boolean }
-  | { type: 'table_desc_request' }
-  | { type: 'table_desc_reply'; body: Uint8Array; more: boolean }
+  /** OpenFlow 1.4+: OFPP_ANY and OFPQ_ALL (0xffffffff) stand for all. */
   | { type: 'queue_get_config_request'; portNo: OfpPort; queueId: number }
-  | {
-      type: 'queue_get_config_reply';
-      portNo: OfpPort;
-      queues: { queueId: number; minRate?: number; maxRate?: number }[];
-    }
-  // Recognised, their bodies not decoded yet (issue 3).
-  | { type: 'bundle_control'; bundleId: number; control: BundleControlType; flags: number }
-  /** `message` has its own header. */
-  | { type: 'bundle_add_message'; bundleId: number; flags: number; message: Uint8Array }
-  | { type: OpaqueType; body: Uint8Array; more?: boolean };
-
-/** Types that are recognised, with `body` what follows the header (of OpenFlow, of the vendor, of the multipart). */
-export type OpaqueType =
-  | 'group_mod'
-  | 'meter_mod'
-  | 'group_stats_request'
-  | 'group_stats_reply'
-  | 'group_desc_stats_request'
-  | 'group_desc_stats_reply'
-  | 'group_features_stats_request'
-  | 'group_features_stats_reply'
-  | 'meter_stats_request'
-  | 'meter_stats_reply'
-  | 'meter_config_stats_request'
-  | 'meter_config_stats_reply'
-  | 'meter_features_stats_request'
-  | 'meter_features_stats_reply'
-  | 'flow_monitor_stats_request'
-  | 'flow_monitor_stats_reply'
-  | 'flow_monitor_cancel'
-  | 'flow_monitor_paused'
-  | 'flow_monitor_resumed'
-  | 'bundle_features_request'
-  | 'bundle_features_reply'
-  | 'requestforward'
-  | 'table_status'
-  | 'nxt_tlv_table_mod'
-  | 'nxt_tlv_table_request'
-  | 'nxt_tlv_table_reply'
-  | 'nxt_resume'
-  | 'ct_flush_zone'
-  | 'ct_flush'
-  | 'ipfix_bridge_stats_request'
-  | 'ipfix_bridge_stats_reply'
-  | 'ipfix_flow_stats_request'
-  | 'ipfix_flow_stats_reply';
+  /** `portNo`: that of the request (OpenFlow 1.0–1.3). */
+  | { type: 'queue_get_config_reply'; portNo: OfpPort; queues: QueueConfig[]; more?: boolean };
 
 export type MessageType = Message['type'];
 /** The member of the union with this type. */

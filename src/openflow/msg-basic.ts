@@ -1,5 +1,5 @@
 import { OFP10_VERSION, OFP12_VERSION, OFP13_VERSION, OFP14_VERSION } from '../../protocols/openflow.ts';
-import { ofpPort } from '../base/types.ts';
+import { type OfpPort, ofpPort } from '../base/types.ts';
 import { OfDecodeError, type Reader, type Writer } from './buffer.ts';
 import { errorFromWire, errorToWire, type OfErrorName } from './error.ts';
 import { emptyCodec, type MessageCodec, type MessageCodecs } from './message-codec.ts';
@@ -9,8 +9,8 @@ import type {
   ControllerRole,
   FragHandling,
   MessageOf,
-  OpaqueType,
   PacketInFormat,
+  QueueConfig,
   SwitchConfig,
 } from './messages.ts';
 import { pullPortNo, putPortNo } from './msg-port.ts';
@@ -345,19 +345,18 @@ const queueGetConfigRequest: MessageCodec<'queue_get_config_request'> = {
   },
 };
 
-type Queue = MessageOf<'queue_get_config_reply'>['queues'][number];
 const RATE_PROPERTIES = { min: 1, max: 2 } as const;
 
 /** Sizes of a queue's and a property's header: OpenFlow 1.0 and 1.1; 1.2 and 1.3; 1.4 (where the port is the queue's). */
 const QUEUE_HEAD = (version: number): number => (version < OFP12_VERSION ? 8 : 16);
 
-function pullQueue(r: Reader, version: number): Queue {
-  if (version >= OFP14_VERSION) r.skip(4);
+function pullQueue(r: Reader, version: number, ofPort: OfpPort): QueueConfig {
+  const portNo = version >= OFP14_VERSION ? pullPortNo(r, version) : ofPort;
   const queueId = r.readU32();
   if (version >= OFP12_VERSION && version < OFP14_VERSION) r.skip(4);
   const length = r.readU16();
   r.skip(version < OFP12_VERSION ? 2 : 6);
-  const q: Queue = { queueId };
+  const q: QueueConfig = { portNo, queueId };
   const props = r.sub(length - QUEUE_HEAD(version));
   while (props.left >= 8) {
     const type = props.readU16();
@@ -372,12 +371,12 @@ function pullQueue(r: Reader, version: number): Queue {
   return q;
 }
 
-function putQueue(w: Writer, portNo: number, q: Queue, version: number): void {
+function putQueue(w: Writer, q: QueueConfig, version: number): void {
   const start = w.length;
   const v14 = version >= OFP14_VERSION;
-  if (v14) w.putU32(portNo);
+  if (v14) w.putU32(q.portNo);
   w.putU32(q.queueId);
-  if (version >= OFP12_VERSION && !v14) w.putU32(portNo);
+  if (version >= OFP12_VERSION && !v14) w.putU32(q.portNo);
   const lengthAt = w.length;
   w.putU16(0);
   w.putZeros(version < OFP12_VERSION ? 2 : 6);
@@ -401,8 +400,8 @@ const queueGetConfigReply: MessageCodec<'queue_get_config_reply'> = {
     const v14 = version >= OFP14_VERSION;
     const portNo = v14 ? ofpPort(r.left >= 4 ? r.peekU32() : 0xffffffff) : pullPortNo(r, version);
     if (!v14) r.skip(version === OFP10_VERSION ? 6 : 4);
-    const queues: Queue[] = [];
-    while (r.left > 0) queues.push(pullQueue(r, version));
+    const queues: QueueConfig[] = [];
+    while (r.left > 0) queues.push(pullQueue(r, version, portNo));
     return { type: 'queue_get_config_reply', portNo, queues };
   },
   encode(w, m, { version }) {
@@ -410,17 +409,9 @@ const queueGetConfigReply: MessageCodec<'queue_get_config_reply'> = {
       putPortNo(w, m.portNo, version);
       w.putZeros(version === OFP10_VERSION ? 6 : 4);
     }
-    for (const q of m.queues) putQueue(w, m.portNo, q, version);
+    for (const q of m.queues) putQueue(w, q, version);
   },
 };
-
-/** A message that is recognised and whose body is passed on as it is. */
-export function opaque(type: OpaqueType): MessageCodec<OpaqueType> {
-  return {
-    decode: (r, { more }) => ({ type, body: r.rest(), more }),
-    encode: (w, m) => w.putBytes(m.body),
-  };
-}
 
 export const BASIC: MessageCodecs = {
   hello,

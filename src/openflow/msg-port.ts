@@ -300,8 +300,9 @@ const tableMod: MessageCodec<'table_mod'> = {
       return { type: 'table_mod', tableId, miss: 'default' };
     }
     if (config & ~0xf) throw new OfDecodeError('OFPTMFC_BAD_CONFIG');
+    r.skip(r.left);
     const [eviction, vacancy] = [(config & 4) !== 0, (config & 8) !== 0];
-    return { type: 'table_mod', tableId, miss: 'default', eviction, vacancy, body: r.rest() };
+    return { type: 'table_mod', tableId, miss: 'default', eviction, vacancy };
   },
   encode(w, m, { version }) {
     w.putU8(m.tableId);
@@ -309,7 +310,6 @@ const tableMod: MessageCodec<'table_mod'> = {
     const miss = m.miss === 'default' ? 0 : MISS.indexOf(m.miss);
     if (version < OFP13_VERSION) w.putU32(miss);
     else w.putU32(version >= OFP14_VERSION ? (m.eviction ? 4 : 0) | (m.vacancy ? 8 : 0) : 0);
-    if (version >= OFP14_VERSION && m.body) w.putBytes(m.body);
   },
 };
 

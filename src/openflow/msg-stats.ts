@@ -254,11 +254,6 @@ const queueReply: MessageCodec<'queue_stats_reply'> = {
   parts: (m, { version }) => m.queues.map((s) => (w) => putQueueStats(w, s, version)),
 };
 
-const tableDescReply: MessageCodec<'table_desc_reply'> = {
-  decode: (r, { more }) => ({ type: 'table_desc_reply', body: r.rest(), more }),
-  encode: (w, m) => w.putBytes(m.body),
-};
-
 export const STATS: MessageCodecs = {
   desc_stats_request: emptyCodec({ type: 'desc_stats_request' }),
   desc_stats_reply: descReply,
@@ -268,6 +263,4 @@ export const STATS: MessageCodecs = {
   port_desc_stats_reply: portDescReply,
   queue_stats_request: queueRequest,
   queue_stats_reply: queueReply,
-  table_desc_request: emptyCodec({ type: 'table_desc_request' }),
-  table_desc_reply: tableDescReply,
 };

@@ -2,7 +2,7 @@ import { FIELDS, type MatchField } from '../../protocols/fields.ts';
 import { OFP10_VERSION, OFP11_VERSION, OFP12_VERSION, OFP14_VERSION } from '../../protocols/openflow.ts';
 import { OFPAT11 } from '../../protocols/openflow-actions.ts';
 import type { OfpactType } from './actions.ts';
-import { OfDecodeError, Reader, type Writer } from './buffer.ts';
+import { OfDecodeError, type Reader, type Writer } from './buffer.ts';
 import { mf } from './field.ts';
 import type { MessageCodec, MessageCodecs } from './message-codec.ts';
 import type {
@@ -404,20 +404,21 @@ const tableFeaturesReply: MessageCodec<'table_features_stats_reply'> = {
   parts: (m, { version }) => m.tables.map((t) => (w) => putTableFeatures(w, t, version)),
 };
 
-/** Decodes the body of a table features request that sets features. Throws OfDecodeError. */
-export function decodeTableFeatures(body: Uint8Array, version: number): TableFeatures[] {
-  const r = new Reader(body);
-  const tables: TableFeatures[] = [];
-  while (r.left > 0) tables.push(pullTableFeatures(r, version));
-  return tables;
-}
+const tableFeaturesRequest: MessageCodec<'table_features_stats_request'> = {
+  decode(r, { version, more }) {
+    const tables: TableFeatures[] = [];
+    while (r.left > 0) tables.push(pullTableFeatures(r, version));
+    return { type: 'table_features_stats_request', tables, more };
+  },
+  encode(w, m, { version }) {
+    for (const t of m.tables) putTableFeatures(w, t, version);
+  },
+  parts: (m, { version }) => m.tables.map((t) => (w) => putTableFeatures(w, t, version)),
+};
 
 export const TABLE: MessageCodecs = {
   table_stats_request: { decode: () => ({ type: 'table_stats_request' }), encode: () => undefined },
   table_stats_reply: tableStatsReply,
-  table_features_stats_request: {
-    decode: (r) => ({ type: 'table_features_stats_request', body: r.rest() }),
-    encode: (w, m) => w.putBytes(m.body),
-  },
+  table_features_stats_request: tableFeaturesRequest,
   table_features_stats_reply: tableFeaturesReply,
 };
