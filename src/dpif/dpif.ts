@@ -11,7 +11,8 @@ import type { Netdev, NetdevStats } from '../netdev/netdev.ts';
  * Headers that a `set` action rewrites. `key` and `mask` have the layout of the kernel's netlink attribute of that name
  * (linux/openvswitch.h), network byte order: `ethernet` src[6] dst[6]; `ipv4` src[4] dst[4] proto tos ttl frag; `ipv6` src[16] dst[16]
  * label[4] proto tclass hlimit frag; `tcp`, `udp`, `sctp` src[2] dst[2]; `arp` sip[4] tip[4] op[2] sha[6] tha[6]; `icmp`, `icmpv6`
- * type code; `nd` target[16] sll[6] tll[6]; `mpls` lse[4]; `skb_priority`, `skb_mark` u32; `tunnel`: see `DpTunnel`.
+ * type code; `nd` target[16] sll[6] tll[6]; `mpls` lse[4]; `nsh` flags ttl mdtype np path_hdr[4] context[16]; `skb_priority`, `skb_mark` u32;
+ * `tunnel`: see `DpTunnel`.
  */
 export type DpSetAttr =
   | 'ethernet'
@@ -25,10 +26,24 @@ export type DpSetAttr =
   | 'icmpv6'
   | 'nd'
   | 'mpls'
+  | 'nsh'
   | 'skb_priority'
   | 'skb_mark';
 
-/** Tunnel metadata of a packet that is about to be encapsulated. */
+/** One Geneve option (RFC 8926 section 3.5); `data` is a multiple of 4 bytes, 124 at most. */
+export interface GeneveOption {
+  optClass: number;
+  type: number;
+  data: Uint8Array;
+}
+
+/** FLOW_TNL_F_* of `DpTunnel.flags` and the flow's `tun_flags`. */
+export const TUNNEL_F_OAM = 1;
+export const TUNNEL_F_DONT_FRAGMENT = 2;
+export const TUNNEL_F_CSUM = 4;
+export const TUNNEL_F_KEY = 8;
+
+/** Tunnel metadata of a packet that is about to be encapsulated. `src` and `dst`: 4 bytes for IPv4, 16 for IPv6. */
 export interface DpTunnel {
   tunId: bigint;
   src: Uint8Array;
@@ -37,7 +52,58 @@ export interface DpTunnel {
   ttl: number;
   tpSrc: number;
   tpDst: number;
+  /** TUNNEL_F_* */
   flags: number;
+  /** VXLAN group based policy. */
+  gbp?: { id: number; flags: number };
+  erspan?: { ver: 1; idx: number } | { ver: 2; dir: number; hwid: number };
+  gtpu?: { flags: number; msgType: number };
+  geneve?: readonly GeneveOption[];
+}
+
+/** Rate limit of a meter; one band drops what is above it. */
+export interface DpMeterBand {
+  /** In kbit/s or packets/s, by the meter's `kbps`. */
+  rate: number;
+  /** In kbit or packets; 0: the rate. */
+  burst: number;
+}
+
+export interface DpMeterConfig {
+  kbps: boolean;
+  burst: boolean;
+  bands: readonly DpMeterBand[];
+}
+
+export interface DpMeterStats {
+  packets: bigint;
+  bytes: bigint;
+  bands: { packets: bigint; bytes: bigint }[];
+}
+
+/** Address and port translation of `ct`. No `type`: as the connection was set up. */
+export interface DpNat {
+  type?: 'src' | 'dst';
+  /** 4 or 16 bytes. */
+  ipMin?: Uint8Array;
+  ipMax?: Uint8Array;
+  portMin?: number;
+  portMax?: number;
+  persistent?: boolean;
+  ports?: 'hash' | 'random';
+}
+
+export interface DpConntrack {
+  commit: boolean;
+  force: boolean;
+  zone: number;
+  mark?: { value: number; mask: number };
+  /** 16 bytes each. */
+  labels?: { value: Uint8Array; mask: Uint8Array };
+  helper?: string;
+  nat?: DpNat;
+  eventmask?: number;
+  timeout?: string;
 }
 
 /** Why a packet goes to user space by an action, not by a miss; comes back in `Upcall.userdata`. */
@@ -58,21 +124,53 @@ export type DpUserdata =
       bridge?: string;
       /** Names the saved state in text only; 0 or absent: none. */
       recircId?: number;
+      /** The pipeline is paused here: text only. */
+      continuation?: boolean;
     }
   /** The flow can't be handled by datapath actions alone: translate every packet. */
   | { kind: 'slow_path'; reason: 'cfm' | 'bfd' | 'lacp' | 'stp' | 'lldp' | 'controller' | 'action' | 'match' }
-  | { kind: 'sample' | 'flow_sample' | 'ipfix'; cookie: Uint8Array };
+  | { kind: 'sflow'; vlanTci: number; output: number }
+  | {
+      kind: 'flow_sample';
+      probability: number;
+      collectorSetId: number;
+      obsDomainId: number;
+      obsPointId: number;
+      /** OdpPort, 0xffffffff: none. */
+      outputOdpPort: number;
+      direction?: 'ingress' | 'egress';
+    }
+  | { kind: 'ipfix'; outputOdpPort: number };
 
 /** One datapath action. A list is run in order; an empty list drops. */
 export type DpAction =
   | { type: 'output'; port: OdpPort }
-  | { type: 'userspace'; userdata: DpUserdata }
+  | {
+      type: 'userspace';
+      userdata: DpUserdata;
+      /** Text only: the upcall names the actions, or the tunnel port that a sample goes out by. */
+      withActions?: boolean;
+      tunnelOutPort?: OdpPort;
+    }
   | { type: 'set'; attr: DpSetAttr; key: Uint8Array; mask: Uint8Array }
   | { type: 'set_tunnel'; tunnel: DpTunnel }
   | { type: 'push_vlan'; tpid: number; tci: number }
   | { type: 'pop_vlan' }
   | { type: 'push_mpls'; ethertype: number; lse: number }
   | { type: 'pop_mpls'; ethertype: number }
+  /** Before the Ethernet header (`l2: true`), or where a frame without one starts. */
+  | { type: 'add_mpls'; ethertype: number; lse: number; l2: boolean }
+  | { type: 'push_eth'; src: Uint8Array; dst: Uint8Array }
+  | { type: 'pop_eth' }
+  /** `nsh`: the whole header (RFC 8300), a multiple of 4 bytes; its next protocol is set from the packet. */
+  | { type: 'push_nsh'; nsh: Uint8Array }
+  | { type: 'pop_nsh' }
+  | ({ type: 'ct' } & DpConntrack)
+  | { type: 'ct_clear' }
+  | { type: 'lb_output'; bondId: number }
+  /** `header`: Ethernet to the tunnel header, as it goes before the packet. */
+  | { type: 'tunnel_push'; tunnelPort: OdpPort; outPort: OdpPort; tunnelType: string; header: Uint8Array }
+  | { type: 'tunnel_pop'; port: OdpPort }
   | { type: 'recirc'; recircId: number }
   | { type: 'hash'; algorithm: 'l4' | 'sym_l4'; basis: number }
   | { type: 'trunc'; maxLen: number }
@@ -186,6 +284,13 @@ export interface Dpif {
   flowCount(): number;
   /** Runs actions on a packet (packet-out, buffered packet). `inPort` 0xffffffff when it has none. Copies the packet. */
   execute(packet: Uint8Array, key: Flow, actions: readonly DpAction[]): void;
+  /** Makes or changes meter `id`, from 0 on. Changing it starts its buckets full and its counters anew. False: no such number, or too many bands. */
+  meterSet(id: number, config: DpMeterConfig): boolean;
+  /** Undefined when there is none. */
+  meterGet(id: number): DpMeterStats | undefined;
+  /** Counters of the last moment; undefined when there is none. */
+  meterDel(id: number): DpMeterStats | undefined;
+  meterFeatures(): { maxMeters: number; maxBands: number };
   configure(config: DpConfig): Promise<void>;
   threads(): DpThread[];
   clearThreadStats(): void;

@@ -10,12 +10,15 @@ import type {
   DpFlow,
   DpFlowStats,
   Dpif,
+  DpMeterConfig,
+  DpMeterStats,
   DpPort,
   DpThread,
   DpUserdata,
   Upcall,
   UpcallHandler,
 } from './dpif.ts';
+import { MAX_BANDS, MAX_METERS, Meters } from './meters.ts';
 import { executeActions } from './odp-execute.ts';
 
 /**
@@ -63,6 +66,7 @@ export class DummyDpif implements Dpif {
   readonly type: string;
   readonly #ports = new Map<OdpPort, Port>();
   readonly #flows = new Set<DummyFlow>();
+  readonly #meters: Meters;
   readonly #nowMs: () => number;
   #handler: UpcallHandler = () => [];
   #nextUfid = 1;
@@ -73,6 +77,7 @@ export class DummyDpif implements Dpif {
 
   constructor(nowMs: () => number, name = 'ovs-dummy', type = 'dummy') {
     this.#nowMs = nowMs;
+    this.#meters = new Meters(nowMs);
     this.name = name;
     this.type = type;
   }
@@ -212,6 +217,22 @@ export class DummyDpif implements Dpif {
       p.stats.txPackets++;
       p.stats.txBytes += BigInt(packet.length);
     } else p.stats.txDropped++;
+  }
+
+  meterSet(id: number, config: DpMeterConfig): boolean {
+    return this.#meters.set(id, config);
+  }
+
+  meterGet(id: number): DpMeterStats | undefined {
+    return this.#meters.get(id);
+  }
+
+  meterDel(id: number): DpMeterStats | undefined {
+    return this.#meters.delete(id);
+  }
+
+  meterFeatures(): { maxMeters: number; maxBands: number } {
+    return { maxMeters: MAX_METERS, maxBands: MAX_BANDS };
   }
 
   async configure(_config: DpConfig): Promise<void> {}

@@ -207,6 +207,7 @@ const SETTERS: Readonly<Record<Exclude<DpSetAttr, 'skb_priority' | 'skb_mark'>, 
   icmpv6: setIcmp,
   nd: setNd,
   mpls: setMpls,
+  nsh: () => {},
 };
 
 function splice(p: Uint8Array, at: number, remove: number, insert: Uint8Array): Uint8Array {
@@ -317,9 +318,7 @@ class Execution {
       case 'check_pkt_len':
         this.#nested(this.#packet.length > a.pktLen ? a.ifGreater : a.ifLessEqual);
         break;
-      case 'meter':
-      case 'set_tunnel':
-      case 'drop':
+      default:
         break;
     }
   }

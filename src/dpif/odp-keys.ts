@@ -71,6 +71,20 @@ export const ODP_HEADERS = {
     fields: [f('target', 16, 'ipv6', 'nd_target'), f('sll', 6, 'mac', 'arp_sha'), f('tll', 6, 'mac', 'arp_tha')],
   },
   mpls: { text: 'mpls', fields: [f('lse', 4, 'be32x', 'mpls_lse0')] },
+  nsh: {
+    text: 'nsh',
+    fields: [
+      f('flags', 1, 'u8', 'nsh_flags'),
+      f('ttl', 1, 'u8', 'nsh_ttl'),
+      f('mdtype', 1, 'u8', 'nsh_mdtype'),
+      f('np', 1, 'u8', 'nsh_np'),
+      f('path_hdr', 4, 'be32x', 'nsh_path_hdr'),
+      f('c1', 4, 'be32x', 'nsh_context0'),
+      f('c2', 4, 'be32x', 'nsh_context1'),
+      f('c3', 4, 'be32x', 'nsh_context2'),
+      f('c4', 4, 'be32x', 'nsh_context3'),
+    ],
+  },
   skb_priority: { text: 'skb_priority', fields: [f('', 4, 'be32x', 'skb_priority')] },
   skb_mark: { text: 'skb_mark', fields: [f('', 4, 'be32x', 'pkt_mark')] },
 } as const satisfies Record<DpSetAttr, { text: string; fields: readonly OdpField[] }>;

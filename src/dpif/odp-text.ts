@@ -265,7 +265,7 @@ export function formatOdpFlow(key: Flow, mask?: FlowWildcards, opts: OdpTextOpti
 
 function formatUserdata(u: DpUserdata): string {
   if (u.kind === 'slow_path') return `,slow_path(${u.reason})`;
-  if (u.kind !== 'controller') return `,userdata(${Buffer.from(u.cookie).toString('hex')})`;
+  if (u.kind !== 'controller') return '';
   const { reason, dontSend, cookie, controllerId, maxLen } = u;
   // The cookie is written in printf's %#x form; the recirculation id names the saved state of the pipeline.
   const rule = cookie === 0n ? '0' : `0x${cookie.toString(16)}`;
@@ -309,7 +309,7 @@ function formatAction(a: DpAction, opts: OdpTextOptions): string {
       return `sample(sample=${((100 * a.probability) / 0xffffffff).toFixed(1)}%,actions(${formatOdpActions(a.actions, opts)}))`;
     case 'check_pkt_len':
       return `check_pkt_len(size=${a.pktLen},gt(${formatOdpActions(a.ifGreater, opts)}),le(${formatOdpActions(a.ifLessEqual, opts)}))`;
-    case 'drop':
+    default:
       return 'drop';
   }
 }

@@ -62,6 +62,7 @@ function compileSet({ attr, key, mask }: Extract<DpAction, { type: 'set' }>): nu
   if (attr === 'tcp' || attr === 'udp' || attr === 'sctp') {
     return [head(ACT_SET_TP, 3), PROTO[attr], ...toWords(key, 4), ...toWords(mask, 4)];
   }
+  if (attr === 'nsh') return [head(0xfff, 0)];
   const at = attr === 'skb_mark' ? KEY_PKT_MARK : KEY_SKB_PRIORITY;
   return [head(ACT_SET_META, 3), at, ...toWords(key, 4), ...toWords(mask, 4)];
 }
@@ -99,9 +100,7 @@ function compileOne(action: DpAction, mayWait: boolean, userdata: UserdataId): n
       return [head(ACT_DROP, 1), DROP_ACTION];
     case 'meter':
       return [head(ACT_DROP, 1), DROP_METER];
-    case 'hash':
-    case 'sample':
-    case 'set_tunnel':
+    default:
       return [head(0xfff, 0)];
   }
 }

@@ -48,11 +48,14 @@ import type {
   DpFlow,
   DpFlowStats,
   Dpif,
+  DpMeterConfig,
+  DpMeterStats,
   DpPort,
   DpThread,
   Upcall,
   UpcallHandler,
 } from '../dpif.ts';
+import { MAX_BANDS, MAX_METERS, Meters } from '../meters.ts';
 import { type Arena, createArena } from './arena.ts';
 import { Counters } from './counters.ts';
 import { DatapathThread, loadModules } from './datapath-thread.ts';
@@ -111,6 +114,7 @@ export class UserspaceDpif implements Dpif {
   readonly #preferPort: (name: string) => number | undefined;
   readonly #nowMs: () => number;
   readonly #reapTimer: NodeJS.Timeout;
+  readonly #meters: Meters;
   #handler: UpcallHandler = () => [];
   #affinity: DpConfig['rxqAffinity'] = new Map();
   #placement: RxqPlacement[] = [];
@@ -130,6 +134,7 @@ export class UserspaceDpif implements Dpif {
     this.#warn = options.warn ?? (() => {});
     this.#preferPort = options.preferPort ?? (() => undefined);
     this.#nowMs = options.clock ? () => options.clock!.monotonicMs() : () => Math.trunc(performance.now());
+    this.#meters = new Meters(this.#nowMs);
     this.#cores = options.defaultCores ?? getAffinity().slice(0, 1);
     const modules = loadModules();
     const { arena, fd } = createArena();
@@ -432,6 +437,22 @@ export class UserspaceDpif implements Dpif {
   }
 
   // Threads.
+
+  meterSet(id: number, config: DpMeterConfig): boolean {
+    return this.#meters.set(id, config);
+  }
+
+  meterGet(id: number): DpMeterStats | undefined {
+    return this.#meters.get(id);
+  }
+
+  meterDel(id: number): DpMeterStats | undefined {
+    return this.#meters.delete(id);
+  }
+
+  meterFeatures(): { maxMeters: number; maxBands: number } {
+    return { maxMeters: MAX_METERS, maxBands: MAX_BANDS };
+  }
 
   configure(config: DpConfig): Promise<void> {
     return this.#inTurn(() => this.#configure(config));
