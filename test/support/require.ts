@@ -12,6 +12,7 @@ const projectRoot = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 /** Debian keeps the two builds of the real switch side by side; /usr/sbin/ovs-vswitchd is a link to one of them. */
 export const OVS_DPDK = '/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk';
 export const OVS_CTL = '/usr/share/openvswitch/scripts/ovs-ctl';
+export const OVS_SUITE = '/usr/src/openvswitch/openvswitch.tar.gz';
 export const HUGEPAGE_MOUNT = '/dev/hugepages';
 
 /** Free 2 MiB pages that the largest system test asks for: switch 512 MiB and two testpmds with 256 MiB each. */
@@ -26,6 +27,8 @@ const CHECKS: Record<string, Check> = {
   hugepages: checkHugepages,
   'ovs-dpdk': () => checkFile(OVS_DPDK, 'openvswitch-switch-dpdk'),
   'ovs-ctl': () => checkFile(OVS_CTL, 'openvswitch-switch-dpdk'),
+  'ovs-suite': () =>
+    existsSync(OVS_SUITE) ? checkProgram('ovs-vsctl') : `${OVS_SUITE} is missing (Debian package openvswitch-source)`,
   docker: () => CHECKS.root?.() ?? checkProgram('dockerd') ?? checkProgram('docker') ?? checkProgram('busybox'),
   qemu: () => checkProgram('qemu-system-x86_64') ?? checkProgram('busybox') ?? checkGuestKernel(),
   netns: () => CHECKS.root?.() ?? checkProgram('ip'),
