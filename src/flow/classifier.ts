@@ -1,180 +1,36 @@
-import { FLOW_MEMBERS, FLOW_SIZE, FLOW_STAGE_ENDS, type FlowMemberName } from '../gen/flow.ts';
-import { Flow, FlowWildcards, type Match } from './flow.ts';
+import type { FlowMemberName } from '../gen/flow.ts';
+import {
+  type ClsRule,
+  ClsView,
+  finish,
+  firstIn,
+  isIn,
+  mix,
+  N_WORDS,
+  PORTS_WORD,
+  prefixLen,
+  Subtable,
+  swap,
+  type TrieField,
+  trieField,
+} from './classifier-subtable.ts';
+import type { Flow, FlowWildcards, Match } from './flow.ts';
 import { newTrieMatch, PrefixTrie, type TrieMatch, trieMayMatch } from './prefix-trie.ts';
+
+export {
+  type ClsConjunction,
+  ClsRule,
+  ClsView,
+  STAGE_COMING,
+  STAGE_GOING,
+  STAGE_STABLE,
+} from './classifier-subtable.ts';
 
 /**
  * Tuple space search: rules with the same mask share a subtable, which is a hash over the masked words. A lookup visits the subtables
  * from the highest priority down, stage by stage, and adds to the caller's wildcards only the bits that decided it (the staged lookup,
  * the prefix tries and the ports tries of "The Design and Implementation of Open vSwitch", NSDI 2015, section 5).
  */
-
-/** A rule of a classifier. `flow` bits outside the mask are zero. Belongs to one classifier at a time. */
-export class ClsRule {
-  readonly priority: number;
-  /** @internal Set while it is in a classifier. */
-  subtable: Subtable<ClsRule> | undefined;
-  /** @internal Flow words at `subtable.words`. */
-  values: Uint32Array = EMPTY;
-  /** @internal */
-  hash = 0;
-  /** @internal The rule with the same match and the next lower priority. */
-  lower: ClsRule | undefined;
-  /** @internal The next match with the same hash. */
-  chain: ClsRule | undefined;
-
-  constructor(priority: number) {
-    this.priority = priority;
-  }
-
-  /** A fresh copy of the match. Only while the rule is, or was last, in a classifier. */
-  match(): Match {
-    const flow = new Flow();
-    const st = this.subtable;
-    if (!st) return { flow, wc: new FlowWildcards() };
-    for (let i = 0; i < st.words.length; i++) flow.u32[st.words[i]] = this.values[i];
-    return { flow, wc: st.mask.clone() };
-  }
-}
-
-const EMPTY = new Uint32Array(0);
-const N_WORDS = FLOW_SIZE / 4;
-const PORTS_WORD = FLOW_MEMBERS.tp_src.offset / 4;
-/** Where the stages of the lookup end. The last one begins at nd_target, as in Open vSwitch: TCP flags are looked at with the ports. */
-const STAGE_WORDS = [FLOW_STAGE_ENDS[0], FLOW_STAGE_ENDS[1], FLOW_MEMBERS.nd_target.offset, FLOW_SIZE].map(
-  (b) => b / 4,
-);
-const LITTLE = new Uint8Array(new Uint32Array([1]).buffer)[0] === 1;
-
-/** Native word ↔ big-endian word. */
-const swap = (v: number): number =>
-  LITTLE ? ((v << 24) | ((v & 0xff00) << 8) | ((v >>> 8) & 0xff00) | (v >>> 24)) >>> 0 : v >>> 0;
-
-const mix = (h: number, w: number): number => {
-  const k = Math.imul(w, 0xcc9e2d51);
-  const x = h ^ Math.imul((k << 15) | (k >>> 17), 0x1b873593);
-  return (Math.imul((x << 13) | (x >>> 19), 5) + 0xe6546b64) | 0;
-};
-
-/** Last mixing; 30 bits, so that it stays a small integer as a Map's key. */
-const finish = (h: number): number => {
-  let x = h ^ (h >>> 16);
-  x = Math.imul(x, 0x85ebca6b);
-  x ^= x >>> 13;
-  x = Math.imul(x, 0xc2b2ae35);
-  return (x ^ (x >>> 16)) & 0x3fffffff;
-};
-
-/** A member whose prefixes are tracked, and the Ethertype that gives it that meaning. */
-interface TrieField {
-  word: number;
-  nWords: number;
-  dlType: number;
-}
-
-const trieField = (member: FlowMemberName): TrieField => ({
-  word: FLOW_MEMBERS[member].offset / 4,
-  nWords: FLOW_MEMBERS[member].size / 4,
-  dlType: member.startsWith('ipv6') ? 0x86dd : 0x0800,
-});
-
-/** Number of leading one-bits of a member of `mask`; 0 when its ones are not a prefix. */
-function prefixLen(mask: FlowWildcards, field: TrieField): number {
-  let n = 0;
-  for (let i = 0; i < field.nWords; i++) {
-    const w = swap(mask.u32[field.word + i]);
-    if (w !== 0 && n < i * 32) return 0;
-    const ones = Math.clz32(~w);
-    if ((w << ones) >>> 0 !== 0 && ones < 32) return 0;
-    n += ones;
-  }
-  return n;
-}
-
-class Subtable<R extends ClsRule> {
-  readonly mask: FlowWildcards;
-  /** Indices of the words in which the mask has ones, ascending, and the mask's words there. */
-  readonly words: Uint16Array;
-  readonly maskWords: Uint32Array;
-  /** For each stage that has a word: the end of its words in `words`. */
-  readonly stageEnds: number[] = [];
-  /** For each stage but the last: how many rules have that hash of the words so far. */
-  readonly indices: Map<number, number>[] = [];
-  /** Heads of the lists of rules that share a match. */
-  readonly heads = new Map<number, R>();
-  readonly triePlen: number[];
-  /** Leading bits of tp_src and tp_dst, taken as one word, up to the last one-bit. */
-  readonly portsMaskLen: number;
-  readonly portsTrie = new PrefixTrie();
-  nRules = 0;
-  maxPriority = -1;
-  maxCount = 0;
-
-  constructor(mask: FlowWildcards, fields: readonly TrieField[]) {
-    this.mask = mask.clone();
-    const words: number[] = [];
-    for (const end of STAGE_WORDS) {
-      const before = words.length;
-      for (let w = end === STAGE_WORDS[0] ? 0 : STAGE_WORDS[STAGE_WORDS.indexOf(end) - 1]; w < end; w++)
-        if (mask.u32[w]) words.push(w);
-      if (words.length > before) this.stageEnds.push(words.length);
-    }
-    if (!this.stageEnds.length) this.stageEnds.push(0);
-    this.words = Uint16Array.from(words);
-    this.maskWords = Uint32Array.from(words, (w) => mask.u32[w]);
-    for (let i = 1; i < this.stageEnds.length; i++) this.indices.push(new Map());
-    this.triePlen = fields.map((f) => prefixLen(mask, f));
-    const ports = swap(mask.u32[PORTS_WORD]);
-    this.portsMaskLen = ports === 0 ? 0 : 32 - (31 - Math.clz32(ports & -ports));
-  }
-
-  sameMask(mask: FlowWildcards): boolean {
-    for (let w = 0; w < N_WORDS; w++) if (this.mask.u32[w] !== mask.u32[w]) return false;
-    return true;
-  }
-
-  valuesOf(flow: Flow): Uint32Array {
-    const values = new Uint32Array(this.words.length);
-    for (let i = 0; i < values.length; i++) values[i] = flow.u32[this.words[i]] & this.maskWords[i];
-    return values;
-  }
-
-  /** Hash of the first `end` values. */
-  hashValues(values: Uint32Array, end: number): number {
-    let h = 0;
-    for (let i = 0; i < end; i++) h = mix(h, values[i]);
-    return finish(h);
-  }
-
-  hasValues(rule: ClsRule, values: Uint32Array): boolean {
-    for (let i = 0; i < values.length; i++) if (rule.values[i] !== values[i]) return false;
-    return true;
-  }
-
-  find(hash: number, values: Uint32Array): R | undefined {
-    for (let head = this.heads.get(hash); head; head = head.chain as R | undefined)
-      if (this.hasValues(head, values)) return head;
-    return undefined;
-  }
-
-  /** The best rule that matches `flow`, by the final hash. */
-  findFlow(hash: number, u32: Uint32Array): R | undefined {
-    for (let head: R | undefined = this.heads.get(hash); head; head = head.chain as R | undefined)
-      if (this.#holds(head.values, u32)) return head;
-    return undefined;
-  }
-
-  #holds(values: Uint32Array, u32: Uint32Array): boolean {
-    const { words, maskWords } = this;
-    for (let i = 0; i < words.length; i++) if ((u32[words[i]] & maskWords[i]) >>> 0 !== values[i]) return false;
-    return true;
-  }
-
-  *rules(): IterableIterator<R> {
-    for (const first of this.heads.values())
-      for (let head: R | undefined = first; head; head = head.chain as R | undefined)
-        for (let rule: R | undefined = head; rule; rule = rule.lower as R | undefined) yield rule;
-  }
-}
 
 /** One field's trie, with the lookup of the packet in hand. */
 class TrieContext {
@@ -223,14 +79,26 @@ export class Classifier<R extends ClsRule = ClsRule> {
   /** Highest priority first. */
   readonly #subtables: Subtable<R>[] = [];
   readonly #byMask = new Map<number, Subtable<R>[]>();
-  readonly #tries: TrieContext[];
+  #tries: TrieContext[];
+  readonly #view: ClsView;
   readonly #ports = new Uint32Array(1);
   readonly #portsMatch = newTrieMatch();
   #nRules = 0;
 
   /** `prefixFields`: the members whose prefixes are tracked in tries. */
-  constructor(prefixFields: readonly FlowMemberName[] = ['nw_dst', 'nw_src']) {
+  constructor(prefixFields: readonly FlowMemberName[] = ['nw_dst', 'nw_src'], view = new ClsView()) {
     this.#tries = prefixFields.map((f) => new TrieContext(trieField(f)));
+    this.#view = view;
+  }
+
+  /** Tracks other members' prefixes from now on. */
+  setPrefixes(fields: readonly FlowMemberName[]): void {
+    this.#tries = fields.map((f) => new TrieContext(trieField(f)));
+    const trieFields = this.#tries.map((t) => t.field);
+    for (const st of this.#subtables) {
+      st.triePlen = trieFields.map((f) => prefixLen(st.mask, f));
+      for (const rule of st.rules()) this.#trackTries(st, rule, true);
+    }
   }
 
   get size(): number {
@@ -243,13 +111,34 @@ export class Classifier<R extends ClsRule = ClsRule> {
 
   /** Inserts `rule` under `match`; returns the rule with the same match and priority that it replaces, if any. */
   replace(rule: R, match: Match): R | undefined {
+    const old = this.findExactly(match, rule.priority);
+    this.insert(rule, match);
+    if (old) this.remove(old);
+    return old;
+  }
+
+  /** Inserts `rule` under `match`. What has the same match and priority, if anything, must be on its way out. */
+  insert(rule: R, match: Match): void {
     const st = this.#findSubtable(match.wc) ?? this.#newSubtable(match.wc);
     rule.subtable = st as unknown as Subtable<ClsRule>;
     rule.values = st.valuesOf(match.flow);
     rule.hash = st.hashValues(rule.values, rule.values.length);
-    const old = this.#link(st, rule);
-    if (!old) this.#ruleAdded(st, rule);
-    return old;
+    this.#link(st, rule);
+    this.#ruleAdded(st, rule);
+  }
+
+  /** Inserts `rule` with the match of `like`, which is, or was last, in this classifier. */
+  insertLike(rule: R, like: R): void {
+    const st = like.subtable as unknown as Subtable<R>;
+    if (st.nRules === 0) {
+      this.insert(rule, like.match());
+      return;
+    }
+    rule.subtable = like.subtable;
+    rule.values = like.values;
+    rule.hash = like.hash;
+    this.#link(st, rule);
+    this.#ruleAdded(st, rule);
   }
 
   /** Takes `rule` out; false when it was not in. Its `match()` stays valid. */
@@ -267,25 +156,91 @@ export class Classifier<R extends ClsRule = ClsRule> {
     return false;
   }
 
+  /** The rule with that match and priority that is in after the change under way, if any. */
   findExactly(match: Match, priority: number): R | undefined {
     const st = this.#findSubtable(match.wc);
     if (!st) return undefined;
     const values = st.valuesOf(match.flow);
     let rule = st.find(st.hashValues(values, values.length), values);
-    while (rule && rule.priority > priority) rule = rule.lower as R | undefined;
+    while (rule && (rule.priority > priority || (rule.priority === priority && !isIn(rule, true))))
+      rule = rule.lower as R | undefined;
     return rule?.priority === priority ? rule : undefined;
   }
 
-  /** The highest-priority rule that matches `flow`. Adds to `wc` the bits that were looked at. */
+  /** The highest-priority rule that matches `flow`. Adds to `wc` the bits that were looked at. `flow.conjId` is as before afterwards. */
   lookup(flow: Flow, wc?: FlowWildcards): R | undefined {
+    return this.#lookup(flow, wc, true);
+  }
+
+  /** `conjunctive`: whether clauses count; with a conj_id in `flow` they do not. */
+  #lookup(flow: Flow, wc: FlowWildcards | undefined, conjunctive: boolean): R | undefined {
     for (const t of this.#tries) t.done = false;
-    let best: R | undefined;
+    let hard: R | undefined;
+    let soft: (R | undefined)[] | undefined;
     for (const st of this.#subtables) {
-      if (best && st.maxPriority <= best.priority) break;
+      if (hard && st.maxPriority <= hard.priority) break;
       const rule = wc ? this.#findWc(st, flow, wc) : this.#find(st, flow);
-      if (rule && (!best || rule.priority > best.priority)) best = rule;
+      if (!rule || (hard && rule.priority <= hard.priority)) continue;
+      if (!rule.conjunctions) hard = rule;
+      else if (conjunctive) {
+        soft ??= [];
+        soft.push(rule);
+      }
     }
-    return best;
+    return soft ? this.#resolve(soft, hard, flow, wc) : hard;
+  }
+
+  /** Finds out which of the clauses that matched make a whole, from the highest priority down to that of `hard`. */
+  #resolve(
+    clauses: (R | undefined)[],
+    certain: R | undefined,
+    flow: Flow,
+    wc: FlowWildcards | undefined,
+  ): R | undefined {
+    let hard = certain;
+    let soft = clauses;
+    for (;;) {
+      soft = soft.filter((r) => r && (!hard || r.priority > hard.priority));
+      if (!soft.length) return hard;
+      const priority = Math.max(...soft.map((r) => r!.priority));
+      const top = soft.filter((r) => r!.priority === priority);
+      const rule = this.#wholeMatch(top as R[], flow, wc);
+      if (rule) return rule;
+      // Rules of the same match and a lower priority come in their place.
+      soft = soft.map((r) => {
+        if (r!.priority !== priority) return r;
+        const lower = firstIn(r!.lower as R | undefined, this.#view.next);
+        if (!lower || lower.conjunctions) return lower;
+        if (!hard || lower.priority > hard.priority) hard = lower;
+        return undefined;
+      });
+    }
+  }
+
+  /** The rule that matches the id of a conjunction all of whose clauses are in `rules`. */
+  #wholeMatch(rules: readonly R[], flow: Flow, wc: FlowWildcards | undefined): R | undefined {
+    const seen = new Map<number, bigint>();
+    for (const { conjunctions } of rules) {
+      for (const { id, clause, nClauses } of conjunctions!) {
+        if (nClauses > rules.length) continue;
+        const clauses = (seen.get(id) ?? 0n) | (1n << BigInt(clause));
+        seen.set(id, clauses);
+        if (clauses !== (1n << BigInt(nClauses)) - 1n) continue;
+        const rule = this.#lookupConjunction(id, flow, wc);
+        if (rule) return rule;
+        // As Open vSwitch: what else a rule of that clause says is not looked at any more.
+        break;
+      }
+    }
+    return undefined;
+  }
+
+  #lookupConjunction(id: number, flow: Flow, wc: FlowWildcards | undefined): R | undefined {
+    const saved = flow.conjId;
+    flow.conjId = id;
+    const rule = this.#lookup(flow, wc, false);
+    flow.conjId = saved;
+    return rule;
   }
 
   /** Every rule, in no particular order. Rules may be removed on the way, not added. */
@@ -293,8 +248,8 @@ export class Classifier<R extends ClsRule = ClsRule> {
     for (const st of [...this.#subtables]) yield* st.rules();
   }
 
-  /** The rules whose match is `target` or more specific (the "loose" match of OpenFlow). */
-  *matching(target: Match): IterableIterator<R> {
+  /** The rules whose match is `target` or more specific (the "loose" match of OpenFlow), in the view's state or the one after the change. */
+  *matching(target: Match, next = this.#view.next): IterableIterator<R> {
     for (const st of [...this.#subtables]) {
       if (!covers(st.mask, target.wc)) continue;
       const at: number[] = [];
@@ -302,18 +257,19 @@ export class Classifier<R extends ClsRule = ClsRule> {
         if (target.wc.u32[w]) at.push(i);
       });
       for (const rule of st.rules()) {
+        if (!isIn(rule, next)) continue;
         if (at.every((i) => ((rule.values[i] ^ target.flow.u32[st.words[i]]) & target.wc.u32[st.words[i]]) === 0))
           yield rule;
       }
     }
   }
 
-  /** A rule of the same priority that some packet could match as well as `match`. */
+  /** A rule of the same priority that some packet could match as well as `match`, after the change under way. */
   findOverlap(match: Match, priority: number): R | undefined {
     for (const st of this.#subtables) {
       if (st.maxPriority < priority) break;
       for (const rule of st.rules()) {
-        if (rule.priority === priority && overlaps(st, rule, match)) return rule;
+        if (rule.priority === priority && isIn(rule, true) && overlaps(st, rule, match)) return rule;
       }
     }
     return undefined;
@@ -342,13 +298,13 @@ export class Classifier<R extends ClsRule = ClsRule> {
     this.#subtables.splice(this.#subtables.indexOf(st), 1);
   }
 
-  /** Puts `rule` into its place among the rules of its match. Returns the one it replaces. */
-  #link(st: Subtable<R>, rule: R): R | undefined {
+  /** Puts `rule` into its place among the rules of its match, before those of the same priority. */
+  #link(st: Subtable<R>, rule: R): void {
     const head = st.find(rule.hash, rule.values);
     if (!head) {
       rule.chain = st.heads.get(rule.hash);
       st.heads.set(rule.hash, rule);
-      return undefined;
+      return;
     }
     let prev: R | undefined;
     let at: R | undefined = head;
@@ -356,12 +312,9 @@ export class Classifier<R extends ClsRule = ClsRule> {
       prev = at;
       at = at.lower as R | undefined;
     }
-    const old = at?.priority === rule.priority ? at : undefined;
-    rule.lower = old ? old.lower : at;
+    rule.lower = at;
     if (prev) prev.lower = rule;
     else this.#replaceHead(st, head, rule);
-    if (old) old.lower = old.chain = undefined;
-    return old;
   }
 
   /** Puts `to` (or nothing) where `head` stands in its hash chain. */
@@ -425,6 +378,14 @@ export class Classifier<R extends ClsRule = ClsRule> {
   }
 
   #trackPrefixes(st: Subtable<R>, rule: R, add: boolean): void {
+    this.#trackTries(st, rule, add);
+    if (!st.portsMaskLen) return;
+    const ports = Uint32Array.of(swap(wordOf(st, rule, PORTS_WORD)));
+    if (add) st.portsTrie.insert(ports, st.portsMaskLen);
+    else st.portsTrie.remove(ports, st.portsMaskLen);
+  }
+
+  #trackTries(st: Subtable<R>, rule: R, add: boolean): void {
     for (let t = 0; t < this.#tries.length; t++) {
       const plen = st.triePlen[t];
       if (plen === 0) continue;
@@ -433,11 +394,6 @@ export class Classifier<R extends ClsRule = ClsRule> {
       for (let i = 0; i < field.nWords; i++) value[i] = swap(wordOf(st, rule, field.word + i));
       if (add) trie.insert(value, plen);
       else trie.remove(value, plen);
-    }
-    if (st.portsMaskLen) {
-      const ports = Uint32Array.of(swap(wordOf(st, rule, PORTS_WORD)));
-      if (add) st.portsTrie.insert(ports, st.portsMaskLen);
-      else st.portsTrie.remove(ports, st.portsMaskLen);
     }
   }
 
@@ -471,7 +427,7 @@ export class Classifier<R extends ClsRule = ClsRule> {
     const u32 = flow.u32;
     let h = 0;
     for (let i = 0; i < words.length; i++) h = mix(h, u32[words[i]] & maskWords[i]);
-    return st.findFlow(finish(h), u32);
+    return st.findFlow(finish(h), u32, this.#view.next);
   }
 
   #findWc(st: Subtable<R>, flow: Flow, wc: FlowWildcards): R | undefined {
@@ -488,7 +444,7 @@ export class Classifier<R extends ClsRule = ClsRule> {
     }
     if (this.#triesExclude(st, i, words.length, flow, wc)) return fold(st, i, wc);
     for (; i < words.length; i++) h = mix(h, u32[words[i]] & maskWords[i]);
-    const rule = st.findFlow(finish(h), u32);
+    const rule = st.findFlow(finish(h), u32, this.#view.next);
     if (!rule && st.portsMaskLen) return this.#foldPortsMiss(st, u32, wc);
     fold(st, words.length, wc);
     return rule;

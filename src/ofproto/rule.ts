@@ -1,4 +1,4 @@
-import { ClsRule } from '../flow/classifier.ts';
+import { type ClsConjunction, ClsRule } from '../flow/classifier.ts';
 import type { Ofpact } from '../openflow/actions.ts';
 
 /** What a flow entry is made of, beside its match and priority. */
@@ -48,6 +48,7 @@ export class Rule extends ClsRule {
     this.modifiedMs = nowMs;
     this.usedMs = nowMs;
     this.hidden = hidden;
+    this.conjunctions = conjunctionsOf(spec.actions);
   }
 
   /** Counts packets that hit it. */
@@ -65,4 +66,9 @@ export class Rule extends ClsRule {
   get isTableMiss(): boolean {
     return this.priority === 0 && this.subtable !== undefined && this.subtable.words.length === 0;
   }
+}
+
+function conjunctionsOf(actions: readonly Ofpact[]): readonly ClsConjunction[] | undefined {
+  const list = actions.filter((a) => a.type === 'conjunction');
+  return list.length ? list : undefined;
 }
