@@ -8,6 +8,9 @@ import { OfDecodeError } from './buffer.ts';
 export interface PortNames {
   nameOf(port: OfpPort): string | undefined;
   numberOf(name: string): OfpPort | undefined;
+  /** Names of its tables; absent: they have none. */
+  tableNameOf?(tableId: number): string | undefined;
+  tableNumberOf?(name: string): number | undefined;
 }
 
 const RESERVED: readonly (readonly [string, number])[] = [
@@ -35,8 +38,27 @@ export function formatPort(port: OfpPort, names?: PortNames): string {
   const reserved = nameByNumber.get(port);
   if (reserved) return reserved;
   const name = names?.nameOf(port);
-  if (name === undefined) return String(port);
+  return name === undefined ? String(port) : quoteName(name);
+}
+
+/** A name as it is; in quotes when it is not an identifier. */
+export function quoteName(name: string): string {
   return /^[A-Za-z_][A-Za-z0-9_.-]*$/.test(name) ? name : JSON.stringify(name);
+}
+
+/** A table's name where it has one, else its number. */
+export function formatTable(tableId: number, names?: PortNames): string {
+  const name = names?.tableNameOf?.(tableId);
+  return name === undefined ? String(tableId) : quoteName(name);
+}
+
+/** Undefined when it is neither a number from 0 to 255 nor a known name, which may be quoted. */
+export function parseTable(s: string, names?: PortNames): number | undefined {
+  if (/^(0[xX][0-9a-fA-F]+|[0-9]+)$/.test(s)) {
+    const n = /^0[0-7]/.test(s) ? Number.parseInt(s, 8) : Number(s);
+    return n <= 255 ? n : undefined;
+  }
+  return names?.tableNumberOf?.(s.startsWith('"') && s.endsWith('"') ? String(JSON.parse(s)) : s);
 }
 
 /** Undefined when it is neither a number in range nor a known name. OpenFlow 1.0's reserved numbers are taken too. */
