@@ -291,6 +291,11 @@ export interface Dpif {
   /** Counters of the last moment; undefined when there is none. */
   meterDel(id: number): DpMeterStats | undefined;
   meterFeatures(): { maxMeters: number; maxBands: number };
+  /** Makes or changes what `lb_output` of bond `id` does: `members` holds 256 ports, one for each value of the low 8 bits of the packet's hash. Absent: there is no such action. */
+  bondSet?(id: number, members: readonly (OdpPort | undefined)[]): void;
+  bondDel?(id: number): void;
+  /** Bytes sent by each of the 256 buckets since the bond was made; undefined when there is none. */
+  bondStats?(id: number): readonly bigint[] | undefined;
   configure(config: DpConfig): Promise<void>;
   threads(): DpThread[];
   clearThreadStats(): void;
