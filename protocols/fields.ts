@@ -76,6 +76,11 @@ export interface MatchField {
   /** NXM first, then OXM by rising version. Empty: it can't be written. */
   readonly headers: readonly OxmHeader[];
   readonly variableLength: boolean;
+  /** How much of it OpenFlow 1.0's and 1.1's fixed matches can say. */
+  readonly of10: '' | 'exact' | 'cidr';
+  readonly of11: '' | 'exact' | 'bitwise';
+  /** tun_metadata with the width of its option in one bridge: `nBytes` is that width. */
+  readonly mapped?: boolean;
 }
 
 const CLASSES: Readonly<Record<string, readonly [oxmClass: number, experimenter: number]>> = {
@@ -145,7 +150,47 @@ function field(
     slice: member === null ? undefined : { member, shift: o.shift ?? 0, bits: o.bits ?? nBits, wide: o.wide ?? false },
     headers,
     variableLength: o.variableLength ?? false,
+    ...fixedMatch(name),
   });
+}
+
+/** Fields of OpenFlow 1.0's and 1.1's fixed matches. */
+const FIXED: Readonly<Record<string, readonly ['' | 'exact' | 'cidr', 'exact' | 'bitwise']>> = {
+  metadata: ['', 'bitwise'],
+  in_port: ['exact', 'exact'],
+  in_port_oxm: ['', 'exact'],
+  eth_src: ['exact', 'bitwise'],
+  eth_dst: ['exact', 'bitwise'],
+  eth_type: ['exact', 'exact'],
+  vlan_tci: ['exact', 'exact'],
+  dl_vlan: ['exact', 'exact'],
+  vlan_vid: ['exact', 'exact'],
+  dl_vlan_pcp: ['exact', 'exact'],
+  vlan_pcp: ['exact', 'exact'],
+  mpls_label: ['', 'exact'],
+  mpls_tc: ['', 'exact'],
+  ip_src: ['cidr', 'bitwise'],
+  ip_dst: ['cidr', 'bitwise'],
+  nw_proto: ['exact', 'exact'],
+  nw_tos: ['exact', 'exact'],
+  ip_dscp: ['exact', 'exact'],
+  nw_ecn: ['', 'exact'],
+  arp_op: ['exact', 'exact'],
+  arp_spa: ['cidr', 'bitwise'],
+  arp_tpa: ['cidr', 'bitwise'],
+  tcp_src: ['exact', 'exact'],
+  tcp_dst: ['exact', 'exact'],
+  udp_src: ['exact', 'exact'],
+  udp_dst: ['exact', 'exact'],
+  sctp_src: ['', 'exact'],
+  sctp_dst: ['', 'exact'],
+  icmp_type: ['exact', 'exact'],
+  icmp_code: ['exact', 'exact'],
+};
+
+function fixedMatch(name: string): Pick<MatchField, 'of10' | 'of11'> {
+  const [of10, of11] = FIXED[name] ?? ['', ''];
+  return { of10, of11 };
 }
 
 const nxOf = (name: string, n: number) => header(`NXM_OF_${name}`, n);
@@ -167,7 +212,7 @@ field('tun_src', be32, 'rwm', 'ipv4', 'none', [nx('TUN_IPV4_SRC', 31)]);
 field('tun_dst', be32, 'rwm', 'ipv4', 'none', [nx('TUN_IPV4_DST', 32)]);
 field('tun_ipv6_src', be128, 'rwm', 'ipv6', 'none', [nx('TUN_IPV6_SRC', 109)]);
 field('tun_ipv6_dst', be128, 'rwm', 'ipv6', 'none', [nx('TUN_IPV6_DST', 110)]);
-field('tun_flags', low(be16, 1), 'rwm', 'tunnel-flags', 'none', [nx('TUN_FLAGS', 104)]);
+field('tun_flags', low(be16, 1), 'rwm', 'tunnel-flags', 'none', [nx('TUN_FLAGS', 104)], { bits: 16 });
 field('tun_ttl', u8, 'r', 'decimal', 'none', []);
 field('tun_tos', u8, 'r', 'decimal', 'none', []);
 field('tun_gbp_id', be16, 'rwm', 'decimal', 'none', [nx('TUN_GBP_ID', 38)]);

@@ -100,6 +100,70 @@ export const NXAST = {
   DEBUG_RECIRC: 255,
 } as const;
 
+/** ONF's extension of OpenFlow 1.3, by the subtype of its experimenter action. */
+export const ONFACT_COPY_FIELD = 3200;
+
+export const NX_CT_F_COMMIT = 1 << 0;
+export const NX_CT_F_FORCE = 1 << 1;
+export const NX_CT_RECIRC_NONE = 0xff;
+
+export const NX_NAT_F_SRC = 1 << 0;
+export const NX_NAT_F_DST = 1 << 1;
+export const NX_NAT_F_PERSISTENT = 1 << 2;
+export const NX_NAT_F_PROTO_HASH = 1 << 3;
+export const NX_NAT_F_PROTO_RANDOM = 1 << 4;
+/** Which parts of a range follow nx_action_nat, in this order. */
+export const NX_NAT_RANGE = {
+  IPV4_MIN: 1 << 0,
+  IPV4_MAX: 1 << 1,
+  IPV6_MIN: 1 << 2,
+  IPV6_MAX: 1 << 3,
+  PROTO_MIN: 1 << 4,
+  PROTO_MAX: 1 << 5,
+} as const;
+
+export const NX_LEARN_F_SEND_FLOW_REM = 1 << 0;
+export const NX_LEARN_F_DELETE_LEARNED = 1 << 1;
+export const NX_LEARN_F_WRITE_RESULT = 1 << 2;
+/** The word before a flow_mod_spec: width in bits, what is done with it, where it comes from. */
+export const NX_LEARN_N_BITS_MASK = 0x3ff;
+export const NX_LEARN_DST = { match: 0 << 11, load: 1 << 11, output: 2 << 11 } as const;
+export const NX_LEARN_DST_MASK = 3 << 11;
+export const NX_LEARN_SRC_IMMEDIATE = 1 << 13;
+
+/** NX_HASH_FIELDS_* by number: what bundle and multipath hash. */
+export const NX_HASH_FIELDS = [
+  'eth_src',
+  'symmetric_l4',
+  'symmetric_l3l4',
+  'symmetric_l3l4+udp',
+  'nw_src',
+  'nw_dst',
+  'symmetric_l3',
+] as const;
+
+/** NX_MP_ALG_* by number. */
+export const NX_MP_ALG = ['modulo_n', 'hash_threshold', 'hrw', 'iter_hash'] as const;
+/** NX_BD_ALG_* by number. */
+export const NX_BD_ALG = ['active_backup', 'hrw'] as const;
+/** Most members of a bundle. */
+export const BUNDLE_MAX_MEMBERS = 2048;
+
+/** NX_ACTION_SAMPLE_* by number. */
+export const NX_ACTION_SAMPLE_DIRECTION = ['default', 'ingress', 'egress'] as const;
+
+/** Properties of encap: classes (ONF EXT-382), and types within the NSH class. */
+export const OFPPPC = { BASIC: 0, MPLS: 1, GRE: 2, GTP: 3, NSH: 4 } as const;
+export const OFPPPT_PROP_NSH_MDTYPE = 1;
+export const OFPPPT_PROP_NSH_TLV = 2;
+/** Packet types: namespace and type (OpenFlow 1.5 section 7.2.3.11). */
+export const PT_ETH = 0;
+export const PT_USE_NEXT_PROTO = 0xfffe;
+export const PT_MPLS = 0x1_8847;
+export const PT_MPLS_MC = 0x1_8848;
+export const PT_NSH = 0x1_894f;
+export const PT_UNKNOWN = 0xffff_ffff;
+
 export const OFPIT = {
   GOTO_TABLE: 1,
   WRITE_METADATA: 2,

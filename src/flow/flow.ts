@@ -1,15 +1,20 @@
 import { FLOW_SIZE, FlowFields } from '../gen/flow.ts';
+import type { TunLayout } from './tun-layout.ts';
 
 /** The headers and metadata of one packet. Zero where the packet has no such header. */
 export class Flow extends FlowFields {
+  /** How `tunMetadata` is laid out; undefined: none of it is known. No part of the flow's value. */
+  tunTable: TunLayout | undefined = undefined;
+
   clone(): Flow {
     const copy = new Flow();
-    copy.u32.set(this.u32);
+    copy.copyFrom(this);
     return copy;
   }
 
   copyFrom(other: FlowFields): void {
     this.u32.set(other.u32);
+    this.tunTable = (other as Flow).tunTable;
   }
 
   equals(other: FlowFields): boolean {
@@ -43,7 +48,7 @@ export class Flow extends FlowFields {
 export class FlowWildcards extends Flow {
   override clone(): FlowWildcards {
     const copy = new FlowWildcards();
-    copy.u32.set(this.u32);
+    copy.copyFrom(this);
     return copy;
   }
 }

@@ -24,6 +24,14 @@ export interface LearnSpec {
   nBits: number;
 }
 
+/**
+ * Where an action has several wire forms: the NXAST_* (or, for reg_move, ONFACT_COPY_FIELD) that it came in, so that it goes back in the
+ * same form. Absent: the form that is smallest.
+ */
+export interface RawForm {
+  raw?: number;
+}
+
 /** The range of addresses and ports of `nat`; addresses are 4 or 16 bytes. */
 export interface NatRange {
   addrMin?: Uint8Array;
@@ -37,9 +45,9 @@ export type Ofpact =
   /** `maxLen` counts for port CONTROLLER only. */
   | { type: 'output'; port: OfpPort; maxLen: number }
   | { type: 'output_trunc'; port: OfpPort; maxLen: number }
-  | { type: 'output_reg'; src: Subfield; maxLen: number }
+  | ({ type: 'output_reg'; src: Subfield; maxLen: number } & RawForm)
   /** `reason` is an OFPR_*; `userdata`, `pause`, `meterId` and `controllerId` are Nicira extensions. */
-  | {
+  | ({
       type: 'controller';
       maxLen: number;
       reason: number;
@@ -47,9 +55,10 @@ export type Ofpact =
       userdata?: Uint8Array;
       pause?: boolean;
       meterId?: number;
-    }
+    } & RawForm)
   | { type: 'enqueue'; port: OfpPort; queue: number }
   | { type: 'group'; groupId: number }
+  /** `fields` are NX_HASH_FIELDS_*; `dst`: bundle_load. */
   | {
       type: 'bundle';
       algorithm: 'active_backup' | 'hrw';
@@ -59,9 +68,19 @@ export type Ofpact =
       dst?: Subfield;
     }
   // Headers.
-  /** Sets the bits of `mask`; both have `field.nBytes` bytes. `load`: it came as (and is shown as) reg_load. */
-  | { type: 'set_field'; field: MatchField; value: Uint8Array; mask: Uint8Array; load: boolean }
-  | { type: 'reg_move'; src: Subfield; dst: Subfield }
+  /**
+   * Sets the bits of `mask`; both have `field.nBytes` bytes. `load`: it came as (and is shown as) reg_load. `flowHasVlan`: see
+   * set_vlan_vid.
+   */
+  | ({
+      type: 'set_field';
+      field: MatchField;
+      value: Uint8Array;
+      mask: Uint8Array;
+      load: boolean;
+      flowHasVlan?: boolean;
+    } & RawForm)
+  | ({ type: 'reg_move'; src: Subfield; dst: Subfield } & RawForm)
   /** OpenFlow 1.0 adds a tag when there is none (`pushIfNeeded`); `flowHasVlan`: the match guarantees a tag. */
   | { type: 'set_vlan_vid'; vid: number; pushIfNeeded: boolean; flowHasVlan: boolean }
   | { type: 'set_vlan_pcp'; pcp: number; pushIfNeeded: boolean; flowHasVlan: boolean }
@@ -80,7 +99,7 @@ export type Ofpact =
   | { type: 'set_l4_src_port'; port: number; flowIpProto: number }
   | { type: 'set_l4_dst_port'; port: number; flowIpProto: number }
   /** Packets whose TTL runs out go to these controllers; plain dec_ttl has [0]. */
-  | { type: 'dec_ttl'; ids: number[] }
+  | ({ type: 'dec_ttl'; ids: number[] } & RawForm)
   | { type: 'set_mpls_label'; label: number }
   | { type: 'set_mpls_tc'; tc: number }
   | { type: 'set_mpls_ttl'; ttl: number }
@@ -89,10 +108,11 @@ export type Ofpact =
   | { type: 'pop_mpls'; ethertype: number }
   | { type: 'dec_nsh_ttl' }
   | { type: 'delete_field'; field: MatchField }
-  | { type: 'encap'; packetType: number; props: Uint8Array }
+  /** `props` are as on the wire, padding zero: `edProps` of action-encap.ts takes them apart. */
+  | { type: 'encap'; packetType: number; props: Uint8Array; hdrSize?: number }
   | { type: 'decap'; packetType: number }
   // Metadata.
-  | { type: 'set_tunnel'; tunId: bigint }
+  | ({ type: 'set_tunnel'; tunId: bigint } & RawForm)
   | { type: 'set_queue'; queue: number }
   | { type: 'pop_queue' }
   | { type: 'fin_timeout'; idleTimeout: number; hardTimeout: number }
@@ -100,8 +120,9 @@ export type Ofpact =
   | { type: 'stack_pop'; subfield: Subfield }
   // Flow table interaction.
   /** `tableId` 255 is the current table; `inPort` OFPP_IN_PORT keeps the packet's. */
-  | { type: 'resubmit'; inPort: OfpPort; tableId: number; withCtOrig: boolean }
-  | {
+  | ({ type: 'resubmit'; inPort: OfpPort; tableId: number; withCtOrig: boolean } & RawForm)
+  /** `flags` are NX_LEARN_F_*; `limit` 0: none. */
+  | ({
       type: 'learn';
       idleTimeout: number;
       hardTimeout: number;
@@ -114,7 +135,7 @@ export type Ofpact =
       limit: number;
       resultDst?: Subfield;
       specs: LearnSpec[];
-    }
+    } & RawForm)
   | { type: 'conjunction'; id: number; clause: number; nClauses: number }
   // Arithmetic.
   | {
@@ -129,7 +150,7 @@ export type Ofpact =
   // Other.
   | { type: 'note'; data: Uint8Array }
   | { type: 'exit' }
-  | {
+  | ({
       type: 'sample';
       probability: number;
       collectorSetId: number;
@@ -137,7 +158,8 @@ export type Ofpact =
       obsPointId: number;
       samplingPort: OfpPort;
       direction: 'default' | 'ingress' | 'egress';
-    }
+    } & RawForm)
+  /** `flags` are NX_CT_F_*; `recircTable` NX_CT_RECIRC_NONE: none; `alg` is the helper's port (21: FTP, 69: TFTP). `nat` is in `actions`. */
   | {
       type: 'ct';
       flags: number;
@@ -147,6 +169,7 @@ export type Ofpact =
       actions: Ofpact[];
     }
   | { type: 'ct_clear' }
+  /** `flags` are NX_NAT_F_*. */
   | { type: 'nat'; flags: number; range: NatRange }
   | { type: 'clone'; actions: Ofpact[] }
   | { type: 'check_pkt_larger'; pktLen: number; dst: Subfield }
@@ -162,6 +185,25 @@ export type Ofpact =
 export type OfpactType = Ofpact['type'];
 /** The member of the union with this type. */
 export type OfpactOf<T extends OfpactType> = Extract<Ofpact, { type: T }>;
+
+/** Names of the types in ovs-ofctl's words, where they are others than ours. */
+const OFPACT_NAMES: Readonly<Partial<Record<OfpactType, string>>> = {
+  set_eth_src: 'mod_dl_src',
+  set_eth_dst: 'mod_dl_dst',
+  set_ipv4_src: 'mod_nw_src',
+  set_ipv4_dst: 'mod_nw_dst',
+  set_ip_dscp: 'mod_nw_tos',
+  set_ip_ecn: 'mod_nw_ecn',
+  set_ip_ttl: 'mod_nw_ttl',
+  set_l4_src_port: 'mod_tp_src',
+  set_l4_dst_port: 'mod_tp_dst',
+  reg_move: 'move',
+  stack_push: 'push',
+  stack_pop: 'pop',
+};
+
+/** What ovs-ofctl calls actions of this type. */
+export const ofpactName = (type: OfpactType): string => OFPACT_NAMES[type] ?? type;
 
 const INSTRUCTIONS: ReadonlySet<OfpactType> = new Set<OfpactType>([
   'meter',

@@ -1,6 +1,14 @@
 import { FIELDS, type MatchField } from '../../protocols/fields.ts';
 import type { Flow, FlowWildcards, Match } from '../flow/flow.ts';
 import { FLOW_MEMBERS } from '../gen/flow.ts';
+import {
+  isTunMetadata,
+  isTunMetadataPresent,
+  matchSetTunMetadata,
+  readTunMetadata,
+  tunMetadataIndex,
+  writeTunMetadata,
+} from './tun-metadata.ts';
 
 export type { MatchField };
 
@@ -38,6 +46,10 @@ const VLAN_VID = mf('vlan_vid');
 const DL_VLAN_PCP = mf('dl_vlan_pcp');
 const VLAN_PCP = mf('vlan_pcp');
 const ARP_OP = mf('arp_op');
+const TUN_FLAGS = mf('tun_flags');
+const IPV6_LABEL = mf('ipv6_label');
+/** FLOW_TNL_PUB_F_MASK: the flags of a tunnel that OpenFlow shows. */
+const TUN_PUBLIC_FLAGS = 0x0001;
 
 export const VLAN_CFI = 0x1000;
 export const VLAN_VID_MASK = 0x0fff;
@@ -75,9 +87,9 @@ function placeOf(f: MatchField): Place | undefined {
 
 const PLACES: readonly (Place | undefined)[] = FIELDS.map(placeOf);
 
-/** False for the fields that this switch does not store yet (tun_metadata). */
+/** True for every field that a Flow holds, in a place of its own or in its tunnel metadata. */
 export function fieldSupported(f: MatchField): boolean {
-  return PLACES[f.id] !== undefined;
+  return PLACES[f.id] !== undefined || isTunMetadata(f);
 }
 
 function place(f: MatchField): Place {
@@ -113,7 +125,7 @@ export function portToOfp10(port: number): number | undefined {
 
 /** Bits of the value that may be 1 at all: `valueMask(tcp_flags)` is 0x0fff. */
 function significantOk(f: MatchField, value: Uint8Array): boolean {
-  const bits = f === VLAN_VID ? 13 : f === ARP_OP ? 8 : f.nBits;
+  const bits = f === VLAN_VID ? 13 : f === ARP_OP ? 8 : f === TUN_FLAGS ? 1 : f.nBits;
   const zero = f.nBytes * 8 - bits;
   for (let i = 0; i < zero >> 3; i++) if (value[i]) return false;
   return zero % 8 === 0 || value[zero >> 3] >> (8 - (zero % 8)) === 0;
@@ -135,6 +147,7 @@ export function fieldValueOk(f: MatchField, value: Uint8Array): boolean {
     const port = load(value, 0, 4);
     return port < 0xff00 || port >= 0xffffff00;
   }
+  if (f.name.startsWith('tun_erspan')) return true;
   return f.nBits === f.nBytes * 8 && f !== ARP_OP ? true : significantOk(f, value);
 }
 
@@ -162,6 +175,7 @@ export function exactMask(f: MatchField): Uint8Array {
 
 /** The field's value in a flow. The caller has checked its prerequisites. */
 export function getField(flow: Flow, f: MatchField): Uint8Array {
+  if (isTunMetadata(f)) return readTunMetadata(flow, f);
   const value = new Uint8Array(f.nBytes);
   readField(flow, f, value);
   return value;
@@ -172,6 +186,7 @@ function readField(flow: Flow, f: MatchField, value: Uint8Array): void {
   if (p.bytewise) {
     for (let i = 0; i < p.size; i++) value[i] = flow.u8[p.start + i];
     if (f === NW_TOS) value[0] &= 0xfc;
+    if (f === TUN_FLAGS) store(value, 0, 2, load(value, 0, 2) & TUN_PUBLIC_FLAGS);
     return;
   }
   const n = ((load(flow.u8, p.start, p.size) & p.mask) >>> 0) >>> p.shift;
@@ -183,6 +198,7 @@ export function getFieldNumber(flow: Flow, f: MatchField): number {
   const p = place(f);
   const n = load(flow.u8, p.start, p.size);
   if (f === NW_TOS) return n & 0xfc;
+  if (f === TUN_FLAGS) return n & TUN_PUBLIC_FLAGS;
   if (f === IN_PORT) return n & 0xffff;
   return p.bytewise ? n : ((n & p.mask) >>> 0) >>> p.shift;
 }
@@ -217,9 +233,15 @@ export function setField(flow: Flow, f: MatchField, value: Uint8Array): void {
 }
 
 function writeField(flow: Flow, f: MatchField, value: Uint8Array): void {
+  if (isTunMetadata(f)) {
+    writeTunMetadata(flow, f, value);
+    return;
+  }
   const p = place(f);
   if (f === NW_TOS) {
     flow.nwTos = (flow.nwTos & 3) | (value[0] & 0xfc);
+  } else if (f === TUN_FLAGS) {
+    flow.tunFlags = (flow.tunFlags & ~TUN_PUBLIC_FLAGS) | (load(value, 0, 2) & TUN_PUBLIC_FLAGS);
   } else if (p.bytewise) {
     for (let i = 0; i < p.size; i++) flow.u8[p.start + i] = value[i];
   } else if (f === IN_PORT) {
@@ -240,6 +262,10 @@ export function setFieldMasked(flow: Flow, f: MatchField, value: Uint8Array, mas
 
 /** Marks every bit of the field as looked at. The tag-present bit goes with the VLAN fields. */
 export function maskField(wc: FlowWildcards, f: MatchField): void {
+  if (isTunMetadata(f)) {
+    writeTunMetadata(wc, f, new Uint8Array(f.nBytes).fill(0xff));
+    return;
+  }
   const p = place(f);
   if (f === NW_TOS) wc.nwTos |= 0xfc;
   else if (f === DL_VLAN || f === VLAN_VID) wc.vlanTci0 |= VLAN_CFI | VLAN_VID_MASK;
@@ -250,6 +276,15 @@ export function maskField(wc: FlowWildcards, f: MatchField): void {
 
 /** Marks the bits of `mask` (in the place of the field's value) as looked at. */
 export function maskFieldBits(wc: FlowWildcards, f: MatchField, mask: Uint8Array): void {
+  if (isTunMetadata(f)) {
+    const now = readTunMetadata(wc, f);
+    writeTunMetadata(
+      wc,
+      f,
+      now.map((b, i) => b | mask[i]),
+    );
+    return;
+  }
   const p = place(f);
   if (!p.bytewise) {
     maskField(wc, f);
@@ -260,6 +295,7 @@ export function maskFieldBits(wc: FlowWildcards, f: MatchField, mask: Uint8Array
 
 /** True when no bit of the field is matched. */
 export function fieldIsWild(wc: FlowWildcards, f: MatchField): boolean {
+  if (isTunMetadata(f)) return !isTunMetadataPresent(wc, tunMetadataIndex(f));
   const p = place(f);
   if (f === NW_TOS) return (wc.nwTos & 0xfc) === 0;
   if (!p.bytewise) return (load(wc.u8, p.start, p.size) & p.mask) === 0;
@@ -267,15 +303,29 @@ export function fieldIsWild(wc: FlowWildcards, f: MatchField): boolean {
   return true;
 }
 
-/** Puts `value` (and `mask`; undefined: all of it) into a match, as nx_match and flow text do. An all-zero mask is "any". */
-export function matchSetField(m: Match, f: MatchField, value: Uint8Array, mask?: Uint8Array): void {
+/**
+ * Puts `value` (and `mask`; undefined: all of it) into a match, as nx_match and flow text do. An all-zero mask is "any". Returns what
+ * is wrong (tunnel metadata that has no room), in Open vSwitch's words.
+ */
+export function matchSetField(m: Match, f: MatchField, value: Uint8Array, mask?: Uint8Array): string | undefined {
+  if (isTunMetadata(f)) return matchSetTunMetadata(m, f, value, mask);
+  setPlaced(m, f, value, f === IPV6_LABEL && mask && coversLabel(mask) ? undefined : mask);
+  return undefined;
+}
+
+const coversLabel = (mask: Uint8Array): boolean => (load(mask, 0, 4) & 0xfffff) === 0xfffff;
+
+function setPlaced(m: Match, f: MatchField, value: Uint8Array, mask: Uint8Array | undefined): void {
   const p = place(f);
   if (f === VLAN_VID) matchSetVlanVid(m, value, mask);
   else if (f === DL_VLAN && load(value, 0, 2) === OFP10_VLAN_NONE) {
     m.flow.vlanTci0 = 0;
     m.wc.vlanTci0 = 0xffff;
   } else if (!mask || !f.maskable) {
-    if (mask && isAllZeros(mask)) return;
+    if (mask && isAllZeros(mask)) {
+      clearField(m, f, p);
+      return;
+    }
     if (!setVlanField(m.flow, f, value)) writeField(m.flow, f, value);
     maskField(m.wc, f);
   } else if (p.bytewise) {
@@ -289,6 +339,13 @@ export function matchSetField(m: Match, f: MatchField, value: Uint8Array, mask?:
     store(m.flow.u8, p.start, p.size, (load(m.flow.u8, p.start, p.size) & ~p.mask) | n);
     store(m.wc.u8, p.start, p.size, (load(m.wc.u8, p.start, p.size) & ~p.mask) | bits);
   }
+}
+
+/** The field is no longer matched. */
+function clearField(m: Match, f: MatchField, p: Place): void {
+  const keep = f === NW_TOS ? ~0xfc : p.bytewise || p.wide ? 0 : ~p.mask;
+  const [start, size] = p.bytewise && p.size > 4 ? [p.start, 4] : [p.start, p.size];
+  for (const side of [m.flow, m.wc]) store(side.u8, start, size, load(side.u8, start, size) & keep);
 }
 
 function matchSetVlanVid(m: Match, value: Uint8Array, mask: Uint8Array | undefined): void {
