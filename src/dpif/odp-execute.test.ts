@@ -6,8 +6,9 @@ import { composePacket } from '../flow/compose.ts';
 import { Flow } from '../flow/flow.ts';
 import { flowFromPacket } from '../flow/packet-flow.ts';
 import type { DpAction } from './dpif.ts';
+import { parseOdpActions } from './odp-action-parse.ts';
 import { executeActions } from './odp-execute.ts';
-import { parseOdpActions, parseOdpFlow } from './odp-parse.ts';
+import { parseOdpFlow } from './odp-parse.ts';
 
 /** What leaves when `actions` (text, before an output) run on a frame. */
 function run(frame: Uint8Array, actions: string | DpAction[]): Uint8Array {

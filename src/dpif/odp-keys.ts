@@ -89,6 +89,11 @@ export const ODP_HEADERS = {
   skb_mark: { text: 'skb_mark', fields: [f('', 4, 'be32x', 'pkt_mark')] },
 } as const satisfies Record<DpSetAttr, { text: string; fields: readonly OdpField[] }>;
 
+/** Attributes by their name in text. */
+export const odpAttrByText: ReadonlyMap<string, DpSetAttr> = new Map(
+  (Object.keys(ODP_HEADERS) as DpSetAttr[]).map((attr) => [ODP_HEADERS[attr].text, attr]),
+);
+
 export const FLOW_NW_FRAG_ANY = 1;
 export const FLOW_NW_FRAG_LATER = 2;
 /** `enum ovs_frag_type` by name. */

@@ -1,47 +1,71 @@
 import { parseIpv4, parseIpv6, parseMac } from '../base/address.ts';
 import type { OdpPort } from '../base/types.ts';
 import { Flow, FlowWildcards, type Match } from '../flow/flow.ts';
-import type { DpAction, DpSetAttr } from './dpif.ts';
-import { ODP_FRAG_TYPES, ODP_HEADERS, type OdpField, setOdpField } from './odp-keys.ts';
+import { type DpSetAttr, TUNNEL_F_KEY } from './dpif.ts';
+import { ODP_FRAG_TYPES, ODP_HEADERS, type OdpField, odpAttrByText, setOdpField } from './odp-keys.ts';
+import { type MaskedGeneveOption, TUNNEL_FLAG_NAMES } from './odp-tunnel-text.ts';
 
 /** Parses datapath flow keys and actions as ovs-dpctl(8) writes them, the inverse of odp-text. */
 
 /** Number of a port named in text; undefined when there is none. */
 export type PortLookup = (name: string) => OdpPort | undefined;
 
+/** A key and its mask; the numbers of Geneve options are a bridge's affair. */
+export interface OdpMatch extends Match {
+  geneve?: MaskedGeneveOption[];
+}
+
 export class OdpParseError extends Error {
   override name = 'OdpParseError';
 }
 
-/** Splits at commas outside parentheses. */
+/** Splits at commas and spaces outside parentheses and braces; what follows a closing parenthesis needs neither. */
 export function splitTop(text: string): string[] {
   const parts: string[] = [];
   let depth = 0;
   let start = 0;
+  const end = (i: number, next: number) => {
+    if (i > start) parts.push(text.slice(start, i));
+    start = next;
+  };
   for (let i = 0; i < text.length; i++) {
-    if (text[i] === '(') depth++;
-    else if (text[i] === ')') depth--;
-    else if (text[i] === ',' && depth === 0) {
-      parts.push(text.slice(start, i));
-      start = i + 1;
-    }
+    const c = text[i]!;
+    if (c === '(' || c === '{') depth++;
+    else if (c === ')' || c === '}') depth--;
+    else if (depth === 0 && /[,\s]/.test(c)) end(i, i + 1);
+    if (depth < 0) throw new OdpParseError(`${text}: unbalanced parentheses`);
+    if (depth === 0 && c === ')' && !/[/]/.test(text[i + 1] ?? '')) end(i + 1, i + 1);
   }
-  parts.push(text.slice(start));
-  return parts.map((p) => p.trim()).filter((p) => p !== '');
+  end(text.length, text.length);
+  if (depth !== 0) throw new OdpParseError(`${text}: unbalanced parentheses`);
+  return parts;
 }
 
 /** `name(body)` taken apart; body undefined without parentheses. */
-function splitCall(text: string): { name: string; body: string | undefined } {
+export function splitCall(text: string): { name: string; body: string | undefined } {
   const open = text.indexOf('(');
   if (open < 0) return { name: text, body: undefined };
   if (!text.endsWith(')')) throw new OdpParseError(`${text}: unbalanced parentheses`);
   return { name: text.slice(0, open).trim(), body: text.slice(open + 1, -1) };
 }
 
-function parseNumber(text: string, max = 0xffffffff): number {
+export function parseNumber(text: string, max = 0xffffffff): number {
   const n = /^(0x[0-9a-f]+|\d+)$/i.test(text) ? Number(text) : Number.NaN;
   if (!(n <= max)) throw new OdpParseError(`${text}: not a number in range`);
   return n;
+}
+
+/** Bytes of a number of any length; with a size, padded on the left to it. */
+export function bytesOfHex(text: string, size?: number): Uint8Array {
+  const digits = /^0x([0-9a-f]+)$/i.exec(text)?.[1] ?? (/^\d+$/.test(text) ? BigInt(text).toString(16) : undefined);
+  if (digits === undefined) throw new OdpParseError(`${text}: not a number`);
+  const even = digits.length % 2 ? `0${digits}` : digits;
+  const bytes = Uint8Array.from(Buffer.from(even, 'hex'));
+  if (size === undefined) return bytes;
+  if (bytes.length > size) throw new OdpParseError(`${text}: not a number in range`);
+  const out = new Uint8Array(size);
+  out.set(bytes, size - bytes.length);
+  return out;
 }
 
 function toBytes(n: number, size: number): Uint8Array {
@@ -105,14 +129,13 @@ function parseHeader(
   }
 }
 
-const attrByText = new Map<string, DpSetAttr>(
-  (Object.keys(ODP_HEADERS) as DpSetAttr[]).map((attr) => [ODP_HEADERS[attr].text, attr]),
-);
-
+/** OVS_CS_F_*, from bit 0 on. */
+const CT_STATES = ['new', 'est', 'rel', 'rpl', 'inv', 'trk', 'snat', 'dnat'];
 const TCP_FLAGS = ['fin', 'syn', 'rst', 'psh', 'ack', 'urg', 'ece', 'cwr', 'ns'];
 
 class KeyParser {
   readonly match: Match = { flow: new Flow(), wc: new FlowWildcards() };
+  geneve: MaskedGeneveOption[] | undefined;
   readonly #port: PortLookup | undefined;
   /** How many `eth_type`s have been seen that a `vlan` followed. */
   #vlans = 0;
@@ -127,18 +150,28 @@ class KeyParser {
     for (const item of splitTop(text)) this.#attribute(item);
   }
 
-  finish(): Match {
-    if (!this.#sawType) this.match.flow.dlType = 0x5ff;
-    return this.match;
+  finish(): OdpMatch {
+    const { flow } = this.match;
+    // A packet without an Ethernet header is what its packet type says.
+    if (!this.#sawType) flow.dlType = flow.packetType >>> 16 === 1 ? flow.packetType & 0xffff : 0x5ff;
+    return this.geneve ? { ...this.match, geneve: this.geneve } : this.match;
   }
 
   #attribute(item: string): void {
     const { name, body } = splitCall(item);
     if (item.startsWith('ufid:')) return;
     if (body === undefined) throw new OdpParseError(`${item}: expected name(value)`);
-    const attr = attrByText.get(name);
+    const attr = odpAttrByText.get(name);
     if (attr === 'mpls') {
       this.#mpls(body);
+      return;
+    }
+    if (attr === 'nsh') {
+      this.#nsh(body);
+      return;
+    }
+    if (attr === 'skb_mark' || attr === 'skb_priority') {
+      this.#scalar(attr, body);
       return;
     }
     if (attr) {
@@ -163,7 +196,7 @@ class KeyParser {
         [flow.dpHash, wc.dpHash] = num();
         return;
       case 'ct_state':
-        [flow.ctState, wc.ctState] = num();
+        this.#ctState(value, mask);
         return;
       case 'ct_zone':
         [flow.ctZone, wc.ctZone] = num(0xffff);
@@ -172,6 +205,15 @@ class KeyParser {
         [flow.ctMark, wc.ctMark] = num();
         return;
       case 'ct_label':
+        flow.ctLabel = bytesOfHex(value, 16);
+        wc.ctLabel = mask === undefined ? new Uint8Array(16).fill(0xff) : bytesOfHex(mask, 16);
+        return;
+      case 'ct_tuple4':
+      case 'ct_tuple6':
+        this.#ctTuple(name === 'ct_tuple6', body);
+        return;
+      case 'nd_ext':
+        this.#ndExt(body);
         return;
       case 'in_port':
         this.#inPort(value, mask);
@@ -208,12 +250,96 @@ class KeyParser {
   #packetType(body: string): void {
     const { flow, wc } = this.match;
     for (const item of splitTop(body)) {
-      const [name, value] = item.split('=');
-      const n = parseNumber((value ?? '').split('/')[0], 0xffff);
-      if (name === 'ns') flow.packetType = ((n << 16) | (flow.packetType & 0xffff)) >>> 0;
-      else flow.packetType = ((flow.packetType & 0xffff0000) | n) >>> 0;
+      const [name, text = ''] = item.split('=');
+      const [v, m] = this.#masked(text, 0xffff);
+      const shift = name === 'ns' ? 16 : 0;
+      flow.packetType = (flow.packetType | (v << shift)) >>> 0;
+      wc.packetType = (wc.packetType | (m << shift)) >>> 0;
     }
-    wc.packetType = 0xffffffff;
+  }
+
+  #masked(text: string, max: number): [number, number] {
+    const [v = '', m] = text.split('/');
+    return [parseNumber(v, max), m === undefined ? max : parseNumber(m)];
+  }
+
+  #scalar(attr: 'skb_mark' | 'skb_priority', body: string): void {
+    const { flow, wc } = this.match;
+    const [v, m] = this.#masked(body, 0xffffffff);
+    if (attr === 'skb_mark') [flow.pktMark, wc.pktMark] = [v, m];
+    else [flow.skbPriority, wc.skbPriority] = [v, m];
+  }
+
+  #ctState(value: string, mask: string | undefined): void {
+    const { flow, wc } = this.match;
+    if (/^\d/.test(value)) {
+      [flow.ctState, wc.ctState] = [parseNumber(value), mask === undefined ? 0xff : parseNumber(mask)];
+      return;
+    }
+    const bit = (name: string) => {
+      const i = CT_STATES.indexOf(name);
+      if (i < 0) throw new OdpParseError(`${name}: unknown state of a connection`);
+      return 1 << i;
+    };
+    if (!/^[+-]/.test(value)) {
+      flow.ctState = value.split('|').reduce((sum, name) => sum | bit(name), 0);
+      wc.ctState = 0xff;
+      return;
+    }
+    for (const [, sign, name] of value.matchAll(/([+-])([a-z]+)/g)) {
+      wc.ctState |= bit(name!);
+      if (sign === '+') flow.ctState |= bit(name!);
+    }
+  }
+
+  #ctTuple(six: boolean, body: string): void {
+    const rows: OdpField[] = [
+      { name: 'src', ...(six ? IPV6_ROW : IPV4_ROW), member: six ? 'ct_ipv6_src' : 'ct_nw_src' },
+      { name: 'dst', ...(six ? IPV6_ROW : IPV4_ROW), member: six ? 'ct_ipv6_dst' : 'ct_nw_dst' },
+      { name: 'proto', size: 1, format: 'u8', member: 'ct_nw_proto' },
+      { name: 'tp_src', size: 2, format: 'be16', member: 'ct_tp_src' },
+      { name: 'tp_dst', size: 2, format: 'be16', member: 'ct_tp_dst' },
+    ];
+    for (const item of splitTop(body)) {
+      const [name = '', text = ''] = item.split('=');
+      const wanted = name.replace(/^(src|dst)_port$/, 'tp_$1');
+      const field = rows.find((r) => r.name === wanted);
+      if (!field) throw new OdpParseError(`${item}: unknown field of ct_tuple`);
+      this.#put(field, text);
+    }
+  }
+
+  #put(field: OdpField, text: string): void {
+    const { key, mask } = parseField(field, text);
+    setOdpField(this.match.flow, field, false, key, 0);
+    setOdpField(this.match.wc, field, true, mask, 0);
+  }
+
+  #ndExt(body: string): void {
+    for (const item of splitTop(body)) {
+      const [name, text = ''] = item.split('=');
+      if (name === 'nd_reserved') this.#put({ name, size: 4, format: 'be32x', member: 'nd_reserved' }, text);
+      else if (name === 'nd_options_type') this.#put({ name, size: 1, format: 'u8', member: 'nd_options_type' }, text);
+      else throw new OdpParseError(`${item}: unknown field of nd_ext`);
+    }
+  }
+
+  /** The service path comes in its two parts. */
+  #nsh(body: string): void {
+    const { flow, wc } = this.match;
+    for (const item of splitTop(body)) {
+      const [name, text = ''] = item.split('=');
+      if (name === 'spi' || name === 'si') {
+        const [bits, shift] = name === 'spi' ? [0xffffff, 8] : [0xff, 0];
+        const [v, m] = this.#masked(text, bits);
+        flow.nshPathHdr = (flow.nshPathHdr | (v << shift)) >>> 0;
+        wc.nshPathHdr = (wc.nshPathHdr | ((m & bits) << shift)) >>> 0;
+        continue;
+      }
+      const field = ODP_HEADERS.nsh.fields.find((f) => f.name === name);
+      if (!field) throw new OdpParseError(`${item}: unknown field of nsh`);
+      this.#put(field, text);
+    }
   }
 
   #ethType(value: string, mask: string | undefined): void {
@@ -242,16 +368,34 @@ class KeyParser {
     flow.dlType = 0x5ff;
   }
 
+  /** Labels from the top on, each with all its parts. */
   #mpls(body: string): void {
-    const shifts: Record<string, number> = { label: 12, tc: 9, bos: 8, ttl: 0 };
-    let lse = 0;
+    const shifts: Readonly<Record<string, readonly [shift: number, bits: number]>> = {
+      label: [12, 0xfffff],
+      tc: [9, 7],
+      bos: [8, 1],
+      ttl: [0, 255],
+    };
+    const lses: number[] = [];
+    const masks: number[] = [];
     for (const item of splitTop(body)) {
-      const [name, text] = item.split('=');
-      if (!(name in shifts)) throw new OdpParseError(`${item}: unknown field of mpls`);
-      lse |= parseNumber((text ?? '').split('/')[0]) << shifts[name];
+      const [name = '', text = ''] = item.split('=');
+      const place = shifts[name];
+      if (!place) throw new OdpParseError(`${item}: unknown field of mpls`);
+      if (name === 'label' || lses.length === 0) {
+        lses.push(0);
+        masks.push(0);
+      }
+      const [v = '', m] = text.split('/');
+      const [shift, bits] = place;
+      const i = lses.length - 1;
+      lses[i] = (lses[i]! | (parseNumber(v, bits) << shift)) >>> 0;
+      // Written without 0x, it is hexadecimal all the same (ovs-dpctl prints tc and bos so).
+      masks[i] = (masks[i]! | ((m === undefined ? bits : Number.parseInt(m, 16) & bits) << shift)) >>> 0;
     }
-    this.match.flow.mplsLse0 = lse >>> 0;
-    this.match.wc.mplsLse0 = 0xffffffff;
+    const { flow, wc } = this.match;
+    [flow.mplsLse0, flow.mplsLse1, flow.mplsLse2] = [lses[0] ?? 0, lses[1] ?? 0, lses[2] ?? 0];
+    [wc.mplsLse0, wc.mplsLse1, wc.mplsLse2] = [masks[0] ?? 0, masks[1] ?? 0, masks[2] ?? 0];
   }
 
   #tcpFlags(value: string, mask: string | undefined): void {
@@ -272,17 +416,122 @@ class KeyParser {
   }
 
   #tunnel(body: string): void {
-    const { flow, wc } = this.match;
     for (const item of splitTop(body)) {
-      const [name, text = ''] = item.split('=');
-      const [v, m] = text.split('/');
-      if (name === 'tun_id') [flow.tunId, wc.tunId] = [BigInt(v), m ? BigInt(m) : 0xffff_ffff_ffff_ffffn];
-      else if (name === 'src') [flow.tunSrc, wc.tunSrc] = [parseIpv4(v) ?? 0, m ? (parseIpv4(m) ?? 0) : 0xffffffff];
-      else if (name === 'dst') [flow.tunDst, wc.tunDst] = [parseIpv4(v) ?? 0, m ? (parseIpv4(m) ?? 0) : 0xffffffff];
-      else if (name === 'tos') [flow.tunTos, wc.tunTos] = [parseNumber(v, 255), 255];
-      else if (name === 'ttl') [flow.tunTtl, wc.tunTtl] = [parseNumber(v, 255), 255];
-      else if (!name.startsWith('flags')) throw new OdpParseError(`${item}: unknown field of tunnel`);
+      const { name, body: inner } = splitCall(item);
+      if (inner !== undefined && name === 'geneve') this.geneve = parseGeneve(inner);
+      else if (inner !== undefined) this.#tunnelGroup(name, inner);
+      else this.#tunnelField(item);
     }
+  }
+
+  #tunnelField(item: string): void {
+    const [name = '', text = ''] = item.split('=');
+    const { flow, wc } = this.match;
+    if (name === 'tun_id') {
+      const [v = '', m] = text.split('/');
+      if (!/^(0x[0-9a-f]+|\d+)$/i.test(v)) throw new OdpParseError(`${v}: not a number in range`);
+      [flow.tunId, wc.tunId] = [BigInt(v), m ? BigInt(m) : 0xffff_ffff_ffff_ffffn];
+      flow.tunFlags |= TUNNEL_F_KEY;
+      wc.tunFlags |= TUNNEL_F_KEY;
+      return;
+    }
+    const field = TUNNEL_FIELDS.find((f) => f.name === name);
+    if (!field) throw new OdpParseError(`${item}: unknown field of tunnel`);
+    this.#put(field, text);
+  }
+
+  #tunnelGroup(name: string, body: string): void {
+    if (name === 'flags') {
+      this.#tunnelFlags(body);
+      return;
+    }
+    const inner = name === 'vxlan' ? (splitCall(body).body ?? '') : body;
+    for (const item of splitTop(inner)) {
+      const [key = '', text = ''] = item.split('=');
+      const field = TUNNEL_GROUPS[name]?.find((f) => f.name === key);
+      if (!field) throw new OdpParseError(`${item}: unknown field of ${name}`);
+      this.#put(field, text);
+    }
+  }
+
+  #tunnelFlags(body: string): void {
+    const { flow, wc } = this.match;
+    const bit = (name: string) => {
+      const row = TUNNEL_FLAG_NAMES.find(([, n]) => n === name);
+      if (!row) throw new OdpParseError(`${name}: unknown flag of tunnel`);
+      return row[0];
+    };
+    if (/^[+-]/.test(body)) {
+      for (const [, sign, name] of body.matchAll(/([+-])([a-z]+)/g)) {
+        wc.tunFlags |= bit(name!);
+        if (sign === '+') flow.tunFlags |= bit(name!);
+      }
+      return;
+    }
+    for (const name of body.split('|')) if (name && name !== '0') flow.tunFlags |= bit(name);
+    wc.tunFlags = 0xf;
+  }
+}
+
+const IPV4_ROW = { size: 4, format: 'ipv4' } as const;
+const IPV6_ROW = { size: 16, format: 'ipv6' } as const;
+
+const TUNNEL_FIELDS: readonly OdpField[] = [
+  { name: 'src', ...IPV4_ROW, member: 'tun_src' },
+  { name: 'dst', ...IPV4_ROW, member: 'tun_dst' },
+  { name: 'ipv6_src', ...IPV6_ROW, member: 'tun_ipv6_src' },
+  { name: 'ipv6_dst', ...IPV6_ROW, member: 'tun_ipv6_dst' },
+  { name: 'tos', size: 1, format: 'u8x', member: 'tun_tos' },
+  { name: 'ttl', size: 1, format: 'u8', member: 'tun_ttl' },
+  { name: 'tp_src', size: 2, format: 'be16', member: 'tun_tp_src' },
+  { name: 'tp_dst', size: 2, format: 'be16', member: 'tun_tp_dst' },
+];
+
+const TUNNEL_GROUPS: Readonly<Record<string, readonly OdpField[]>> = {
+  vxlan: [
+    { name: 'id', size: 2, format: 'be16', member: 'tun_gbp_id' },
+    { name: 'flags', size: 1, format: 'u8x', member: 'tun_gbp_flags' },
+  ],
+  erspan: [
+    { name: 'ver', size: 1, format: 'u8', member: 'tun_erspan_ver' },
+    { name: 'idx', size: 4, format: 'be32x', member: 'tun_erspan_idx' },
+    { name: 'dir', size: 1, format: 'u8', member: 'tun_erspan_dir' },
+    { name: 'hwid', size: 1, format: 'u8x', member: 'tun_erspan_hwid' },
+  ],
+  gtpu: [
+    { name: 'flags', size: 1, format: 'u8x', member: 'tun_gtpu_flags' },
+    { name: 'msgtype', size: 1, format: 'u8', member: 'tun_gtpu_msgtype' },
+  ],
+};
+
+/** `{class=…,type=…,len=…,0x…[/0x…]}…` */
+function parseGeneve(body: string): MaskedGeneveOption[] {
+  return [...body.matchAll(/\{([^}]*)\}/g)].map(([, text = '']) => {
+    const option: MaskedGeneveOption = {
+      key: { optClass: 0, type: 0, data: new Uint8Array(0) },
+      mask: { optClass: 0, type: 0, data: new Uint8Array(0) },
+    };
+    for (const item of splitTop(text)) geneveItem(option, item);
+    return option;
+  });
+}
+
+function geneveItem({ key, mask }: MaskedGeneveOption, item: string): void {
+  const [, name, v = '', m] = /^(?:(class|type|len)=)?([^/]*)(?:\/(.*))?$/.exec(item) ?? [];
+  if (name === 'class') {
+    key.optClass = parseNumber(v, 0xffff);
+    mask!.optClass = m === undefined ? 0xffff : parseNumber(m, 0xffff);
+  } else if (name === 'type') {
+    key.type = parseNumber(v, 255);
+    mask!.type = m === undefined ? 255 : parseNumber(m, 255);
+  } else if (name === 'len') {
+    const size = parseNumber(v, 124);
+    if (size % 4) throw new OdpParseError(`${item}: not a multiple of 4`);
+    key.data = new Uint8Array(size);
+    mask!.data = new Uint8Array(size);
+  } else {
+    key.data = bytesOfHex(v, key.data.length);
+    mask!.data = m === undefined ? new Uint8Array(key.data.length).fill(0xff) : bytesOfHex(m, key.data.length);
   }
 }
 
@@ -293,58 +542,15 @@ function tcpFlag(name: string): number {
 }
 
 /** Parses a flow key. `flow.inPort` is 0xffffffff when the text has none. Throws OdpParseError. */
-export function parseOdpFlow(text: string, port?: PortLookup): Match {
+export function parseOdpFlow(text: string, port?: PortLookup): OdpMatch {
   const parser = new KeyParser(port);
   parser.parse(text);
   return parser.finish();
 }
 
-/** Parses a list of actions (those without user-space data). Throws OdpParseError. */
-export function parseOdpActions(text: string, port?: PortLookup): DpAction[] {
-  return text.trim() === 'drop' ? [] : splitTop(text).map((item) => parseAction(item, port));
-}
-
-function parseAction(item: string, port: PortLookup | undefined): DpAction {
-  const { name, body } = splitCall(item);
-  if (body === undefined) {
-    if (name === 'pop_vlan') return { type: 'pop_vlan' };
-    return { type: 'output', port: (/^\d+$/.test(name) ? Number(name) : requirePort(name, port)) as OdpPort };
-  }
-  switch (name) {
-    case 'set':
-      return parseSet(body);
-    case 'push_vlan': {
-      const match = parseOdpFlow(`eth_type(0x8100),vlan(${body.replace(/tpid=[^,]*,?/, '')})`);
-      const tpid = /tpid=(0x[0-9a-f]+)/.exec(body)?.[1] ?? '0x8100';
-      return { type: 'push_vlan', tpid: Number(tpid), tci: match.flow.vlanTci0 };
-    }
-    case 'recirc':
-      return { type: 'recirc', recircId: parseNumber(body) };
-    case 'trunc':
-      return { type: 'trunc', maxLen: parseNumber(body) };
-    case 'clone':
-      return { type: 'clone', actions: parseOdpActions(body, port) };
-    default:
-      throw new OdpParseError(`${item}: unknown action`);
-  }
-}
-
-function requirePort(name: string, port: PortLookup | undefined): OdpPort {
-  const p = port?.(name);
-  if (p === undefined) throw new OdpParseError(`${name}: no port by that name`);
-  return p;
-}
-
-function parseSet(body: string): DpAction {
-  const { name, body: inner } = splitCall(body);
-  const attr = attrByText.get(name);
-  if (!attr || inner === undefined) throw new OdpParseError(`${body}: can't be set`);
-  const size = ODP_HEADERS[attr].fields.reduce((n, field) => n + field.size, 0);
-  const key = new Uint8Array(size);
-  const mask = new Uint8Array(size);
-  parseHeader(attr, inner, (_field, at, k, m) => {
-    key.set(k, at);
-    mask.set(m, at);
-  });
-  return { type: 'set', attr, key, mask };
+/** One attribute alone, as in `set(…)`: fields that are not named have no mask. */
+export function parseKeyAttr(text: string): Match {
+  const parser = new KeyParser(undefined);
+  parser.parse(text);
+  return parser.match;
 }

@@ -2,8 +2,10 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { type OdpPort, odpPort } from '../base/types.ts';
 import { Flow } from '../flow/flow.ts';
-import { OdpParseError, parseOdpActions, parseOdpFlow } from './odp-parse.ts';
-import { formatOdpActions, formatOdpFlow, formatOdpStats } from './odp-text.ts';
+import { parseOdpActions } from './odp-action-parse.ts';
+import { formatOdpActions } from './odp-action-text.ts';
+import { OdpParseError, parseOdpFlow } from './odp-parse.ts';
+import { formatOdpFlow, formatOdpStats } from './odp-text.ts';
 
 const HEAD = 'recirc_id(0),in_port(1),packet_type(ns=0,id=0)';
 
@@ -30,7 +32,7 @@ describe('text of datapath flows', () => {
     const { flow, wc } = parseOdpFlow('in_port(p1),eth_type(0x0800)', (name) => ports.get(name));
     assert.equal(flow.inPort, 1);
     const portName = (port: OdpPort) => (port === 1 ? 'p1' : undefined);
-    assert.equal(formatOdpFlow(flow, wc, { portName }), 'in_port(p1),eth_type(0x0800)');
+    assert.equal(formatOdpFlow(flow, wc, { portName }), 'in_port(p1),eth(),eth_type(0x0800)');
     assert.equal(formatOdpActions(parseOdpActions('1,2'), { portName }), 'p1,2');
   });
 

@@ -1,8 +1,10 @@
 import { formatIpv4, formatIpv6, formatMac } from '../base/address.ts';
 import type { OdpPort } from '../base/types.ts';
 import { type Flow, FlowWildcards } from '../flow/flow.ts';
-import type { DpAction, DpFlowStats, DpSetAttr, DpUserdata } from './dpif.ts';
+import type { FlowFields } from '../gen/flow.ts';
+import type { DpFlowStats, DpSetAttr } from './dpif.ts';
 import {
+  getOdpField,
   getOdpHeader,
   isArpType,
   isMplsType,
@@ -13,6 +15,7 @@ import {
   type OdpField,
   odpTransport,
 } from './odp-keys.ts';
+import { formatFlags, formatTunnelKey, type GeneveOfKey, hasTunnel, hexBytes } from './odp-tunnel-text.ts';
 
 /** Text of datapath flows and actions as `ovs-appctl dpctl/dump-flows` writes it (ovs-dpctl(8)). */
 
@@ -21,6 +24,8 @@ export interface OdpTextOptions {
   portName?: ((port: OdpPort) => string | undefined) | undefined;
   /** Also what is wildcarded (`-m`). */
   verbose?: boolean | undefined;
+  /** Geneve options of a key. */
+  geneve?: GeneveOfKey | undefined;
 }
 
 const hex = (n: number): string => (n === 0 ? '0' : `0x${(n >>> 0).toString(16)}`);
@@ -79,6 +84,7 @@ function formatField(
 export function formatOdpHeader(attr: DpSetAttr, key: Uint8Array, mask?: Uint8Array, verbose = false): string {
   const { text, fields } = ODP_HEADERS[attr];
   if (attr === 'mpls') return `mpls(${formatMplsLse(number(key), mask ? number(mask) : undefined)})`;
+  if (attr === 'nsh') return `nsh(${formatNsh(key, mask)})`;
   const parts: string[] = [];
   let at = 0;
   for (const field of fields) {
@@ -90,12 +96,40 @@ export function formatOdpHeader(attr: DpSetAttr, key: Uint8Array, mask?: Uint8Ar
   return `${text}(${parts.join(',')})`;
 }
 
-function formatMplsLse(lse: number, mask?: number): string {
-  const parts = (v: number) => [v >>> 12, (v >>> 9) & 7, v & 255, (v >>> 8) & 1];
-  const [label, tc, ttl, bos] = parts(lse);
-  if (mask === undefined || mask >>> 0 === 0xffffffff) return `label=${label},tc=${tc},ttl=${ttl},bos=${bos}`;
-  const [mLabel, mTc, mTtl, mBos] = parts(mask).map((v) => v.toString(16));
+/** A label stack entry without its Ethertype. */
+export const mplsLseText = (lse: number): string =>
+  `label=${lse >>> 12},tc=${(lse >>> 9) & 7},ttl=${lse & 255},bos=${(lse >>> 8) & 1}`;
+
+function formatMplsLse(lse: number, mask?: number, always = false): string {
+  if (mask === undefined || (mask >>> 0 === 0xffffffff && !always)) return mplsLseText(lse);
+  const [mLabel, mTc, mTtl, mBos] = [mask >>> 12, (mask >>> 9) & 7, mask & 255, (mask >>> 8) & 1].map((v) =>
+    v.toString(16),
+  );
+  const [label, tc, ttl, bos] = [lse >>> 12, (lse >>> 9) & 7, lse & 255, (lse >>> 8) & 1];
   return `label=${label}/0x${mLabel},tc=${tc}/${mTc},ttl=${ttl}/0x${mTtl},bos=${bos}/${mBos}`;
+}
+
+/** The service path is shown as its two parts (RFC 8300 section 2.3). */
+function formatNsh(key: Uint8Array, mask: Uint8Array | undefined): string {
+  const u32 = (b: Uint8Array, at: number) => Buffer.from(b).readUInt32BE(at);
+  const parts: string[] = [];
+  const u8 = (name: string, v: number, m: number) => {
+    const two = (n: number) => `0x${n.toString(16).padStart(2, '0')}`;
+    if (m) parts.push(`${name}=${m === 0xff ? v : `${two(v)}/${two(m)}`}`);
+  };
+  const be32 = (name: string, v: number, m: number) => {
+    const masked = `/0x${m.toString(16).padStart(8, '0')}`;
+    if (m) parts.push(`${name}=0x${v.toString(16)}${m === 0xffffffff ? '' : masked}`);
+  };
+  const bits = mask ?? new Uint8Array(key.length).fill(0xff);
+  const spiMask = u32(bits, 4) >>> 8;
+  ['flags', 'ttl', 'mdtype', 'np'].forEach((name, i) => {
+    u8(name, key[i]!, bits[i]!);
+  });
+  be32('spi', u32(key, 4) >>> 8, spiMask === 0xffffff ? 0xffffffff : spiMask);
+  u8('si', key[7]!, bits[7]!);
+  if (mask || key[2] === 1) for (let i = 0; i < 4; i++) be32(`c${i + 1}`, u32(key, 8 + i * 4), u32(bits, 8 + i * 4));
+  return parts.join(',');
 }
 
 const VLAN_VID_MASK = 0xfff;
@@ -110,18 +144,12 @@ export function formatVlanTci(tci: number, mask: number, verbose = false): strin
   return parts.join(',');
 }
 
-const TCP_FLAGS = ['fin', 'syn', 'rst', 'psh', 'ack', 'urg', 'ece', 'cwr', 'ns', '[200]', '[400]', '[800]'];
+const TCP_FLAGS = ['fin', 'syn', 'rst', 'psh', 'ack', 'urg', 'ece', 'cwr', 'ns', '[200]', '[400]', '[800]'].map(
+  (name, i) => [1 << i, name] as const,
+);
 
-function formatTcpFlags(flags: number, mask: number): string {
-  const bits = TCP_FLAGS.map((name, i) => ({ name, bit: 1 << i }));
-  if (mask !== 0xfff)
-    return bits
-      .filter((b) => mask & b.bit)
-      .map((b) => (flags & b.bit ? '+' : '-') + b.name)
-      .join('');
-  const on = bits.filter((b) => flags & b.bit).map((b) => b.name);
-  return on.length ? on.join('|') : '0';
-}
+/** OVS_CS_F_* */
+const CT_STATES = ['new', 'est', 'rel', 'rpl', 'inv', 'trk', 'snat', 'dnat'].map((name, i) => [1 << i, name] as const);
 
 /** `SFPR.`-style flags of statistics. */
 export function formatStatsFlags(flags: number): string {
@@ -131,9 +159,6 @@ export function formatStatsFlags(flags: number): string {
   return s || '0';
 }
 
-const scalar = (name: string, key: number, mask: number): string =>
-  `${name}(${hex(key)}${mask >>> 0 === 0xffffffff ? '' : `/${hex(mask)}`})`;
-
 /** Attributes of a flow key as text, in the datapath's order. */
 class KeyFormatter {
   readonly #parts: string[] = [];
@@ -142,6 +167,7 @@ class KeyFormatter {
   readonly #masked: boolean;
   readonly #verbose: boolean;
   readonly #portName: OdpTextOptions['portName'];
+  readonly #geneve: OdpTextOptions['geneve'];
 
   constructor(key: Flow, mask: FlowWildcards | undefined, opts: OdpTextOptions) {
     this.#key = key;
@@ -149,6 +175,7 @@ class KeyFormatter {
     this.#mask = mask ?? exactMask();
     this.#verbose = opts.verbose ?? false;
     this.#portName = opts.portName;
+    this.#geneve = opts.geneve;
   }
 
   toText(): string {
@@ -157,24 +184,72 @@ class KeyFormatter {
     return this.#parts.join(',');
   }
 
-  #scalar(name: string, key: number, mask: number): void {
-    if (mask || this.#verbose) this.#parts.push(scalar(name, key, mask));
+  #scalar(name: string, key: number, mask: number, all = 0xffffffff): void {
+    if (!mask && !this.#verbose) return;
+    this.#parts.push(`${name}(${hex(key)}${mask >>> 0 === all ? '' : `/${hex(mask)}`})`);
   }
 
   #metadata(): void {
     const [key, mask] = [this.#key, this.#mask];
     this.#scalar('skb_priority', key.skbPriority, mask.skbPriority);
-    if (key.tunDst || key.tunSrc) this.#parts.push(formatTunnel(key, mask));
+    if (hasTunnel(key))
+      this.#parts.push(
+        formatTunnelKey(key, this.#masked ? mask : undefined, this.#verbose || !this.#masked, this.#geneve),
+      );
     this.#scalar('skb_mark', key.pktMark, mask.pktMark);
-    this.#scalar('ct_state', key.ctState, mask.ctState);
-    this.#scalar('ct_zone', key.ctZone, mask.ctZone && mask.ctZone | 0xffff0000);
-    this.#scalar('ct_mark', key.ctMark, mask.ctMark);
-    if (this.#verbose) this.#parts.push('ct_label(0/0)');
+    this.#conntrack();
     this.#scalar('recirc_id', key.recircId, mask.recircId);
     this.#scalar('dp_hash', key.dpHash, mask.dpHash);
     this.#inPort();
-    if (mask.packetType || this.#verbose)
-      this.#parts.push(`packet_type(ns=${key.packetType >>> 16},id=${hex(key.packetType & 0xffff)})`);
+    this.#packetType();
+  }
+
+  #conntrack(): void {
+    const [key, mask] = [this.#key, this.#mask];
+    if (this.#verbose) {
+      const state = this.#masked ? `/${hex(mask.ctState)}` : '';
+      this.#parts.push(`ct_state(${hex(key.ctState)}${state})`);
+    } else if (mask.ctState) {
+      this.#parts.push(`ct_state(${formatFlags(CT_STATES, key.ctState, mask.ctState, 0xffffffff)})`);
+    }
+    this.#scalar('ct_zone', key.ctZone, mask.ctZone, 0xffff);
+    this.#scalar('ct_mark', key.ctMark, mask.ctMark);
+    if (this.#verbose || !isAll(mask.ctLabel, 0)) {
+      const tail = isAll(mask.ctLabel, 0xff) ? '' : `/${hexBytes(mask.ctLabel)}`;
+      this.#parts.push(`ct_label(${hexBytes(key.ctLabel)}${tail})`);
+    }
+    if (key.ctNwProto) this.#ctTuple();
+  }
+
+  #ctTuple(): void {
+    const [key, mask] = [this.#key, this.#mask];
+    const v6 = key.dlType === 0x86dd;
+    if (!v6 && key.dlType !== 0x0800) return;
+    const row = (name: string, size: number, format: OdpField['format'], member: OdpField['member']) => {
+      const field: OdpField = { name, size, format, member };
+      const [k, m] = [new Uint8Array(size), new Uint8Array(size)];
+      getOdpField(key, field, false, k, 0);
+      getOdpField(mask, field, true, m, 0);
+      return formatField(field, k, m, this.#verbose);
+    };
+    const parts = v6
+      ? [row('src', 16, 'ipv6', 'ct_ipv6_src'), row('dst', 16, 'ipv6', 'ct_ipv6_dst')]
+      : [row('src', 4, 'ipv4', 'ct_nw_src'), row('dst', 4, 'ipv4', 'ct_nw_dst')];
+    parts.push(row('proto', 1, 'u8', 'ct_nw_proto'));
+    parts.push(row(v6 ? 'src_port' : 'tp_src', 2, 'be16', 'ct_tp_src'));
+    parts.push(row(v6 ? 'dst_port' : 'tp_dst', 2, 'be16', 'ct_tp_dst'));
+    const shown = parts.filter((p) => p !== undefined);
+    if (shown.length || this.#verbose) this.#parts.push(`${v6 ? 'ct_tuple6' : 'ct_tuple4'}(${shown.join(',')})`);
+  }
+
+  #packetType(): void {
+    const [key, mask] = [this.#key.packetType, this.#mask.packetType];
+    if (!mask && !this.#verbose) return;
+    const [ns, id, nsMask, idMask] = [key >>> 16, key & 0xffff, mask >>> 16, mask & 0xffff];
+    const parts: string[] = [];
+    if (nsMask || this.#verbose) parts.push(`ns=${ns}${nsMask === 0xffff ? '' : `/${hex(nsMask)}`}`);
+    if (idMask || this.#verbose) parts.push(`id=${hex(id)}${idMask === 0xffff ? '' : `/${hex(idMask)}`}`);
+    this.#parts.push(`packet_type(${parts.join(',')})`);
   }
 
   #inPort(): void {
@@ -186,7 +261,10 @@ class KeyFormatter {
 
   #headers(): string[] {
     const out: string[] = [];
+    if (this.#key.packetType !== 0) return this.#l3(out);
     this.#header(out, 'ethernet');
+    // Without the packet's type it says that there is an Ethernet header.
+    if (out.length === 0 && this.#mask.packetType === 0) out.push('eth()');
     return this.#vlans(out, 0);
   }
 
@@ -200,11 +278,13 @@ class KeyFormatter {
   #vlans(out: string[], i: number): string[] {
     const [key, mask] = [this.#key, this.#mask];
     const tci = [key.vlanTci0, key.vlanTci1][i] ?? 0;
-    if (i > 0 || tci === 0) return this.#l3(out);
-    const tciMask = mask.vlanTci0;
-    out.push(`eth_type(${hex4(key.vlanTpid0)})`);
+    // A tag that was not looked into: its TPID is the Ethertype.
+    const cut = tci === 0 && isVlanType(key.dlType);
+    if (i > 1 || (tci === 0 && !cut)) return this.#l3(out);
+    const tciMask = [mask.vlanTci0, mask.vlanTci1][i]!;
+    out.push(`eth_type(${hex4(cut ? key.dlType : [key.vlanTpid0, key.vlanTpid1][i]!)})`);
     if (tciMask || this.#verbose) out.push(`vlan(${formatVlanTci(tci, tciMask, this.#verbose)})`);
-    out.push(`encap(${this.#vlans([], i + 1).join(',')})`);
+    out.push(`encap(${(cut ? [] : this.#vlans([], i + 1)).join(',')})`);
     return out;
   }
 
@@ -221,9 +301,39 @@ class KeyFormatter {
     if (key.dlType === 0x0800) this.#header(out, 'ipv4');
     else if (key.dlType === 0x86dd) this.#header(out, 'ipv6');
     else if (isArpType(key.dlType)) this.#header(out, 'arp');
-    else if (isMplsType(key.dlType)) this.#header(out, 'mpls');
+    else if (isMplsType(key.dlType)) this.#mpls(out);
+    else if (key.dlType === 0x894f) out.push(this.#nsh());
     this.#l4(out);
     return out;
+  }
+
+  /** As many labels as the key has, up to the bottom of the stack. */
+  #mpls(out: string[]): void {
+    const { mplsLse0, mplsLse1, mplsLse2 } = this.#key;
+    const lses = [mplsLse0, mplsLse1, mplsLse2];
+    const bottom = lses.findIndex((lse) => lse & 0x100);
+    const n = bottom < 0 ? 3 : bottom + 1;
+    const masks = [this.#mask.mplsLse0, this.#mask.mplsLse1, this.#mask.mplsLse2].slice(0, n);
+    if (masks.every((m) => m === 0) && !this.#verbose) return;
+    const exact = masks.every((m) => m === 0xffffffff);
+    out.push(
+      `mpls(${masks.map((m, i) => (exact ? mplsLseText(lses[i]!) : formatMplsLse(lses[i]!, m, true))).join(',')})`,
+    );
+  }
+
+  #nsh(): string {
+    const mask = this.#masked ? getOdpHeader(this.#mask, 'nsh', true) : undefined;
+    return formatOdpHeader('nsh', getOdpHeader(this.#key, 'nsh', false), mask);
+  }
+
+  #nd(out: string[]): void {
+    this.#header(out, 'nd');
+    const [key, mask] = [this.#key, this.#mask];
+    const some = (flow: FlowFields) => flow.ndReserved !== 0 || flow.ndOptionsType !== 0;
+    if (!some(key) || (this.#masked && !some(mask) && !this.#verbose)) return;
+    const type = mask.ndOptionsType || this.#verbose ? `,nd_options_type=${key.ndOptionsType}` : '';
+    const tail = type && mask.ndOptionsType !== 0xff ? `/${hex(mask.ndOptionsType)}` : '';
+    out.push(`nd_ext(nd_reserved=0x${key.ndReserved.toString(16)}${type}${tail})`);
   }
 
   #l4(out: string[]): void {
@@ -231,25 +341,11 @@ class KeyFormatter {
     const attr = odpTransport(key);
     if (!attr) return;
     this.#header(out, attr);
-    if (attr === 'tcp' && mask.tcpFlags) out.push(`tcp_flags(${formatTcpFlags(key.tcpFlags, mask.tcpFlags & 0xfff)})`);
-    if (isNd(key) && (mask.tpSrc & 0xff) === 0xff && (mask.tpDst & 0xff) === 0xff) this.#header(out, 'nd');
+    const flagsMask = mask.tcpFlags & 0xfff;
+    if (attr === 'tcp' && (flagsMask || (this.#verbose && key.tcpFlags)))
+      out.push(`tcp_flags(${formatFlags(TCP_FLAGS, key.tcpFlags, flagsMask, 0xfff)})`);
+    if (isNd(key) && (mask.tpSrc & 0xff) === 0xff && (mask.tpDst & 0xff) === 0xff) this.#nd(out);
   }
-}
-
-function formatTunnel(key: Flow, mask: FlowWildcards): string {
-  const parts: string[] = [];
-  if (mask.tunId)
-    parts.push(
-      `tun_id=0x${key.tunId.toString(16)}${mask.tunId === 0xffff_ffff_ffff_ffffn ? '' : `/0x${mask.tunId.toString(16)}`}`,
-    );
-  const address = (name: string, value: number, m: number) => {
-    if (m) parts.push(`${name}=${formatIpv4(value)}${m === 0xffffffff ? '' : `/${formatIpv4(m)}`}`);
-  };
-  address('src', key.tunSrc, mask.tunSrc);
-  address('dst', key.tunDst, mask.tunDst);
-  if (mask.tunTos) parts.push(`tos=${hex(key.tunTos)}`);
-  if (mask.tunTtl) parts.push(`ttl=${key.tunTtl}`);
-  return `tunnel(${parts.join(',')})`;
 }
 
 function exactMask(): FlowWildcards {
@@ -261,61 +357,6 @@ function exactMask(): FlowWildcards {
 /** Text of a flow key; `mask` undefined: every field that its packets have, exactly. */
 export function formatOdpFlow(key: Flow, mask?: FlowWildcards, opts: OdpTextOptions = {}): string {
   return new KeyFormatter(key, mask, opts).toText();
-}
-
-function formatUserdata(u: DpUserdata): string {
-  if (u.kind === 'slow_path') return `,slow_path(${u.reason})`;
-  if (u.kind !== 'controller') return '';
-  const { reason, dontSend, cookie, controllerId, maxLen } = u;
-  // The cookie is written in printf's %#x form; the recirculation id names the saved state of the pipeline.
-  const rule = cookie === 0n ? '0' : `0x${cookie.toString(16)}`;
-  return (
-    `,controller(reason=${reason},dont_send=${dontSend ? 1 : 0},continuation=0,recirc_id=${u.recircId ?? 0},` +
-    `rule_cookie=${rule},controller_id=${controllerId},max_len=${maxLen})`
-  );
-}
-
-function formatAction(a: DpAction, opts: OdpTextOptions): string {
-  switch (a.type) {
-    case 'output':
-      return opts.portName?.(a.port) ?? `${a.port}`;
-    case 'userspace':
-      return `userspace(pid=0${formatUserdata(a.userdata)})`;
-    case 'set':
-      return `set(${formatOdpHeader(a.attr, a.key, a.mask)})`;
-    case 'set_tunnel': {
-      const t = a.tunnel;
-      return `set(tunnel(tun_id=0x${t.tunId.toString(16)},src=${formatIpv4(number(t.src))},dst=${formatIpv4(number(t.dst))},ttl=${t.ttl},tp_dst=${t.tpDst}))`;
-    }
-    case 'push_vlan':
-      return `push_vlan(${a.tpid === 0x8100 ? '' : `tpid=${hex4(a.tpid)},`}${formatVlanTci(a.tci, 0xffff)})`;
-    case 'pop_vlan':
-      return 'pop_vlan';
-    case 'push_mpls':
-      return `push_mpls(${formatMplsLse(a.lse)},eth_type=0x${a.ethertype.toString(16)})`;
-    case 'pop_mpls':
-      return `pop_mpls(eth_type=0x${a.ethertype.toString(16)})`;
-    case 'recirc':
-      return `recirc(${hex(a.recircId)})`;
-    case 'hash':
-      return `hash(${a.algorithm}(${a.basis}))`;
-    case 'trunc':
-      return `trunc(${a.maxLen})`;
-    case 'meter':
-      return `meter(${a.meterId})`;
-    case 'clone':
-      return `clone(${formatOdpActions(a.actions, opts)})`;
-    case 'sample':
-      return `sample(sample=${((100 * a.probability) / 0xffffffff).toFixed(1)}%,actions(${formatOdpActions(a.actions, opts)}))`;
-    case 'check_pkt_len':
-      return `check_pkt_len(size=${a.pktLen},gt(${formatOdpActions(a.ifGreater, opts)}),le(${formatOdpActions(a.ifLessEqual, opts)}))`;
-    default:
-      return 'drop';
-  }
-}
-
-export function formatOdpActions(actions: readonly DpAction[], opts: OdpTextOptions = {}): string {
-  return actions.length ? actions.map((a) => formatAction(a, opts)).join(',') : 'drop';
 }
 
 export function formatOdpStats(stats: DpFlowStats, nowMs: number): string {

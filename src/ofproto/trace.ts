@@ -1,8 +1,8 @@
 import type { OdpPort, OfpPort } from '../base/types.ts';
 import { UnixctlError } from '../base/unixctl.ts';
 import type { DpAction } from '../dpif/dpif.ts';
+import { formatOdpActions } from '../dpif/odp-action-text.ts';
 import { parseOdpFlow } from '../dpif/odp-parse.ts';
-import { formatOdpActions } from '../dpif/odp-text.ts';
 import { composePacket } from '../flow/compose.ts';
 import type { Flow } from '../flow/flow.ts';
 import { flowFromPacket } from '../flow/packet-flow.ts';

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it, type TestContext } from 'node:test';
 import { odpPort } from '../../src/base/types.ts';
+import { parseOdpActions } from '../../src/dpif/odp-action-parse.ts';
 import { executeActions } from '../../src/dpif/odp-execute.ts';
-import { parseOdpActions, parseOdpFlow, splitTop } from '../../src/dpif/odp-parse.ts';
+import { parseOdpFlow, splitTop } from '../../src/dpif/odp-parse.ts';
 import { formatOdpFlow } from '../../src/dpif/odp-text.ts';
 import { Flow } from '../../src/flow/flow.ts';
 import type { Bridge } from '../../src/ofproto/bridge.ts';
