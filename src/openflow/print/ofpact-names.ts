@@ -1,0 +1,71 @@
+import type { OfpactType } from '../actions.ts';
+
+/** Actions by the names that bitmaps of actions are printed with, in the order of their bits. */
+const OFPACT_NAMES: Readonly<Record<OfpactType, string>> = {
+  output: 'output',
+  group: 'group',
+  controller: 'controller',
+  enqueue: 'enqueue',
+  output_reg: 'output_reg',
+  bundle: 'bundle',
+  set_field: 'set_field',
+  set_vlan_vid: 'set_vlan_vid',
+  set_vlan_pcp: 'set_vlan_pcp',
+  strip_vlan: 'strip_vlan',
+  push_vlan: 'push_vlan',
+  set_eth_src: 'mod_dl_src',
+  set_eth_dst: 'mod_dl_dst',
+  set_ipv4_src: 'mod_nw_src',
+  set_ipv4_dst: 'mod_nw_dst',
+  set_ip_dscp: 'mod_nw_tos',
+  set_ip_ecn: 'mod_nw_ecn',
+  set_ip_ttl: 'mod_nw_ttl',
+  set_l4_src_port: 'mod_tp_src',
+  set_l4_dst_port: 'mod_tp_dst',
+  reg_move: 'move',
+  stack_push: 'push',
+  stack_pop: 'pop',
+  dec_ttl: 'dec_ttl',
+  set_mpls_label: 'set_mpls_label',
+  set_mpls_tc: 'set_mpls_tc',
+  set_mpls_ttl: 'set_mpls_ttl',
+  dec_mpls_ttl: 'dec_mpls_ttl',
+  push_mpls: 'push_mpls',
+  pop_mpls: 'pop_mpls',
+  dec_nsh_ttl: 'dec_nsh_ttl',
+  delete_field: 'delete_field',
+  encap: 'encap',
+  decap: 'decap',
+  set_tunnel: 'set_tunnel',
+  set_queue: 'set_queue',
+  pop_queue: 'pop_queue',
+  fin_timeout: 'fin_timeout',
+  resubmit: 'resubmit',
+  learn: 'learn',
+  conjunction: 'conjunction',
+  multipath: 'multipath',
+  note: 'note',
+  exit: 'exit',
+  sample: 'sample',
+  ct: 'ct',
+  ct_clear: 'ct_clear',
+  nat: 'nat',
+  output_trunc: 'output_trunc',
+  clone: 'clone',
+  check_pkt_larger: 'check_pkt_larger',
+  debug_recirc: 'debug_recirc',
+  debug_slow: 'debug_slow',
+  meter: 'meter',
+  clear_actions: 'clear_actions',
+  write_actions: 'write_actions',
+  write_metadata: 'write_metadata',
+  goto_table: 'goto_table',
+};
+const ORDER = Object.keys(OFPACT_NAMES) as OfpactType[];
+
+/** `output group set_field`; `<none>` for none. */
+export function ofpactSetText(types: Iterable<OfpactType>): string {
+  const set = new Set(types);
+  const names = ORDER.filter((type) => set.has(type)).map((type) => OFPACT_NAMES[type]);
+  return names.length ? names.join(' ') : '<none>';
+}
