@@ -1,11 +1,12 @@
 /** Runs a row of the table: pairs of fresh starts, A B A B, and what they have to do with each other. */
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { type Control, type ControlSpreads, controlSpreads, measureControl } from './control.ts';
 import { type Idle, measureIdle, measureProbeFloor } from './idle.ts';
 import type { BenchSwitch, OtherConfig } from './peers/bench-switch.ts';
 import { OVS_IDLE, OVS_VARIANTS, startOvsDpdk } from './peers/ovs-dpdk.ts';
 import { startTurnout } from './peers/turnout.ts';
-import type { IdleRow, ThroughputRow } from './rows.ts';
+import type { ControlRow, IdleRow, ThroughputRow } from './rows.ts';
 import { type Spread, spread } from './statistics.ts';
 import { measureGeneratorAlone, measureThroughput, type Throughput, type Timing } from './throughput.ts';
 
@@ -41,6 +42,14 @@ export interface IdleResult {
   probeFloorUs: Spread;
   /** ovs-dpdk-sleeping: with pmd-maxsleep. */
   runs: Partial<Record<PeerName | 'ovs-dpdk-sleeping', Idle>>;
+}
+
+export interface ControlResult {
+  row: ControlRow;
+  runs: Partial<Record<PeerName, Control[]>>;
+  spreads: Partial<Record<PeerName, ControlSpreads>>;
+  /** Turnout's flow-mods a second divided by Open vSwitch's, of the pairs. */
+  ratio?: Spread;
 }
 
 const rulesets = join(dirname(fileURLToPath(import.meta.url)), 'rulesets');
@@ -136,4 +145,20 @@ export async function compareIdle(row: IdleRow, plan: Plan): Promise<IdleResult>
     await measure('ovs-dpdk-sleeping', startOvsDpdk(OVS_IDLE, ruleset));
   }
   return { row, probeFloorUs, runs };
+}
+
+export async function compareControl(row: ControlRow, plan: Plan): Promise<ControlResult> {
+  const runs: ControlResult['runs'] = {};
+  for (let pair = 0; pair < plan.pairs; pair += 1) {
+    for (const peer of plan.peers) {
+      const run = await using(start(peer, {}, join(rulesets, 'bare-in-port.flows')), measureControl);
+      plan.progress(`control: pair ${pair + 1}: ${peer}: ${Math.round(run.flowModsPerSecond)} flow-mods/s`);
+      runs[peer] = [...(runs[peer] ?? []), run];
+    }
+  }
+  const { turnout, 'ovs-dpdk': ovs } = runs;
+  const spreads = Object.fromEntries(Object.entries(runs).map(([peer, list]) => [peer, controlSpreads(list)]));
+  if (!turnout || !ovs) return { row, runs, spreads };
+  const ratios = turnout.map((run, i) => run.flowModsPerSecond / ovs[i].flowModsPerSecond);
+  return { row, runs, spreads, ratio: spread(ratios) };
 }

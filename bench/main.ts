@@ -7,6 +7,8 @@ import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import {
+  type ControlResult,
+  compareControl,
   compareIdle,
   compareThroughput,
   type IdleResult,
@@ -15,7 +17,7 @@ import {
   type ThroughputResult,
 } from './compare.ts';
 import { describeMachine, describeVersions } from './machine.ts';
-import { idleText, throughputTable, unprovenRows } from './report.ts';
+import { controlText, idleText, throughputTable, unprovenRows } from './report.ts';
 import { ROWS, type Row } from './rows.ts';
 
 const USAGE = `usage: turnout bench [OPTIONS]
@@ -32,7 +34,7 @@ const USAGE = `usage: turnout bench [OPTIONS]
 const PEERS: readonly PeerName[] = ['turnout', 'ovs-dpdk'];
 const here = dirname(fileURLToPath(import.meta.url));
 
-type Result = ThroughputResult | IdleResult;
+type Result = ThroughputResult | IdleResult | ControlResult;
 
 interface Options {
   rows: Row[];
@@ -101,17 +103,20 @@ async function save(result: Result, argv: string[], out: string): Promise<void> 
 }
 
 const isIdle = (result: Result): result is IdleResult => result.row.kind === 'idle';
+const isControl = (result: Result): result is ControlResult => result.row.kind === 'control';
+const isThroughput = (result: Result): result is ThroughputResult => result.row.kind === 'throughput';
 
 function print(results: readonly Result[], json: boolean): void {
   if (json) {
     console.log(JSON.stringify(results, null, 1));
     return;
   }
-  const throughput = results.filter((result): result is ThroughputResult => !isIdle(result));
+  const throughput = results.filter(isThroughput);
   if (throughput.length > 0) console.log(throughputTable(throughput));
   for (const title of unprovenRows(throughput))
     console.log(`the generator alone was no faster than the switches: ${title}`);
   for (const result of results.filter(isIdle)) console.log(idleText(result));
+  for (const result of results.filter(isControl)) console.log(controlText(result));
 }
 
 export async function main(argv: string[]): Promise<number> {
@@ -135,11 +140,15 @@ export async function main(argv: string[]): Promise<number> {
   }
 }
 
+function compareRow(row: Row, plan: Plan): Promise<Result> {
+  if (row.kind === 'idle') return compareIdle(row, plan);
+  return row.kind === 'control' ? compareControl(row, plan) : compareThroughput(row, plan);
+}
+
 async function compareAll(options: Options, argv: string[]): Promise<Result[]> {
   const results: Result[] = [];
   for (const row of options.rows) {
-    const result =
-      row.kind === 'idle' ? await compareIdle(row, options.plan) : await compareThroughput(row, options.plan);
+    const result = await compareRow(row, options.plan);
     results.push(result);
     if (options.out !== '-') await save(result, argv, options.out);
   }

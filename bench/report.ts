@@ -1,5 +1,5 @@
 /** The table that `turnout bench` prints. */
-import type { IdleResult, ThroughputResult } from './compare.ts';
+import type { ControlResult, IdleResult, ThroughputResult } from './compare.ts';
 import type { Spread } from './statistics.ts';
 
 const COLUMNS = [
@@ -52,6 +52,20 @@ export function idleText({ runs, probeFloorUs }: IdleResult): string {
     return `idle, ${name}: ${number(idle.cpu.median * 100, 1)} % of a core, ${times}`;
   });
   return [...lines, `idle, the probe's own time: ${number(probeFloorUs.median, 0)} us`].join('\n');
+}
+
+export function controlText({ spreads, ratio }: ControlResult): string {
+  const lines = Object.entries(spreads).map(([name, of]) => {
+    const perFlow = ((of.memory100k.median - of.memoryEmpty.median) * 1024 * 1024) / 100_000;
+    return [
+      `control, ${name}: ${number(of.flowModsPerSecond.median / 1000, 1)}k flow-mods/s in a bundle of 100k`,
+      `echo up to ${number(of.bundleEcho.median, 0)} ms meanwhile (${number(of.bundleEcho.max, 0)} at worst)`,
+      `200k flows dumped in ${number(of.dumpSeconds.median, 2)} s, echo up to ${number(of.dumpEcho.median, 0)} ms (${number(of.dumpEcho.max, 0)} at worst)`,
+      `${number(of.memoryEmpty.median, 0)} MiB empty, ${number(of.memory100k.median, 0)} MiB with 100k flows (${number(perFlow, 0)} B a flow)`,
+      `ovs-vsctl show ${number(of.vsctlShow.median, 0)} ms`,
+    ].join('; ');
+  });
+  return [...lines, `control: flow-mods, ratio ${ratioText(ratio)}`].join('\n');
 }
 
 /** Rows in which the generator was no faster than a switch: their ratio says little. */

@@ -20,7 +20,14 @@ export interface IdleRow {
   title: string;
 }
 
-export type Row = ThroughputRow | IdleRow;
+/** Flow-mods, dumps, memory: see control.ts. */
+export interface ControlRow {
+  kind: 'control';
+  name: string;
+  title: string;
+}
+
+export type Row = ThroughputRow | IdleRow | ControlRow;
 
 export const ROWS: readonly Row[] = [
   {
@@ -48,4 +55,9 @@ export const ROWS: readonly Row[] = [
     goal: 1,
   },
   { kind: 'idle', name: 'idle', title: 'idle: CPU, and the first packet after 10 s of silence' },
+  {
+    kind: 'control',
+    name: 'control',
+    title: 'control plane: a bundle of 100k flow-mods, a dump of 200k flows, memory',
+  },
 ];

@@ -15,6 +15,8 @@ export interface SwitchPrograms {
   name: 'turnout' | 'ovs-dpdk';
   vswitchd: string;
   ovsdbServer: string;
+  /** The client whose time is measured. */
+  vsctl: string;
 }
 
 /** Keys of Open_vSwitch.other_config. */
@@ -23,11 +25,13 @@ export type OtherConfig = Record<string, string>;
 export class BenchSwitch {
   readonly name: string;
   readonly rundir: string;
+  readonly vsctl: string;
   readonly #env: NodeJS.ProcessEnv;
   readonly #processes: Running[] = [];
 
-  constructor(name: string) {
-    this.name = name;
+  constructor(programs: SwitchPrograms) {
+    this.name = programs.name;
+    this.vsctl = programs.vsctl;
     this.rundir = mkdtempSync(join(tmpdir(), 'turnout-bench-'));
     const folders = {
       OVS_RUNDIR: this.rundir,
@@ -40,7 +44,7 @@ export class BenchSwitch {
 
   /** Starts both daemons and makes the bridge `br0` with the ports `vhost1` and `vhost2`. */
   static async start(programs: SwitchPrograms, otherConfig: OtherConfig, rulesetFile?: string): Promise<BenchSwitch> {
-    const it = new BenchSwitch(programs.name);
+    const it = new BenchSwitch(programs);
     try {
       await it.#startDatabase(programs.ovsdbServer);
       await it.#configure(otherConfig);
@@ -87,6 +91,10 @@ export class BenchSwitch {
   async stop(): Promise<void> {
     for (const running of this.#processes.toReversed()) await running.stop('SIGTERM');
     rmSync(this.rundir, { recursive: true, force: true });
+  }
+
+  get daemonPid(): number {
+    return this.#daemon().pid;
   }
 
   #daemon(): Running {
@@ -158,7 +166,7 @@ export class BenchSwitch {
 }
 
 /** `pid` and everything below it. */
-function processTree(pid: number): number[] {
+export function processTree(pid: number): number[] {
   const children = readdirSync(`/proc/${pid}/task`).flatMap((task) =>
     readFileSync(`/proc/${pid}/task/${task}/children`, 'utf8').split(' ').filter(Boolean).map(Number),
   );

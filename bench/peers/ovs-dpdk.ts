@@ -5,6 +5,7 @@ export const OVS_DPDK: SwitchPrograms = {
   name: 'ovs-dpdk',
   vswitchd: '/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk',
   ovsdbServer: '/usr/sbin/ovsdb-server',
+  vsctl: '/usr/bin/ovs-vsctl',
 };
 
 /** Each is measured once a row; the fastest stands for Open vSwitch in that row. */

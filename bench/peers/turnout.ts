@@ -3,12 +3,13 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { BenchSwitch, type OtherConfig, type SwitchPrograms } from './bench-switch.ts';
 
-const sbin = join(dirname(fileURLToPath(import.meta.url)), '../../compat/sbin');
+const compat = join(dirname(fileURLToPath(import.meta.url)), '../../compat');
 
 export const TURNOUT: SwitchPrograms = {
   name: 'turnout',
-  vswitchd: join(sbin, 'ovs-vswitchd'),
-  ovsdbServer: join(sbin, 'ovsdb-server'),
+  vswitchd: join(compat, 'sbin/ovs-vswitchd'),
+  ovsdbServer: join(compat, 'sbin/ovsdb-server'),
+  vsctl: join(compat, 'bin/ovs-vsctl'),
 };
 
 export function startTurnout(otherConfig: OtherConfig, rulesetFile?: string): Promise<BenchSwitch> {
