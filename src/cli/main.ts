@@ -1,6 +1,3 @@
-import { Command } from 'commander';
-import { TURNOUT_VERSION } from '../base/program.ts';
-
 /** The multi-call program: `turnout COMMAND …`. Each command is a module of its own, loaded when it is called. */
 
 interface CommandModule {
@@ -37,6 +34,7 @@ const COMMANDS: readonly CommandEntry[] = [
     summary: 'the database server alone, with the arguments of ovsdb-server',
     load: () => import('./ovsdb-server.ts'),
   },
+  { name: 'vsctl', summary: 'configure the switch, as ovs-vsctl', load: () => import('./vsctl/main.ts') },
   { name: 'appctl', summary: 'ask a running daemon, as ovs-appctl', load: () => import('./appctl.ts') },
   {
     name: 'pktgen',
@@ -60,7 +58,9 @@ export async function main(argv: readonly string[]): Promise<number> {
 }
 
 /** Help, version, or what is wrong with the command's name. */
-function showOverview(argv: readonly string[]): number {
+async function showOverview(argv: readonly string[]): Promise<number> {
+  // What runs a command shall not load it.
+  const [{ Command }, { TURNOUT_VERSION }] = await Promise.all([import('commander'), import('../base/program.ts')]);
   const program = new Command('turnout')
     .description('A software switch for containers and virtual machines, set up with the tools of Open vSwitch.')
     .version(TURNOUT_VERSION, '-V, --version')
