@@ -1,214 +1,36 @@
+import { hash2Words } from '../base/hash.ts';
 import type { OdpPort } from '../base/types.ts';
 import type { Flow } from '../flow/flow.ts';
-import type { DpAction, DpSetAttr, DpUserdata } from './dpif.ts';
-import { odpHeaderFields } from './odp-keys.ts';
-import { findHeaders, type PacketHeaders } from './packet-headers.ts';
+import { hash5Tuple, hashSymmetricL3L4 } from '../flow/flow-hash.ts';
+import type { DpAction, DpConntrack, DpTunnel, DpUserdata } from './dpif.ts';
+import { isMplsType } from './odp-keys.ts';
+import { be16, put16, setHeader } from './odp-set.ts';
+import { findHeaders } from './packet-headers.ts';
+import { extractKey, PT_ETH, PT_NSH, tunnelToMetadata } from './packet-key.ts';
 
 /**
- * Runs datapath actions on a packet, one byte array at a time: the reference for the fast path's executor, and what the dummy datapath
- * forwards with. Checksums are updated incrementally (RFC 1624), so a bad one stays bad by the same amount.
+ * Runs datapath actions on a packet, one byte array at a time: the reference for the fast path's executor, what the dummy datapath forwards with,
+ * and the way of the actions that the fast path has not got.
  */
 
-/** Where packets go. `packet` belongs to the callee. */
+/** Where packets go. `packet` belongs to the callee; `md` is what goes with it beside its bytes (a Flow without headers), also the callee's. */
 export interface ExecuteSink {
-  output(port: OdpPort, packet: Uint8Array): void;
-  userspace(userdata: DpUserdata, packet: Uint8Array): void;
-  recirc(recircId: number, packet: Uint8Array, dpHash: number): void;
+  output(port: OdpPort, packet: Uint8Array, md: Flow): void;
+  userspace(userdata: DpUserdata, packet: Uint8Array, md: Flow): void;
+  /** `md` has the new recirc_id and dp_hash. */
+  recirc(recircId: number, packet: Uint8Array, dpHash: number, md: Flow): void;
+  /** False: the packet is dropped. Absent: no meters. */
+  meter?(id: number, size: number): boolean;
+  /** Packets that end here, by name (Open vSwitch's coverage counters). */
+  drop?(reason: string): void;
+  lbOutput?(bondId: number, packet: Uint8Array, hash: number, md: Flow): void;
+  /** Fills the ct_* members of `md` in. Absent: connections are not tracked, every packet is invalid. */
+  conntrack?(ct: DpConntrack, packet: Uint8Array, md: Flow): void;
+  tunnelPush?(action: Extract<DpAction, { type: 'tunnel_push' }>, packet: Uint8Array, md: Flow): void;
+  tunnelPop?(port: OdpPort, packet: Uint8Array, md: Flow): void;
+  /** Hash of the packet as it came in, when it has one (`hash` starts from it). */
+  rssHash?: number;
 }
-
-const be16 = (p: Uint8Array, at: number): number => (p[at] << 8) | p[at + 1];
-
-function put16(p: Uint8Array, at: number, v: number): void {
-  p[at] = v >> 8;
-  p[at + 1] = v;
-}
-
-/** One's complement sum of the bytes at even offsets; `b` has an even length. */
-function sum16(b: Uint8Array): number {
-  let sum = 0;
-  for (let i = 0; i < b.length; i += 2) sum += be16(b, i);
-  return sum;
-}
-
-/** RFC 1624 equation 3: HC' = ~(~HC + ~m + m'). */
-function fixChecksum(csum: number, before: Uint8Array, after: Uint8Array): number {
-  let sum = (~csum & 0xffff) + (before.length / 2) * 0xffff - sum16(before) + sum16(after);
-  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16);
-  return ~sum & 0xffff;
-}
-
-/** Offset of the transport checksum, by protocol; undefined for those without (or with a CRC). */
-const CSUM_AT: Readonly<Record<number, number>> = { 6: 16, 17: 6, 58: 2 };
-
-const IPPROTO_UDP = 17;
-const IPPROTO_SCTP = 132;
-
-/** Updates the transport checksum after bytes that it covers went from `before` to `after`. */
-function fixTransport(p: Uint8Array, h: PacketHeaders, before: Uint8Array, after: Uint8Array): void {
-  const at = h.l4 + CSUM_AT[h.ipProto];
-  if (h.l4 < 0 || CSUM_AT[h.ipProto] === undefined || at + 2 > p.length) return;
-  const old = be16(p, at);
-  // RFC 768: zero means that there is no checksum; a sum of zero is sent as 0xffff.
-  if (h.ipProto === IPPROTO_UDP && old === 0) return;
-  const csum = fixChecksum(old, before, after);
-  put16(p, at, h.ipProto === IPPROTO_UDP && csum === 0 ? 0xffff : csum);
-}
-
-/** Replaces the bytes under `mask`; returns those of before, undefined when the packet is too short. */
-function blend(p: Uint8Array, at: number, key: Uint8Array, mask: Uint8Array): Uint8Array | undefined {
-  if (at < 0 || at + key.length > p.length) return undefined;
-  const before = p.slice(at, at + key.length);
-  for (let i = 0; i < key.length; i++) p[at + i] = (p[at + i] & ~mask[i]) | (key[i] & mask[i]);
-  return before;
-}
-
-/** The named field of a `set`'s key and mask. */
-function part(attr: DpSetAttr, name: string, b: Uint8Array): Uint8Array {
-  let at = 0;
-  for (const field of odpHeaderFields(attr)) {
-    if (field.name === name) return b.subarray(at, at + field.size);
-    at += field.size;
-  }
-  throw new Error(`${attr} has no field ${name}`);
-}
-
-type Setter = (p: Uint8Array, h: PacketHeaders, key: Uint8Array, mask: Uint8Array) => void;
-
-const setEthernet: Setter = (p, _h, key, mask) => {
-  blend(p, 6, key.subarray(0, 6), mask.subarray(0, 6));
-  blend(p, 0, key.subarray(6), mask.subarray(6));
-};
-
-/** A 16-bit word of the IPv4 header that the header's checksum covers. */
-function fixIpv4Header(p: Uint8Array, l3: number, before: Uint8Array, after: Uint8Array): void {
-  put16(p, l3 + 10, fixChecksum(be16(p, l3 + 10), before, after));
-}
-
-const setIpv4: Setter = (p, h, key, mask) => {
-  if (h.l3Type !== 0x0800 || h.l3 + 20 > p.length) return;
-  for (const [name, at] of [
-    ['src', 12],
-    ['dst', 16],
-  ] as const) {
-    const before = blend(p, h.l3 + at, part('ipv4', name, key), part('ipv4', name, mask))!;
-    const after = p.slice(h.l3 + at, h.l3 + at + 4);
-    fixIpv4Header(p, h.l3, before, after);
-    if (h.ipProto !== 58) fixTransport(p, h, before, after);
-  }
-  for (const [name, at] of [
-    ['tos', 1],
-    ['ttl', 8],
-  ] as const) {
-    const word = h.l3 + (at & ~1);
-    const before = p.slice(word, word + 2);
-    blend(p, h.l3 + at, part('ipv4', name, key), part('ipv4', name, mask));
-    fixIpv4Header(p, h.l3, before, p.slice(word, word + 2));
-  }
-};
-
-const setIpv6: Setter = (p, h, key, mask) => {
-  if (h.l3Type !== 0x86dd || h.l3 + 40 > p.length) return;
-  for (const [name, at] of [
-    ['src', 8],
-    ['dst', 24],
-  ] as const) {
-    const before = blend(p, h.l3 + at, part('ipv6', name, key), part('ipv6', name, mask))!;
-    if (name === 'src' || !h.routed) fixTransport(p, h, before, p.slice(h.l3 + at, h.l3 + at + 16));
-  }
-  const [tc, tcMask] = [part('ipv6', 'tclass', key)[0], part('ipv6', 'tclass', mask)[0]];
-  const label = Uint8Array.from(part('ipv6', 'label', key));
-  const labelMask = Uint8Array.from(part('ipv6', 'label', mask), (v, i) => (i === 0 ? 0 : i === 1 ? v & 0x0f : v));
-  label[0] = tc >> 4;
-  labelMask[0] = tcMask >> 4;
-  label[1] = (label[1] & 0x0f) | ((tc & 0x0f) << 4);
-  labelMask[1] |= (tcMask & 0x0f) << 4;
-  blend(p, h.l3, label, labelMask);
-  blend(p, h.l3 + 7, part('ipv6', 'hlimit', key), part('ipv6', 'hlimit', mask));
-};
-
-const setPorts =
-  (proto: number): Setter =>
-  (p, h, key, mask) => {
-    if (h.ipProto !== proto || h.l4 < 0) return;
-    const before = blend(p, h.l4, key, mask);
-    if (before) fixTransport(p, h, before, p.slice(h.l4, h.l4 + 4));
-  };
-
-const setSctp: Setter = (p, h, key, mask) => {
-  if (h.ipProto !== IPPROTO_SCTP || h.l4 < 0 || h.l4 + 12 > p.length) return;
-  // Ethernet's padding is not part of the packet.
-  const end = Math.min(p.length, h.l3 + (h.l3Type === 0x0800 ? be16(p, h.l3 + 2) : 40 + be16(p, h.l3 + 4)));
-  const sctp = p.subarray(h.l4, end);
-  const old = sctp.slice(8, 12);
-  const wasRight = sctpCrc(sctp);
-  blend(p, h.l4, key, mask);
-  const isRight = sctpCrc(sctp);
-  for (let i = 0; i < 4; i++) sctp[8 + i] = old[i] ^ wasRight[i] ^ isRight[i];
-};
-
-const CRC32C = Uint32Array.from({ length: 256 }, (_, n) => {
-  let c = n;
-  for (let k = 0; k < 8; k++) c = c & 1 ? (c >>> 1) ^ 0x82f63b78 : c >>> 1;
-  return c >>> 0;
-});
-
-/** RFC 9260 appendix A: CRC32c over the SCTP packet with a zero checksum, as it is on the wire. */
-function sctpCrc(sctp: Uint8Array): Uint8Array {
-  let c = 0xffffffff;
-  for (let i = 0; i < sctp.length; i++) c = CRC32C[(c ^ (i >= 8 && i < 12 ? 0 : sctp[i])) & 255] ^ (c >>> 8);
-  c = ~c >>> 0;
-  return Uint8Array.of(c & 255, (c >>> 8) & 255, (c >>> 16) & 255, c >>> 24);
-}
-
-const setArp: Setter = (p, h, key, mask) => {
-  if ((h.l3Type !== 0x0806 && h.l3Type !== 0x8035) || h.l3 + 28 > p.length) return;
-  for (const [name, at] of [
-    ['op', 6],
-    ['sha', 8],
-    ['sip', 14],
-    ['tha', 18],
-    ['tip', 24],
-  ] as const)
-    blend(p, h.l3 + at, part('arp', name, key), part('arp', name, mask));
-};
-
-const setIcmp: Setter = (p, h, key, mask) => {
-  if ((h.ipProto !== 1 && h.ipProto !== 58) || h.l4 < 0 || h.l4 + 4 > p.length) return;
-  const before = blend(p, h.l4, key, mask)!;
-  put16(p, h.l4 + 2, fixChecksum(be16(p, h.l4 + 2), before, p.slice(h.l4, h.l4 + 2)));
-};
-
-const setNd: Setter = (p, h, key, mask) => {
-  if (h.ipProto !== 58 || h.l4 < 0 || h.l4 + 24 > p.length) return;
-  const write = (at: number, name: string) => {
-    const before = blend(p, at, part('nd', name, key), part('nd', name, mask));
-    if (before) fixTransport(p, h, before, p.slice(at, at + before.length));
-  };
-  write(h.l4 + 8, 'target');
-  for (let at = h.l4 + 24; at + 8 <= p.length && p[at + 1] > 0; at += p[at + 1] * 8) {
-    if (p[at] === 1 && p[at + 1] === 1) write(at + 2, 'sll');
-    if (p[at] === 2 && p[at + 1] === 1) write(at + 2, 'tll');
-  }
-};
-
-const setMpls: Setter = (p, h, key, mask) => {
-  if (h.l3Type === 0x8847 || h.l3Type === 0x8848) blend(p, h.l3, key, mask);
-};
-
-const SETTERS: Readonly<Record<Exclude<DpSetAttr, 'skb_priority' | 'skb_mark'>, Setter>> = {
-  ethernet: setEthernet,
-  ipv4: setIpv4,
-  ipv6: setIpv6,
-  tcp: setPorts(6),
-  udp: setPorts(17),
-  sctp: setSctp,
-  arp: setArp,
-  icmp: setIcmp,
-  icmpv6: setIcmp,
-  nd: setNd,
-  mpls: setMpls,
-  nsh: () => {},
-};
 
 function splice(p: Uint8Array, at: number, remove: number, insert: Uint8Array): Uint8Array {
   const out = new Uint8Array(p.length - remove + insert.length);
@@ -227,7 +49,9 @@ function popVlan(p: Uint8Array): Uint8Array {
   return (ethType === 0x8100 || ethType === 0x88a8) && p.length >= 18 ? splice(p, 12, 4, new Uint8Array(0)) : p;
 }
 
+/** Before the label stack; an Ethertype that is no label's changes nothing. */
 function pushMpls(p: Uint8Array, ethertype: number, lse: number): Uint8Array {
+  if (!isMplsType(ethertype)) return p;
   const at = l2End(p);
   const out = splice(p, at, 0, Uint8Array.of(lse >>> 24, lse >>> 16, lse >>> 8, lse));
   put16(out, at - 2, ethertype);
@@ -236,7 +60,7 @@ function pushMpls(p: Uint8Array, ethertype: number, lse: number): Uint8Array {
 
 function popMpls(p: Uint8Array, ethertype: number): Uint8Array {
   const at = l2End(p);
-  if (at + 4 > p.length) return p;
+  if (at + 4 > p.length || !isMplsType(be16(p, at - 2))) return p;
   const out = splice(p, at, 4, new Uint8Array(0));
   put16(out, at - 2, ethertype);
   return out;
@@ -249,20 +73,41 @@ function l2End(p: Uint8Array): number {
   return at + 2;
 }
 
+/** RFC 8300 section 2.2: what follows an NSH, by the type of the packet. */
+const NSH_NEXT: Readonly<Record<number, number>> = { [PT_ETH]: 3, 67584: 1, 100061: 2, [PT_NSH]: 4 };
+const NSH_TYPES: Readonly<Record<number, number>> = { 1: 0x10800, 2: 0x186dd, 3: PT_ETH, 4: PT_NSH };
+
+const ETH_TYPE_TEB = 0x6558;
+const CS_INVALID = 0x10;
+const CS_TRACKED = 0x20;
+
+const ethernetNs = (ethertype: number): number => (0x10000 | ethertype) >>> 0;
+
+/** Bytes that `fn` works on as a frame: one without an Ethernet header gets one, which is taken off again. */
+function asFrame(p: Uint8Array, packetType: number, fn: (frame: Uint8Array) => Uint8Array): Uint8Array {
+  if (packetType === PT_ETH) return fn(p);
+  const header = new Uint8Array(14);
+  put16(header, 12, packetType & 0xffff);
+  return fn(splice(p, 0, 0, header)).slice(14);
+}
+
 /** The state of one packet on its way through a list of actions. */
 class Execution {
   #packet: Uint8Array;
+  #md: Flow;
   readonly #sink: ExecuteSink;
   #maxLen: number | undefined;
-  #dpHash = 0;
+  #dpHash: number;
 
-  constructor(packet: Uint8Array, sink: ExecuteSink) {
+  constructor(packet: Uint8Array, md: Flow, dpHash: number, sink: ExecuteSink) {
     this.#packet = packet.slice();
+    this.#md = md.clone();
+    this.#dpHash = dpHash;
     this.#sink = sink;
   }
 
   run(actions: readonly DpAction[]): void {
-    for (const a of actions) this.#one(a);
+    for (const a of actions) if (!this.#one(a)) return;
   }
 
   /** A copy for one output, cut by a `trunc` before it. */
@@ -273,58 +118,207 @@ class Execution {
   }
 
   #nested(actions: readonly DpAction[]): void {
-    new Execution(this.#packet, this.#sink).run(actions);
+    new Execution(this.#packet, this.#md, this.#dpHash, this.#sink).run(actions);
   }
 
-  #one(a: DpAction): void {
+  /** False when the packet ends here. */
+  #one(a: DpAction): boolean {
     switch (a.type) {
       case 'output':
-        this.#sink.output(a.port, this.#copy());
-        break;
+        this.#sink.output(a.port, this.#copy(), this.#md.clone());
+        return true;
+      case 'lb_output':
+        this.#sink.lbOutput?.(a.bondId, this.#copy(), this.#dpHash, this.#md.clone());
+        return true;
       case 'userspace':
-        this.#sink.userspace(a.userdata, this.#copy());
-        break;
-      case 'set':
-        if (a.attr !== 'skb_priority' && a.attr !== 'skb_mark')
-          SETTERS[a.attr](this.#packet, findHeaders(this.#packet), a.key, a.mask);
-        break;
-      case 'push_vlan':
-        this.#packet = pushVlan(this.#packet, a.tpid, a.tci);
-        break;
-      case 'pop_vlan':
-        this.#packet = popVlan(this.#packet);
-        break;
-      case 'push_mpls':
-        this.#packet = pushMpls(this.#packet, a.ethertype, a.lse);
-        break;
-      case 'pop_mpls':
-        this.#packet = popMpls(this.#packet, a.ethertype);
-        break;
+        this.#sink.userspace(a.userdata, this.#copy(), this.#md.clone());
+        return true;
+      case 'recirc':
+        this.#recirc(a.recircId);
+        return true;
       case 'trunc':
         this.#maxLen = a.maxLen;
-        break;
+        return true;
       case 'hash':
-        this.#dpHash = a.basis;
-        break;
-      case 'recirc':
-        this.#sink.recirc(a.recircId, this.#copy(), this.#dpHash);
-        break;
+        this.#dpHash = this.#hash(a.algorithm, a.basis);
+        return true;
+      case 'meter':
+        if (this.#sink.meter?.(a.meterId, this.#packet.length) ?? true) return true;
+        this.#sink.drop?.('datapath_drop_meter');
+        return false;
+      case 'drop':
+        this.#sink.drop?.(a.reason);
+        return false;
       case 'clone':
         this.#nested(a.actions);
-        break;
+        return true;
       case 'sample':
-        if (Math.random() * 0xffffffff < a.probability) this.#nested(a.actions);
-        break;
+        if (Math.random() * 0x100000000 < a.probability) this.#nested(a.actions);
+        return true;
       case 'check_pkt_len':
         this.#nested(this.#packet.length > a.pktLen ? a.ifGreater : a.ifLessEqual);
-        break;
+        return true;
+      case 'tunnel_push':
+        this.#sink.tunnelPush?.(a, this.#copy(), this.#md.clone());
+        return true;
+      case 'tunnel_pop':
+        this.#sink.tunnelPop?.(a.port, this.#copy(), this.#md.clone());
+        return true;
+      case 'ct':
+        this.#conntrack(a);
+        return true;
       default:
-        break;
+        return this.#header(a);
     }
+  }
+
+  /** What changes the packet or its metadata. */
+  #header(a: DpAction): boolean {
+    switch (a.type) {
+      case 'set':
+        this.#set(a);
+        return true;
+      case 'set_tunnel':
+        this.#setTunnel(a.tunnel);
+        return true;
+      case 'push_vlan':
+        this.#packet = pushVlan(this.#packet, a.tpid, a.tci);
+        return true;
+      case 'pop_vlan':
+        this.#packet = popVlan(this.#packet);
+        return true;
+      case 'push_mpls':
+        this.#edit((p) => pushMpls(p, a.ethertype, a.lse));
+        return true;
+      case 'add_mpls':
+        this.#addMpls(a.ethertype, a.lse, a.l2);
+        return true;
+      case 'pop_mpls':
+        this.#popMpls(a.ethertype);
+        return true;
+      case 'push_eth':
+        this.#pushEth(a.src, a.dst);
+        return true;
+      case 'pop_eth':
+        this.#popEth();
+        return true;
+      case 'push_nsh':
+        this.#pushNsh(a.nsh);
+        return true;
+      case 'pop_nsh':
+        return this.#popNsh();
+      case 'ct_clear':
+        this.#clearConntrack();
+        return true;
+      default:
+        return true;
+    }
+  }
+
+  #edit(fn: (frame: Uint8Array) => Uint8Array): void {
+    this.#packet = asFrame(this.#packet, this.#md.packetType, fn);
+  }
+
+  #set({ attr, key, mask }: Extract<DpAction, { type: 'set' }>): void {
+    if (attr === 'skb_mark' || attr === 'skb_priority') {
+      const word = (b: Uint8Array) => Buffer.from(b).readUInt32BE();
+      const merge = (now: number) => ((now & ~word(mask)) | (word(key) & word(mask))) >>> 0;
+      if (attr === 'skb_mark') this.#md.pktMark = merge(this.#md.pktMark);
+      else this.#md.skbPriority = merge(this.#md.skbPriority);
+      return;
+    }
+    this.#edit((p) => {
+      setHeader(p, attr, key, mask);
+      return p;
+    });
+  }
+
+  #setTunnel(tunnel: DpTunnel): void {
+    tunnelToMetadata(tunnel, this.#md);
+  }
+
+  #hash(algorithm: 'l4' | 'sym_l4', basis: number): number {
+    const key = extractKey(this.#packet, this.#md);
+    if (algorithm === 'sym_l4') return hashSymmetricL3L4(key, basis);
+    return this.#sink.rssHash === undefined ? hash5Tuple(key, basis) : hash2Words(this.#sink.rssHash, basis);
+  }
+
+  #recirc(recircId: number): void {
+    const md = this.#md.clone();
+    md.recircId = recircId;
+    md.dpHash = this.#dpHash;
+    this.#sink.recirc(recircId, this.#copy(), this.#dpHash, md);
+  }
+
+  #conntrack(ct: DpConntrack): void {
+    if (this.#sink.conntrack) this.#sink.conntrack(ct, this.#packet, this.#md);
+    else {
+      this.#clearConntrack();
+      this.#md.ctState = CS_TRACKED | CS_INVALID;
+      this.#md.ctZone = ct.zone;
+    }
+  }
+
+  #clearConntrack(): void {
+    const md = this.#md;
+    md.ctState = md.ctZone = md.ctMark = md.ctNwSrc = md.ctNwDst = md.ctTpSrc = md.ctTpDst = md.ctNwProto = 0;
+    md.ctLabel = md.ctIpv6Src = md.ctIpv6Dst = new Uint8Array(16);
+  }
+
+  #addMpls(ethertype: number, lse: number, l2: boolean): void {
+    if (!isMplsType(ethertype)) return;
+    if (!l2) {
+      this.#edit((p) => pushMpls(p, ethertype, lse));
+      return;
+    }
+    this.#packet = splice(this.#packet, 0, 0, Uint8Array.of(lse >>> 24, lse >>> 16, lse >>> 8, lse));
+    this.#md.packetType = ethernetNs(ethertype);
+  }
+
+  #popMpls(ethertype: number): void {
+    const bare = this.#md.packetType !== PT_ETH;
+    if (bare && !isMplsType(this.#md.packetType & 0xffff)) return;
+    this.#edit((p) => popMpls(p, ethertype));
+    if (bare) this.#md.packetType = ethertype === ETH_TYPE_TEB ? PT_ETH : ethernetNs(ethertype);
+  }
+
+  #pushEth(src: Uint8Array, dst: Uint8Array): void {
+    const type = this.#md.packetType & 0xffff;
+    this.#packet = splice(this.#packet, 0, 0, Uint8Array.of(...dst, ...src, type >> 8, type));
+    this.#md.packetType = PT_ETH;
+  }
+
+  /** A tagged frame keeps its Ethernet header: there is no type for what would remain. */
+  #popEth(): void {
+    const { l3, l3Type } = findHeaders(this.#packet);
+    const start = l3 < 0 ? 14 : l3;
+    if (this.#md.packetType !== PT_ETH || this.#packet.length < start) return;
+    this.#packet = this.#packet.slice(start);
+    this.#md.packetType = ethernetNs(l3Type);
+  }
+
+  #pushNsh(nsh: Uint8Array): void {
+    const header = nsh.slice();
+    header[3] = NSH_NEXT[this.#md.packetType] ?? 0;
+    this.#packet = splice(this.#packet, 0, 0, header);
+    this.#md.packetType = PT_NSH;
+  }
+
+  #popNsh(): boolean {
+    if (this.#md.packetType !== PT_NSH) return true;
+    const size = (this.#packet[1]! & 63) * 4;
+    const next = NSH_TYPES[this.#packet[3]!];
+    if (next === undefined || size < 8 || size > this.#packet.length) {
+      this.#sink.drop?.('datapath_drop_nsh_decap_error');
+      return false;
+    }
+    this.#packet = this.#packet.slice(size);
+    this.#md.packetType = next;
+    return true;
   }
 }
 
-/** Runs `actions` on a copy of `packet`. `key` are its headers; they are not looked at. */
-export function executeActions(packet: Uint8Array, _key: Flow, actions: readonly DpAction[], sink: ExecuteSink): void {
-  new Execution(packet, sink).run(actions);
+/** Runs `actions` on a copy of `packet`. Of `key` only the metadata counts: what is in the packet's headers is read there. */
+export function executeActions(packet: Uint8Array, key: Flow, actions: readonly DpAction[], sink: ExecuteSink): void {
+  new Execution(packet, key, key.dpHash, sink).run(actions);
 }
