@@ -54,6 +54,64 @@ export interface BundleConfig {
   priorityTags?: 'no' | 'if-nonzero' | 'always';
   /** Port.protected. */
   protected?: boolean;
+  /** Customer VLANs that a dot1q-tunnel takes; empty or undefined: all. */
+  cvlans?: readonly number[] | undefined;
+  /** Port.other_config:qinq-ethertype; 802.1ad's by default. */
+  qinqEthertype?: number;
+  /** For a Port with several members. */
+  bond?: BondConfig | undefined;
+  lacp?: LacpConfig | undefined;
+}
+
+export const BOND_MODES = ['active-backup', 'balance-slb', 'balance-tcp'] as const;
+export type BondMode = (typeof BOND_MODES)[number];
+
+/** Settings of a bond (Port.bond_*, other_config). */
+export interface BondConfig {
+  mode: BondMode;
+  /** Milliseconds that a link must be up or down before its member is enabled or disabled. */
+  updelayMs: number;
+  downdelayMs: number;
+  /** 0: never. */
+  rebalanceIntervalMs: number;
+  hashBasis: number;
+  /** Name of the member that is preferred in active-backup. */
+  primary: string | undefined;
+  lacpFallbackAb: boolean;
+  /** balance-slb takes multicast in on every member. */
+  allMembersActive: boolean;
+  lbOutput: boolean;
+  /** Address of the member that was active before a restart (Port.bond_active_slave). */
+  activeMac?: Uint8Array | undefined;
+}
+
+/** Settings of LACP on a Port. */
+export interface LacpConfig {
+  /** 6 bytes. */
+  sysId: Uint8Array;
+  sysPriority: number;
+  active: boolean;
+  fast: boolean;
+  /** Fall back to active-backup while there is no partner. */
+  fallbackAb: boolean;
+  /** As the ports of the BundleConfig. `portId` and `key` 0: the default. */
+  members: readonly { portId: number; priority: number; key: number }[];
+}
+
+/** A row of the Mirror table; ports are Ports by name. */
+export interface MirrorConfig {
+  /** Tells mirrors apart; a name need not be unique. */
+  id: string;
+  name: string;
+  srcs: readonly string[];
+  dsts: readonly string[];
+  /** VLANs that are selected; undefined: all. */
+  vlans: readonly number[] | undefined;
+  /** Exactly one of the two. */
+  outPort: string | undefined;
+  outVlan: number | undefined;
+  /** Longest packet that is sent, 0: any. */
+  snaplen: number;
 }
 
 /** Bridge.fail_mode. */
