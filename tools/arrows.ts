@@ -13,6 +13,8 @@ const FLOW = ['src/flow', 'src/openflow', 'src/wire', ...BASE];
 const INTERFACES = [
   'src/dpif/dpif.ts',
   // The words of the datapath's interface, and their text.
+  'src/dpif/odp-action-parse.ts',
+  'src/dpif/odp-action-text.ts',
   'src/dpif/odp-keys.ts',
   'src/dpif/odp-parse.ts',
   'src/dpif/odp-text.ts',

@@ -1,15 +1,32 @@
-import { FatalError } from '../base/daemon.ts';
+import type { OptionSpec } from '../base/getopt.ts';
 import { parseOptions, UsageError } from '../base/getopt.ts';
 import { programName, setProgramName, versionText } from '../base/program.ts';
-import { resolveTarget, unixctlCall } from '../base/unixctl-client.ts';
+import {
+  limitTime,
+  optionsText,
+  parseSeconds,
+  takeVlogOption,
+  VLOG_OPTIONS,
+  VLOG_SHORT_OPTIONS,
+} from './client-options.ts';
+import { askDaemon, showReply } from './unixctl-command.ts';
 
 /** `turnout appctl`: one command to a running daemon, as ovs-appctl(8). Exit code 2 when the daemon refuses it, 1 when it can't be asked. */
 
-const OPTIONS = {
-  long: { target: 'required', timeout: 'required', help: 'none', version: 'none' },
-  short: { t: 'target', T: 'timeout', h: 'help', V: 'version' },
+const OPTIONS: OptionSpec = {
+  long: {
+    target: 'required',
+    execute: 'none',
+    help: 'none',
+    option: 'none',
+    version: 'none',
+    timeout: 'required',
+    ...VLOG_OPTIONS,
+  },
+  short: { t: 'target', e: 'execute', h: 'help', o: 'option', V: 'version', T: 'timeout', ...VLOG_SHORT_OPTIONS },
+  // Commands have options of their own.
   stopAtFirst: true,
-} as const;
+};
 
 export async function main(argv: readonly string[]): Promise<number> {
   setProgramName('ovs-appctl');
@@ -23,29 +40,35 @@ export async function main(argv: readonly string[]): Promise<number> {
 
 async function run(argv: readonly string[]): Promise<number> {
   const { options, args } = parseOptions(argv, OPTIONS);
-  const value = (name: string) => options.findLast((o) => o.name === name)?.value;
+  let target: string | undefined;
+  let seconds: number | undefined;
+  for (const option of options) {
+    switch (option.name) {
+      case 'help':
+        return show(usage());
+      case 'option':
+        return show(optionsText(OPTIONS));
+      case 'version':
+        return show(versionText());
+      case 'target':
+        if (target !== undefined) throw new UsageError('-t or --target may be specified only once');
+        target = option.value!;
+        break;
+      case 'timeout':
+        seconds = parseSeconds(option.value!);
+        if (!seconds) throw new UsageError(`value ${option.value} on -T or --timeout is invalid`);
+        break;
+      default:
+        takeVlogOption(option);
+    }
+  }
+  limitTime(seconds);
   const [command, ...params] = args;
-  if (options.some((o) => o.name === 'help')) return show(usage());
-  if (options.some((o) => o.name === 'version')) return show(versionText());
   if (command === undefined) {
     throw new UsageError('at least one non-option argument is required (use --help for help)');
   }
-  const target = value('target') ?? 'ovs-vswitchd';
-  startTimeout(value('timeout'));
-  const reply = await unixctlCall(resolveTarget(target), command, params);
-  if (reply.error !== undefined) {
-    process.stderr.write(`${reply.error}${programName()}: ${target}: server returned an error\n`);
-    return 2;
-  }
-  return show(reply.result ?? '');
-}
-
-/** As by SIGALRM, which ends the real one. */
-function startTimeout(text: string | undefined): void {
-  if (text === undefined) return;
-  const seconds = Number(text);
-  if (!Number.isInteger(seconds) || seconds < 0) throw new FatalError(`value ${text} on -T or --timeout is invalid`);
-  if (seconds > 0) setTimeout(() => process.kill(process.pid, 'SIGALRM'), seconds * 1000).unref();
+  target ??= 'ovs-vswitchd';
+  return showReply(target, await askDaemon(target, command, params));
 }
 
 function show(text: string): number {
@@ -63,7 +86,11 @@ Common commands:
   version            Print version of the target
   vlog/list          List current logging levels
   vlog/list-pattern  List logging patterns for each destination.
-  vlog/set [SPEC]    Set log levels as SPEC says: [MODULE][:DESTINATION][:LEVEL]
+  vlog/set [SPEC]
+      Set log levels as detailed in SPEC, which may include:
+      A valid module name (all modules, by default)
+      'syslog', 'console', 'file' (all destinations, by default))
+      'off', 'emer', 'err', 'warn', 'info', or 'dbg' ('dbg', bydefault)
   vlog/reopen        Make the program reopen its log file
 Other options:
   --timeout=SECS     wait at most SECS seconds for a response

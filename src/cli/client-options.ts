@@ -1,5 +1,5 @@
 import { ovsLogdir } from '../base/dirs.ts';
-import type { OptionArgument, ParsedOption } from '../base/getopt.ts';
+import type { OptionArgument, OptionSpec, ParsedOption } from '../base/getopt.ts';
 import { programName } from '../base/program.ts';
 import { vlog, vlogModule } from '../base/vlog.ts';
 import type { TlsConfig } from '../ovsdb/tls.ts';
@@ -108,4 +108,17 @@ export function limitTime(seconds: number | undefined): void {
 /** A value of `-t` or `-T`; undefined when it is none. `mayBeZero`: 0 stands for no limit. */
 export function parseSeconds(text: string): number | undefined {
   return /^\+?\d{1,10}$/.test(text.trim()) && Number(text) <= 0xffffffff ? Number(text) : undefined;
+}
+
+/** All options of a program, for completion by a shell. */
+export function optionsText({ long, short = {} }: OptionSpec): string {
+  const letters = new Map(Object.entries(short).map(([letter, name]) => [name, letter]));
+  let text = '';
+  for (const [name, takes] of Object.entries(long)) {
+    const argument = takes === 'none' ? '' : takes === 'required' ? 'ARG' : '[ARG]';
+    text += `--${name}${argument === '' ? '' : '='}${argument}\n`;
+    const letter = letters.get(name);
+    if (letter !== undefined) text += `-${letter} ${argument}\n`;
+  }
+  return text;
 }

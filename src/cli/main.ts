@@ -36,6 +36,7 @@ const COMMANDS: readonly CommandEntry[] = [
   },
   { name: 'vsctl', summary: 'configure the switch, as ovs-vsctl', load: () => import('./vsctl/main.ts') },
   { name: 'appctl', summary: 'ask a running daemon, as ovs-appctl', load: () => import('./appctl.ts') },
+  { name: 'dpctl', summary: "look at the switch's datapath, as ovs-dpctl", load: () => import('./dpctl/main.ts') },
   {
     name: 'pktgen',
     summary: 'send traffic into vhost-user ports and count what comes back',
@@ -46,6 +47,7 @@ const COMMANDS: readonly CommandEntry[] = [
     summary: 'forward between vhost-user ports, as dpdk-testpmd',
     load: () => import('./testpmd.ts'),
   },
+  { name: 'ofctl', summary: 'speak OpenFlow to a switch, as ovs-ofctl', load: () => import('./ofctl/main.ts') },
   { name: 'bench', summary: 'compare with OVS-DPDK on this machine', load: () => import('./bench.ts') },
 ];
 

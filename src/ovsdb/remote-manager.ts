@@ -49,6 +49,7 @@ class PassiveRemote {
     const listener = await listenStream(this.name, tls, {
       accepted: (stream, peer) => this.accepted(stream, peer),
       warn: (text) => this.server.log('warn', 'stream_ssl', text),
+      debug: (text) => this.server.log('dbg', 'stream_ssl', text),
     });
     this.listener = listener;
     if (this.isClosed) listener.close();

@@ -6,7 +6,6 @@ import type { TLSSocket } from 'node:tls';
 import { absFileName, ovsRundir } from '../base/dirs.ts';
 import { withSocketPath } from '../base/unix-path.ts';
 import type { TlsConfig } from './tls.ts';
-import { TlsClient, TlsServer } from './tls.ts';
 
 /** Open vSwitch's names of streams (ovsdb(7), "Connection Methods"). */
 
@@ -78,6 +77,8 @@ export async function connectStream(name: StreamName, tls: TlsConfig, signal?: A
     case 'tcp':
       return connected(net.connect({ host: name.host, port: name.port, noDelay: true }), 'connect', signal);
     case 'ssl': {
+      // Loaded where it is needed: it makes the start of a program half as long again.
+      const { TlsClient } = await import('./tls.ts');
       const client = new TlsClient(tls);
       const socket = await connected(client.connect(name.host, name.port), 'secureConnect', signal);
       client.checkPeer(socket);
@@ -116,6 +117,7 @@ export interface Listener {
 export interface AcceptHandlers {
   accepted(stream: Duplex, peer: string): void;
   warn(text: string): void;
+  debug?(text: string): void;
 }
 
 /** Listens on a passive stream. Rejects with a system error. `name` is how it was written, for messages. */
@@ -128,7 +130,8 @@ export async function listenStream(name: StreamName, tls: TlsConfig, handlers: A
       return inetListener(await listening(net.createServer(accept), inetOptions(name)));
     }
     case 'pssl': {
-      const server = new TlsServer(tls, handlers.warn);
+      const { TlsServer } = await import('./tls.ts');
+      const server = new TlsServer(tls, handlers);
       server.onConnection((socket: TLSSocket) => handlers.accepted(socket, peerName('ssl', socket)));
       const listener = inetListener(await listening(server.server, inetOptions(name)));
       return { ...listener, setTls: (config) => server.update(config) };

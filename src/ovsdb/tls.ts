@@ -88,13 +88,13 @@ export class TlsClient {
 export class TlsServer {
   readonly server: tls.Server;
   private config: TlsConfig;
-  private readonly warn: (text: string) => void;
+  private readonly log: { warn(text: string): void; debug?(text: string): void };
   private accept: (socket: TLSSocket) => void = () => {};
 
   /** Throws when the key files cannot be read. */
-  constructor(config: TlsConfig, warn: (text: string) => void) {
+  constructor(config: TlsConfig, log: { warn(text: string): void; debug?(text: string): void }) {
     this.config = config;
-    this.warn = warn;
+    this.log = log;
     // Every connection is judged in `connected`, so that the way to judge can change while the server listens.
     this.server = tls.createServer({ ...secureContext(config), requestCert: true, rejectUnauthorized: false });
     this.server.on('secureConnection', (socket) => this.connected(socket));
@@ -110,18 +110,21 @@ export class TlsServer {
       this.server.setSecureContext(secureContext(config));
       this.config = config;
     } catch (error) {
-      this.warn(`cannot use the new SSL configuration: ${(error as Error).message}`);
+      this.log.warn(`cannot use the new SSL configuration: ${(error as Error).message}`);
     }
   }
 
   private connected(socket: TLSSocket): void {
+    // A name that the client asked for (SNI); the types know it for clients only.
+    const { servername } = socket as TLSSocket & { servername?: string | false };
+    if (servername) this.log.debug?.(`connection indicated server name ${servername}`);
     if (isBootstrapping(this.config)) {
       const problem = saveCa(socket, this.config.caCert!);
-      this.warn(problem ?? `successfully bootstrapped CA cert to ${this.config.caCert}`);
+      this.log.warn(problem ?? `successfully bootstrapped CA cert to ${this.config.caCert}`);
       this.update(this.config);
       socket.destroy();
     } else if (!socket.authorized && verifies(this.config)) {
-      this.warn(`SSL_accept: ${socket.authorizationError}`);
+      this.log.warn(`SSL_accept: ${socket.authorizationError}`);
       socket.destroy();
     } else {
       this.accept(socket.setNoDelay(true));
@@ -129,7 +132,7 @@ export class TlsServer {
   }
 
   private refused(error: Error, socket: Socket): void {
-    this.warn(`SSL_accept: ${error.message}`);
+    this.log.warn(`SSL_accept: ${error.message}`);
     socket.destroy();
   }
 }

@@ -12,6 +12,7 @@ import type { TlsConfig } from '../../ovsdb/tls.ts';
 import { VSWITCH_SCHEMA } from '../../ovsdb/vswitch-schema.ts';
 import {
   limitTime,
+  optionsText,
   parseSeconds,
   SSL_OPTIONS,
   SSL_SHORT_OPTIONS,
@@ -155,24 +156,13 @@ function takeOption(settings: Settings, option: { name: string; value: string | 
     case 'commands':
       return commandsText(COMMANDS.values());
     case 'options':
-      return optionsText();
+      return optionsText({ long: GLOBAL_OPTIONS, short: SHORT_OPTIONS });
   }
   if (takeVlogOption(option) || takeTableOption(settings.style, option)) return undefined;
   const tls = takeSslOption(settings.tls, option);
   if (tls) settings.tls = tls;
   else if (!Object.hasOwn(GLOBAL_OPTIONS, name)) settings.local.set(`--${name}`, value);
   return undefined;
-}
-
-function optionsText(): string {
-  const letters = new Map(Object.entries(SHORT_OPTIONS).map(([letter, name]) => [name, letter]));
-  let text = '';
-  for (const [name, takes] of Object.entries(GLOBAL_OPTIONS)) {
-    text += `--${name}${takes === 'none' ? '' : '=ARG'}\n`;
-    const letter = letters.get(name);
-    if (letter !== undefined) text += `-${letter}${takes === 'none' ? '' : ' ARG'}\n`;
-  }
-  return text;
 }
 
 /** One run over a consistent view of the database, from the first command to the answer of the server. */

@@ -281,7 +281,7 @@ export function composeTransaction(model: Model): Composed {
   for (const table of model.tables) if (fillsSingleton(table)) operations.push(waitForEmpty(table));
   for (const row of model.touched) {
     const table = row.table.name;
-    const where = [['_uuid', '==', ['uuid', row.uuid]]];
+    const where = [['_uuid', '==', atomJson(row.uuid, { type: 'uuid' }, isNew)]];
     if (row.isDeleted) {
       // Whether another one goes is for the server's garbage collection to decide.
       if (row.table.schema.isRoot) {
