@@ -7,6 +7,7 @@ import type {
   ControllerConfig,
   ControllerStatus,
   FailMode,
+  MirrorConfig,
   OfprotoDeps,
   OfprotoDesc,
   OfpVersion,
@@ -42,6 +43,18 @@ export interface OfprotoApi {
   /** Replaces the Port of that name. */
   bundleSet(portName: string, config: BundleConfig): void;
   bundleDel(portName: string): void;
+  /** Makes these the mirrors of the bridge. */
+  setMirrors(mirrors: readonly MirrorConfig[]): void;
+  /** Packets and bytes that a mirror has sent; undefined when there is no such mirror. */
+  mirrorStats(id: string): { packets: number; bytes: number } | undefined;
+  /** Bridge.flood_vlans: nothing is learned in these. */
+  setFloodVlans(vlans: readonly number[]): void;
+  /** Address of the active member of a bond, zeros when there is none; undefined when the Port is no bond. */
+  bondActiveMac(portName: string): Uint8Array | undefined;
+  /** How often the link of a port changed, and whether LACP hears the partner (undefined: no LACP). */
+  portLink(port: OfpPort): { resets: number; lacpCurrent: boolean | undefined };
+  /** Called when what is read back here may be another. */
+  onStatusChange: () => void;
   /** `port` is a patch port; `peerName` the Interface at the other end, which may come later. */
   setPatchPeer(port: OfpPort, peerName: string | undefined): void;
   datapathId(): bigint;

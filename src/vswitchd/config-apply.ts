@@ -92,6 +92,7 @@ class Apply {
         ofproto,
         mac,
       });
+      ofproto.onStatusChange = () => this.#state.onNetdevChange();
       await ofproto.listenServices();
     } catch (e) {
       const error = `failed to create bridge ${wanted.name}: ${strerror(e)}`;
@@ -219,13 +220,24 @@ class Apply {
       this.#deletePort(bridge, wanted.name);
       return;
     }
+    const lacpSysId = wanted.lacp && (wanted.lacp.sysId ?? bridge.mac);
     bridge.ofproto.bundleSet(wanted.name, {
       ports: members.map((i) => i.ofport as typeof OFPP_LOCAL),
       vlanMode: wanted.vlanMode,
       tag: wanted.tag,
       trunks: wanted.trunks,
+      cvlans: wanted.cvlans,
+      qinqEthertype: wanted.qinqEthertype,
       priorityTags: wanted.priorityTags,
       protected: wanted.protected,
+      bond: members.length > 1 ? wanted.bond : undefined,
+      lacp: wanted.lacp &&
+        lacpSysId && {
+          ...wanted.lacp,
+          sysId: lacpSysId,
+          // In the order of the members that are there.
+          members: members.map((i) => wanted.lacp!.members[wanted.interfaces.findIndex((w) => w.name === i.name)]!),
+        },
     });
     bridge.ports.set(wanted.name, wanted);
   }
@@ -234,7 +246,11 @@ class Apply {
     if (!bridge) return;
     const { ofproto } = bridge;
     const { otherConfig } = wanted;
+    const before = formatMac(bridge.mac);
     this.#pickAddress(bridge, wanted);
+    if (formatMac(bridge.mac) !== before)
+      // The address is the system ID of LACP.
+      for (const port of bridge.ports.values()) if (port.lacp) this.#configurePort(bridge, port);
     const datapathId = parseDatapathId(otherConfig.get('datapath-id')) ?? macToDatapathId(bridge.mac);
     if (!bridge.wanted || datapathId !== ofproto.datapathId()) {
       log.info(`bridge ${bridge.name}: using datapath ID ${formatDatapathId(datapathId)}`);
@@ -245,6 +261,8 @@ class Apply {
       readUint(otherConfig, 'mac-table-size', DEFAULT_MAC_TABLE_SIZE),
     );
     ofproto.setForwardBpdu(otherConfig.get('forward-bpdu') === 'true');
+    ofproto.setFloodVlans(wanted.floodVlans);
+    ofproto.setMirrors(wanted.mirrors);
     const dpDesc = otherConfig.get('dp-desc');
     const serialDesc = otherConfig.get('dp-sn');
     ofproto.setDesc({ ...(dpDesc !== undefined && { dpDesc }), ...(serialDesc !== undefined && { serialDesc }) });
@@ -266,7 +284,7 @@ class Apply {
       mac = hwaddr;
     }
     const others = [...bridge.interfaces.values()].filter((i) => i.ofport !== OFPP_LOCAL);
-    bridge.mac = mac ?? pickBridgeMac(firstOfEachPort(others), defaultBridgeMac(wanted.uuid));
+    bridge.mac = mac ?? pickBridgeMac(firstOfEachPort(others, wanted), defaultBridgeMac(wanted.uuid));
     const local = bridge.interfaces.get(bridge.name);
     if (local)
       attempt(`bridge ${bridge.name}: failed to set bridge Ethernet address`, () => local.netdev.setMac(bridge.mac));
@@ -337,13 +355,16 @@ function logIgnored(otherConfig: WantedConfig['otherConfig']): void {
 }
 
 /** The interface that stands for a Port with several is the first by name. */
-function firstOfEachPort(interfaces: readonly RunningInterface[]): Uint8Array[] {
+function firstOfEachPort(interfaces: readonly RunningInterface[], { ports }: WantedBridge): Uint8Array[] {
   const first = new Map<string, RunningInterface>();
   for (const iface of interfaces) {
     const other = first.get(iface.port);
     if (!other || iface.name < other.name) first.set(iface.port, iface);
   }
-  return [...first.values()].map((i) => i.netdev.mac());
+  return [...first.values()].map((i) => {
+    const own = ports.get(i.port)?.mac;
+    return own && !isMulticast(Uint8Array.from(own)) ? Uint8Array.from(own) : i.netdev.mac();
+  });
 }
 
 /** The 16-bit form of a port number that the database and the log use. */

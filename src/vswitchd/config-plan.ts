@@ -159,7 +159,14 @@ function planCompletion(current: CurrentBridge | undefined, moved: ReadonlySet<s
 }
 
 const bridgeKey = (bridge: WantedBridge): string => key({ ...bridge, ports: undefined });
-const portKey = (port: WantedPort): string => key({ ...port, interfaces: port.interfaces.map((i) => i.name) });
+const portKey = (port: WantedPort): string =>
+  key({
+    ...port,
+    interfaces: port.interfaces.map((i) => [i.name, i.policing]),
+    // Written by us: what was active is of interest at the start only.
+    bond: port.bond && { ...port.bond, activeMac: undefined },
+    lacp: port.lacp && { ...port.lacp, sysId: port.lacp.sysId && [...port.lacp.sysId] },
+  });
 
 /** Identifies the settings of the datapath as a whole, for CurrentConfig. */
 export function datapathKey(wanted: WantedConfig): string {

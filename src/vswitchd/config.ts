@@ -1,9 +1,19 @@
-import type { ControllerConfig, FailMode, OfpVersion, VlanMode } from '../ofproto/config.ts';
-import type { ColumnValue, IdlRow, IdlSnapshot, Uuid } from '../ovsdb/idl.ts';
+import type {
+  BondConfig,
+  ControllerConfig,
+  FailMode,
+  MirrorConfig,
+  OfpVersion,
+  VlanMode,
+} from '../ofproto/config.ts';
+import type { IdlRow, IdlSnapshot, Uuid } from '../ovsdb/idl.ts';
+import { readMirrors } from './config-mirror.ts';
+import { localPort, readPort, type WantedLacp } from './config-port.ts';
+import { map, number, numbers, type StringMap, set, text } from './config-values.ts';
 
 /** What the database wants of the switch, read out of one snapshot into plain typed values. Pure: what is odd in it comes back as complaints. */
 
-export type StringMap = ReadonlyMap<string, string>;
+export type { StringMap } from './config-values.ts';
 
 export interface WantedInterface {
   /** Undefined for the local port that was made up because the database has none. */
@@ -16,6 +26,8 @@ export interface WantedInterface {
   mac: string | undefined;
   ofportRequest: number | undefined;
   mtuRequest: number | undefined;
+  /** ingress_policing_*: kbit/s and kbit, thousands of packets a second and of packets; undefined: none. */
+  policing: { kbps: number; kbits: number; kpps: number; kpkts: number } | undefined;
 }
 
 export interface WantedPort {
@@ -25,8 +37,25 @@ export interface WantedPort {
   vlanMode: VlanMode;
   tag: number | undefined;
   trunks: readonly number[];
+  cvlans: readonly number[];
+  qinqEthertype: number;
   priorityTags: 'no' | 'if-nonzero' | 'always';
   protected: boolean;
+  /** Undefined for a single interface. */
+  bond: BondConfig | undefined;
+  lacp: WantedLacp | undefined;
+  /** A bond that is to look like an interface of the host (bond_fake_iface). */
+  fakeBond: boolean;
+  /** Address that counts for the bridge's instead of the interface's; 6 bytes. */
+  mac: readonly number[] | undefined;
+  qos: WantedQos | undefined;
+}
+
+export interface WantedQos {
+  /** `linux-htb`, … */
+  type: string;
+  otherConfig: StringMap;
+  queues: { id: number; dscp: number | undefined; otherConfig: StringMap }[];
 }
 
 export interface WantedController {
@@ -44,12 +73,16 @@ export interface WantedBridge {
   failMode: FailMode;
   protocols: readonly OfpVersion[];
   otherConfig: StringMap;
+  mirrors: readonly MirrorConfig[];
+  floodVlans: readonly number[];
 }
 
 export interface Complaint {
   module: string;
   level: 'warn' | 'err';
   text: string;
+  /** Said once a minute at most. */
+  seldom?: boolean;
 }
 
 export interface WantedConfig {
@@ -67,9 +100,60 @@ const EMPTY: StringMap = new Map();
 /** Columns that this module reads, by table, for the IDL's monitor; status.ts adds those that it writes. */
 export const CONFIG_COLUMNS = {
   Open_vSwitch: ['bridges', 'next_cfg', 'other_config', 'ssl'],
-  Bridge: ['name', 'datapath_type', 'ports', 'controller', 'fail_mode', 'protocols', 'other_config', 'flood_vlans'],
-  Port: ['name', 'interfaces', 'tag', 'trunks', 'vlan_mode', 'other_config', 'protected', 'mac', 'fake_bridge'],
-  Interface: ['name', 'type', 'options', 'other_config', 'mac', 'ofport_request', 'mtu_request'],
+  Bridge: [
+    'name',
+    'datapath_type',
+    'ports',
+    'controller',
+    'fail_mode',
+    'protocols',
+    'other_config',
+    'flood_vlans',
+    'mirrors',
+  ],
+  Port: [
+    'name',
+    'interfaces',
+    'tag',
+    'trunks',
+    'cvlans',
+    'vlan_mode',
+    'other_config',
+    'protected',
+    'mac',
+    'qos',
+    'fake_bridge',
+    'bond_mode',
+    'bond_updelay',
+    'bond_downdelay',
+    'bond_fake_iface',
+    'lacp',
+  ],
+  Interface: [
+    'name',
+    'type',
+    'options',
+    'other_config',
+    'mac',
+    'ofport_request',
+    'mtu_request',
+    'ingress_policing_rate',
+    'ingress_policing_burst',
+    'ingress_policing_kpkts_rate',
+    'ingress_policing_kpkts_burst',
+  ],
+  Mirror: [
+    'name',
+    'select_all',
+    'select_src_port',
+    'select_dst_port',
+    'select_vlan',
+    'output_port',
+    'output_vlan',
+    'snaplen',
+  ],
+  QoS: ['type', 'queues', 'other_config'],
+  Queue: ['dscp', 'other_config'],
   Controller: [
     'target',
     'type',
@@ -121,6 +205,7 @@ function readSsl(snapshot: IdlSnapshot, row: IdlRow): WantedConfig['ssl'] {
 function readBridge(snapshot: IdlSnapshot, row: IdlRow, complaints: Complaint[]): WantedBridge {
   const name = text(row.name);
   const controllers = readControllers(snapshot, row);
+  const floodVlans = numbers(row.flood_vlans);
   const ports = new Map<string, WantedPort>();
   for (const uuid of set(row.ports)) {
     const port = snapshot.get('Port', uuid);
@@ -133,7 +218,7 @@ function readBridge(snapshot: IdlSnapshot, row: IdlRow, complaints: Complaint[])
         text: `bridge ${name}: ${portName} specified twice as bridge port`,
       });
     } else {
-      ports.set(portName, readPort(snapshot, port, name, complaints));
+      ports.set(portName, readPort(snapshot, port, { bridge: name, hasFloodVlans: floodVlans.length > 0 }, complaints));
     }
   }
   if (controllers.length > 0 && !ports.has(name)) {
@@ -153,30 +238,8 @@ function readBridge(snapshot: IdlSnapshot, row: IdlRow, complaints: Complaint[])
     failMode: text(row.fail_mode) === 'secure' ? 'secure' : 'standalone',
     protocols: readProtocols(set(row.protocols)),
     otherConfig: map(row.other_config),
-  };
-}
-
-/** The local port that a bridge with a controller gets when its configuration has none. */
-function localPort(name: string): WantedPort {
-  const local: WantedInterface = {
-    uuid: undefined,
-    name,
-    type: 'internal',
-    options: EMPTY,
-    otherConfig: EMPTY,
-    mac: undefined,
-    ofportRequest: undefined,
-    mtuRequest: undefined,
-  };
-  return {
-    uuid: undefined,
-    name,
-    interfaces: [local],
-    vlanMode: 'trunk',
-    tag: undefined,
-    trunks: [],
-    priorityTags: 'no',
-    protected: false,
+    mirrors: readMirrors(snapshot, row, ports, complaints),
+    floodVlans,
   };
 }
 
@@ -192,52 +255,6 @@ const PROTOCOLS: Readonly<Record<string, OfpVersion>> = {
 function readProtocols(names: readonly string[]): OfpVersion[] {
   const chosen = names.length === 0 ? Object.keys(PROTOCOLS) : names;
   return chosen.map((name) => PROTOCOLS[name]).filter((version) => version !== undefined);
-}
-
-function readPort(snapshot: IdlSnapshot, row: IdlRow, bridge: string, complaints: Complaint[]): WantedPort {
-  const name = text(row.name);
-  const tag = number(row.tag);
-  const trunks = (row.trunks as readonly number[] | undefined) ?? [];
-  const mode = text(row.vlan_mode);
-  if (mode === '' && tag !== undefined && trunks.length > 0) {
-    complaints.push({
-      module: 'bridge',
-      level: 'warn',
-      text: `port ${name}: ignoring trunks in favor of implicit vlan`,
-    });
-  }
-  return {
-    uuid: row._uuid,
-    name,
-    interfaces: set(row.interfaces)
-      .map((uuid) => snapshot.get('Interface', uuid))
-      .filter((i) => i !== undefined)
-      .map((i) => readInterface(i, bridge)),
-    vlanMode: mode === '' ? (tag === undefined ? 'trunk' : 'access') : (mode as VlanMode),
-    tag,
-    trunks,
-    priorityTags: readPriorityTags(map(row.other_config).get('priority-tags')),
-    protected: row.protected === true,
-  };
-}
-
-function readPriorityTags(value: string | undefined): WantedPort['priorityTags'] {
-  if (value === 'if-nonzero' || value === 'true') return 'if-nonzero';
-  return value === 'always' ? 'always' : 'no';
-}
-
-function readInterface(row: IdlRow, bridge: string): WantedInterface {
-  const name = text(row.name);
-  return {
-    uuid: row._uuid,
-    name,
-    type: name === bridge ? 'internal' : text(row.type) || 'system',
-    options: map(row.options),
-    otherConfig: map(row.other_config),
-    mac: text(row.mac) || undefined,
-    ofportRequest: number(row.ofport_request),
-    mtuRequest: number(row.mtu_request),
-  };
 }
 
 function readControllers(snapshot: IdlSnapshot, bridge: IdlRow): WantedController[] {
@@ -262,24 +279,4 @@ function readController(row: IdlRow): ControllerConfig {
     rateLimit: number(row.controller_rate_limit),
     burstLimit: number(row.controller_burst_limit),
   };
-}
-
-function text(value: ColumnValue | undefined): string {
-  return typeof value === 'string' ? value : '';
-}
-
-/** A column of none or one number. */
-function number(value: ColumnValue | undefined): number | undefined {
-  const one = Array.isArray(value) ? value[0] : value;
-  return typeof one === 'number' || typeof one === 'bigint' ? Number(one) : undefined;
-}
-
-/** A set column of strings or references, also where the schema allows at most one. */
-function set(value: ColumnValue | undefined): readonly string[] {
-  if (value === undefined || value === null) return [];
-  return (Array.isArray(value) ? value : [value]) as readonly string[];
-}
-
-function map(value: ColumnValue | undefined): StringMap {
-  return value instanceof Map ? (value as StringMap) : EMPTY;
 }

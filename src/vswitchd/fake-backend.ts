@@ -1,7 +1,7 @@
 import type { OdpPort, OfpPort } from '../base/types.ts';
 import type { Dpif } from '../dpif/dpif.ts';
 import { type Netdev, NetdevError, type NetdevStats } from '../netdev/netdev.ts';
-import type { BundleConfig, ControllerConfig, OfpVersion } from '../ofproto/config.ts';
+import type { BundleConfig, ControllerConfig, MirrorConfig, OfpVersion } from '../ofproto/config.ts';
 import { OFPP_LOCAL, type OfprotoApi, type OfprotoBackendApi } from '../ofproto/ofproto.ts';
 
 /** For tests: an OpenFlow half without packets, which keeps what vswitchd tells it. */
@@ -24,6 +24,8 @@ export class FakeOfproto implements OfprotoApi {
   readonly ports = new Map<OfpPort, Netdev>();
   readonly bundles = new Map<string, BundleConfig>();
   readonly peers = new Map<OfpPort, string | undefined>();
+  mirrors: readonly MirrorConfig[] = [];
+  floodVlans: readonly number[] = [];
   controllers: readonly ControllerConfig[] = [];
   protocols: readonly OfpVersion[] = [];
   #datapathId: bigint;
@@ -68,6 +70,22 @@ export class FakeOfproto implements OfprotoApi {
   bundleDel(portName: string): void {
     this.bundles.delete(portName);
   }
+  setMirrors(mirrors: readonly MirrorConfig[]): void {
+    this.mirrors = mirrors;
+  }
+  mirrorStats(): { packets: number; bytes: number } {
+    return { packets: 0, bytes: 0 };
+  }
+  setFloodVlans(vlans: readonly number[]): void {
+    this.floodVlans = vlans;
+  }
+  bondActiveMac(): undefined {
+    return undefined;
+  }
+  portLink(): { resets: number; lacpCurrent: undefined } {
+    return { resets: 0, lacpCurrent: undefined };
+  }
+  onStatusChange: () => void = () => {};
   setPatchPeer(port: OfpPort, peerName: string | undefined): void {
     this.peers.set(port, peerName);
   }

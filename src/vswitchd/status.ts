@@ -22,7 +22,8 @@ export const STATUS_COLUMNS = {
     'statistics',
   ],
   Bridge: ['datapath_id', 'datapath_version', 'status'],
-  Port: ['status', 'statistics'],
+  Port: ['status', 'statistics', 'bond_active_slave'],
+  Mirror: ['statistics'],
   Interface: [
     'ofport',
     'error',
@@ -32,6 +33,7 @@ export const STATUS_COLUMNS = {
     'link_state',
     'link_speed',
     'link_resets',
+    'lacp_current',
     'duplex',
     'mtu',
     'status',
@@ -64,11 +66,12 @@ export function writeStatus(txn: IdlTxn, snapshot: IdlSnapshot, state: Bridges, 
     const uuid = bridge.wanted?.uuid;
     if (uuid === undefined || !snapshot.get('Bridge', uuid)) continue;
     txn.update('Bridge', uuid, { datapath_id: datapathIdOf(bridge), datapath_version: '<built-in>' });
+    writeBonds(txn, snapshot, bridge);
   }
-  for (const [, iface] of state.interfaces()) {
+  for (const [bridge, iface] of state.interfaces()) {
     const uuid = iface.wanted.uuid;
     if (uuid !== undefined && snapshot.get('Interface', uuid))
-      txn.update('Interface', uuid, interfaceColumns(iface, deps));
+      txn.update('Interface', uuid, interfaceColumns(bridge, iface, deps));
   }
   for (const [uuid, error] of state.errors) {
     if (snapshot.get('Interface', uuid)) txn.update('Interface', uuid, failedColumns(error));
@@ -76,8 +79,18 @@ export function writeStatus(txn: IdlTxn, snapshot: IdlSnapshot, state: Bridges, 
   }
 }
 
-function interfaceColumns(iface: RunningInterface, deps: SwitchDeps): RowInput {
+/** Which member of a bond is active, so that it is again after a restart. */
+function writeBonds(txn: IdlTxn, snapshot: IdlSnapshot, bridge: RunningBridge): void {
+  for (const { uuid, name } of bridge.ports.values()) {
+    const mac = bridge.ofproto.bondActiveMac(name);
+    if (mac && uuid !== undefined && snapshot.get('Port', uuid))
+      txn.update('Port', uuid, { bond_active_slave: formatMac(mac) });
+  }
+}
+
+function interfaceColumns(bridge: RunningBridge, iface: RunningInterface, deps: SwitchDeps): RowInput {
   const { netdev } = iface;
+  const link = bridge.ofproto.portLink(iface.ofport as Parameters<typeof bridge.ofproto.portLink>[0]);
   const speed = linkSpeed(netdev);
   return {
     ofport: shortPort(iface.ofport),
@@ -87,7 +100,8 @@ function interfaceColumns(iface: RunningInterface, deps: SwitchDeps): RowInput {
     admin_state: netdev.adminUp() ? 'up' : 'down',
     link_state: netdev.linkUp() ? 'up' : 'down',
     link_speed: speed,
-    link_resets: 0,
+    link_resets: link.resets,
+    lacp_current: link.lacpCurrent ?? null,
     duplex: speed === null ? null : 'full',
     mtu: netdev.type === 'patch' ? null : netdev.mtu(),
     status: netdev.status(),
@@ -113,7 +127,22 @@ function failedColumns(error: string): RowInput {
 /** Counters of all interfaces, and the state of the controllers. */
 export function writeStatistics(txn: IdlTxn, snapshot: IdlSnapshot, state: Bridges): void {
   writeCounters(txn, snapshot, state, () => true);
-  for (const bridge of state.bridges.values()) writeControllers(txn, snapshot, bridge);
+  for (const bridge of state.bridges.values()) {
+    writeControllers(txn, snapshot, bridge);
+    writeMirrors(txn, snapshot, bridge);
+  }
+}
+
+function writeMirrors(txn: IdlTxn, snapshot: IdlSnapshot, bridge: RunningBridge): void {
+  for (const { id } of bridge.wanted?.mirrors ?? []) {
+    const stats = bridge.ofproto.mirrorStats(id);
+    if (!stats || !snapshot.get('Mirror', id)) continue;
+    const statistics = new Map([
+      ['tx_packets', stats.packets],
+      ['tx_bytes', stats.bytes],
+    ]);
+    txn.update('Mirror', id, { statistics });
+  }
 }
 
 /** Counters of the interfaces that have none in the database yet: a new one has them at once, not with the next round. */

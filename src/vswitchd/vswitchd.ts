@@ -14,6 +14,7 @@ import { STATUS_COLUMNS, writeFirstStatistics, writeStatistics, writeStatus, wri
 
 const log = vlogModule('bridge');
 const contendedLimit = new VlogRateLimit(1, 1);
+const seldomLimit = new VlogRateLimit(1, 1);
 
 /** The lock that only one vswitchd of a database has. */
 export const VSWITCHD_LOCK = 'ovs_vswitchd';
@@ -115,7 +116,9 @@ export class Vswitchd {
   async #reconfigure(): Promise<void> {
     const snapshot = this.#idl.snapshot();
     const wanted = readConfig(snapshot);
-    for (const { module, level, text } of wanted.complaints) vlogModule(module)[level](text);
+    for (const { module, level, text, seldom } of wanted.complaints)
+      if (seldom) vlogModule(module)[`${level}Rl`](seldomLimit, text);
+      else vlogModule(module)[level](text);
     this.#deps.initialize(wanted.otherConfig);
     this.#rememberPorts(snapshot);
     await applyPlan(planReconfigure(this.state, wanted), this.state, this.#deps);
