@@ -262,18 +262,27 @@ const PARSERS: Readonly<Record<number, (c: Cursor, flow: Flow) => void>> = {
 const METADATA_END = FLOW_MEMBERS.dl_dst.offset;
 
 /**
- * Sets the header members of `into` from an Ethernet frame, zero where the frame has no such header; the metadata (in_port, registers,
- * tunnel…) stays as it is. A frame shorter than an Ethernet header has none. Keeps no reference to `packet`.
+ * Sets the header members of `into` from a frame, zero where the frame has no such header; the metadata (in_port, registers, tunnel…)
+ * stays as it is. A frame shorter than an Ethernet header has none. Keeps no reference to `packet`. `packetType`, when given, is what the
+ * packet starts with (0: an Ethernet header; ns 1: the header of that Ethertype), and becomes `into.packetType`.
  */
-export function extract(packet: Uint8Array, into: Flow, vlanLimit: number = VLAN_LIMIT_DEFAULT): void {
+export function extract(
+  packet: Uint8Array,
+  into: Flow,
+  vlanLimit: number = VLAN_LIMIT_DEFAULT,
+  packetType?: number,
+): void {
   into.u8.fill(0, METADATA_END);
-  if (packet.length < 14) return;
+  if (packetType !== undefined) into.packetType = packetType;
   const c = new Cursor(packet);
-  into.dlDst = c.bytes(0, 6);
-  into.dlSrc = c.bytes(6, 6);
-  c.at = 12;
-  parseVlans(c, into, vlanLimit);
-  const dlType = parseEthertype(c);
-  into.dlType = dlType;
-  PARSERS[dlType]?.(c, into);
+  if (packetType) into.dlType = packetType & 0xffff;
+  else if (packet.length < 14) return;
+  else {
+    into.dlDst = c.bytes(0, 6);
+    into.dlSrc = c.bytes(6, 6);
+    c.at = 12;
+    parseVlans(c, into, vlanLimit);
+    into.dlType = parseEthertype(c);
+  }
+  PARSERS[into.dlType]?.(c, into);
 }

@@ -19,6 +19,7 @@ import type {
   ControllerConfig,
   ControllerStatus,
   FailMode,
+  MirrorConfig,
   OfprotoDeps,
   OfprotoDesc,
   OfpVersion,
@@ -26,18 +27,21 @@ import type {
 import { Connmgr } from './connmgr.ts';
 import { flowRemovedMessage } from './flow-stats.ts';
 import { FlowTables } from './flow-tables.ts';
+import { Links, type LinksHost } from './links.ts';
 import type { Group } from './group.ts';
 import { MacLearning } from './mac-learning.ts';
 import { type RequestHost, unsupported } from './mods.ts';
 import type { Ofconn } from './ofconn.ts';
 import type { OfprotoApi, OfprotoBackendApi } from './ofproto.ts';
 import { type OfTable, TBL_INTERNAL } from './oftable.ts';
-import { BridgePort, Bundle, OfportAllocator } from './port.ts';
+import { BridgePort, OfportAllocator } from './port.ts';
 import { netdevStats } from './port-stats.ts';
 import { OFPP_CONTROLLER, OFPP_LOCAL, OFPP_MAX, OFPP_NONE, OFPP_NORMAL } from './ports.ts';
+import type { RecircIds } from './recirc.ts';
 import { handleRequest } from './requests.ts';
 import { Rule } from './rule.ts';
-import type { XBridge, XBundle, XPort } from './xlate/types.ts';
+import { dpSupport } from './xlate/support.ts';
+import type { DpSupport, XBridge, XBundle, XPort } from './xlate/types.ts';
 import { xlateActions } from './xlate/xlate.ts';
 
 /** A bridge: its ports, tables and connections. Control thread only. */
@@ -48,12 +52,16 @@ export interface BridgeBackend extends OfprotoBackendApi {
   /** Translations may come out differently. */
   changed(): void;
   pushStats(): void;
-  recircId(state: string): number;
+  readonly recircs: RecircIds;
+  /** Says what is wrong with a translation. */
+  warn(text: string): void;
   /** Runs what one packet-out does beside being forwarded. */
   creditOne(effects: ReturnType<typeof xlateActions>['effects'], bytes: number): void;
   portAdded(port: BridgePort): void;
   portRemoved(port: BridgePort): void;
   removed(bridge: Bridge): void;
+  /** Forgets a station in the bridges but `but`. */
+  forgetMac(mac: number, vlan: number, but: Bridge): void;
   tls(): ReturnType<ConstructorParameters<typeof Connmgr>[0]['tls']>;
 }
 
@@ -82,7 +90,6 @@ export class Bridge implements OfprotoApi, XBridge, RequestHost {
   };
   frag: FragHandling = 'normal';
   forwardBpdu = false;
-  readonly mirrors: XBridge['mirrors'] = [];
   readonly missRule = internalRule(HIDDEN_PRIORITY, [
     { type: 'controller', maxLen: 0xffff, reason: OFPR_IMPLICIT_MISS, controllerId: 0 },
   ]);
@@ -90,9 +97,10 @@ export class Bridge implements OfprotoApi, XBridge, RequestHost {
   readonly dropFragsRule = internalRule(HIDDEN_PRIORITY, []);
   readonly #failOpenRule = internalRule(FAIL_OPEN_PRIORITY, normalActions(), 0);
   readonly connmgr: Connmgr;
+  /** Its Ports: members, bonds, LACP, mirrors. */
+  readonly links: Links;
   readonly groups = new Map<number, Group>();
   readonly #ports = new Map<number, BridgePort>();
-  readonly #bundles = new Map<string, Bundle>();
   readonly #ofports: OfportAllocator;
   #datapathId: bigint;
   #failMode: FailMode = 'standalone';
@@ -124,11 +132,34 @@ export class Bridge implements OfprotoApi, XBridge, RequestHost {
       },
       backend.deps,
     );
+    this.links = new Links(this.#linksHost());
     this.#expireTimer = clock.every(1000, () => this.age());
     this.#flushFlows();
   }
 
   // What translation reads.
+
+  destroyed = false;
+
+  get recircs(): RecircIds {
+    return this.backend.recircs;
+  }
+
+  get support(): DpSupport {
+    return dpSupport(this.backend.dpif.features());
+  }
+
+  get alive(): boolean {
+    return this.connmgr.anyConnected;
+  }
+
+  meterProviderId(_meterId: number): number | undefined {
+    return undefined;
+  }
+
+  readonly controllerMeter: number | undefined = undefined;
+  readonly slowpathMeter: number | undefined = undefined;
+  readonly ipfix: boolean = false;
 
   get tables(): readonly OfTable[] {
     return this.flowTables.tables;
@@ -143,11 +174,15 @@ export class Bridge implements OfprotoApi, XBridge, RequestHost {
   }
 
   xbundles(): Iterable<XBundle> {
-    return this.#bundles.values();
+    return this.links.bundles.values();
   }
 
   group(id: number): Group | undefined {
     return this.groups.get(id);
+  }
+
+  get mirrors(): XBridge['mirrors'] {
+    return this.links.mirrors.list;
   }
 
   wantsPacketInOnMiss(): boolean {
@@ -178,21 +213,49 @@ export class Bridge implements OfprotoApi, XBridge, RequestHost {
   #portAdded(port: BridgePort): void {
     this.#ports.set(port.ofpPort, port);
     this.backend.portAdded(port);
-    this.#watch(port);
+    port.netdev.onChange(() => {
+      if (this.#ports.get(port.ofpPort) === port) this.links.portChanged(port);
+    });
+    port.shown = JSON.stringify(port.phy());
     this.connmgr.portStatus('add', port.phy());
+    this.links.requestRun();
     this.backend.changed();
   }
 
-  /** Tells controllers when the device's link or address changes. */
-  #watch(port: BridgePort): void {
-    let last = JSON.stringify(port.phy());
-    port.netdev.onChange(() => {
-      if (this.#ports.get(port.ofpPort) !== port) return;
-      const now = JSON.stringify(port.phy());
-      if (now === last) return;
-      last = now;
-      this.connmgr.portStatus('modify', port.phy());
-    });
+  /** Tells controllers, if what they see of the port is another than what they were told. */
+  #portShownChanged(port: BridgePort): void {
+    const phy = port.phy();
+    const shown = JSON.stringify(phy);
+    if (shown === port.shown) return;
+    port.shown = shown;
+    this.connmgr.portStatus('modify', phy);
+  }
+
+  #linksHost(): LinksHost {
+    return {
+      xbridge: this,
+      clock: this.backend.deps.clock,
+      dpif: this.backend.dpif,
+      recircs: this.backend.recircs,
+      macs: this.macs,
+      flowTables: this.flowTables,
+      vlog: (module) => this.backend.deps.vlog(module),
+      ports: () => this.#ports.values(),
+      port: (number) => this.#ports.get(number),
+      changed: () => this.backend.changed(),
+      pushStats: () => this.backend.pushStats(),
+      send: (port, packet) => this.#send(port, packet),
+      portShownChanged: (port) => this.#portShownChanged(port),
+      forgetElsewhere: (mac, vlan) => this.backend.forgetMac(mac, vlan, this),
+      statusChanged: () => this.onStatusChange(),
+    };
+  }
+
+  /** Sends a packet of the switch's own. */
+  #send(port: BridgePort, packet: Uint8Array): void {
+    const actions: Ofpact[] = [{ type: 'output', port: port.ofpPort, maxLen: 0 }];
+    const metadata = catchallMatch();
+    this.packetOut({ type: 'packet_out', bufferId: OFP_NO_BUFFER, metadata, inPort: OFPP_NONE, actions, packet });
   }
 
   async portDel(number: OfpPort): Promise<void> {
@@ -201,19 +264,11 @@ export class Bridge implements OfprotoApi, XBridge, RequestHost {
     this.#ports.delete(number);
     if (number < OFPP_MAX) this.#ofports.release(number);
     this.backend.portRemoved(port);
-    this.#leaveBundle(port);
+    this.links.portRemoved(port);
     if (port.peer) port.peer.peer = undefined;
     this.connmgr.portStatus('delete', port.phy());
     this.backend.changed();
     if (port.odpPort !== undefined) await this.backend.dpif.portDel(port.odpPort);
-  }
-
-  #leaveBundle(port: BridgePort): void {
-    const { bundle } = port;
-    if (!bundle) return;
-    bundle.ports = bundle.ports.filter((p) => p !== port);
-    if (bundle.ports.length === 0) this.macs.flush(bundle);
-    port.bundle = undefined;
   }
 
   portByName(name: string): BridgePort | undefined {
@@ -237,29 +292,38 @@ export class Bridge implements OfprotoApi, XBridge, RequestHost {
   }
 
   bundleSet(portName: string, config: BundleConfig): void {
-    let bundle = this.#bundles.get(portName);
-    if (!bundle) {
-      bundle = new Bundle(portName);
-      this.#bundles.set(portName, bundle);
-    }
-    const before = JSON.stringify([bundle.vlanMode, bundle.vlan, [...(bundle.trunks ?? [])]]);
-    bundle.configure(
-      config,
-      config.ports.flatMap((n) => this.#ports.get(n) ?? []),
-    );
-    if (JSON.stringify([bundle.vlanMode, bundle.vlan, [...(bundle.trunks ?? [])]]) !== before) this.macs.flush(bundle);
-    this.backend.changed();
+    this.links.bundleSet(portName, config);
   }
 
   bundleDel(portName: string): void {
-    const bundle = this.#bundles.get(portName);
-    if (!bundle) return;
-    for (const port of bundle.ports) if (port.bundle === bundle) port.bundle = undefined;
-    bundle.ports = [];
-    this.#bundles.delete(portName);
-    this.macs.flush(bundle);
-    this.backend.changed();
+    this.links.bundleDel(portName);
   }
+
+  setMirrors(mirrors: readonly MirrorConfig[]): void {
+    this.links.setMirrors(mirrors);
+  }
+
+  mirrorStats(id: string): { packets: number; bytes: number } | undefined {
+    this.backend.pushStats();
+    return this.links.mirrors.stats(id);
+  }
+
+  setFloodVlans(vlans: readonly number[]): void {
+    const { seq } = this.macs;
+    this.macs.setFloodVlans(vlans);
+    if (this.macs.seq !== seq) this.backend.changed();
+  }
+
+  bondActiveMac(portName: string): Uint8Array | undefined {
+    return this.links.bundles.get(portName)?.bond?.activeMac;
+  }
+
+  portLink(number: OfpPort): { resets: number; lacpCurrent: boolean | undefined } {
+    const port = this.#ports.get(number);
+    return { resets: port?.carrierResets ?? 0, lacpCurrent: port?.bundle?.lacpState?.isCurrent(port) };
+  }
+
+  onStatusChange: () => void = () => {};
 
   setPatchPeer(number: OfpPort, peerName: string | undefined): void {
     const port = this.#ports.get(number);
@@ -272,7 +336,7 @@ export class Bridge implements OfprotoApi, XBridge, RequestHost {
   }
 
   portConfigChanged(port: BridgePort): void {
-    this.connmgr.portStatus('modify', port.phy());
+    this.#portShownChanged(port);
     this.backend.changed();
   }
 
@@ -328,7 +392,9 @@ export class Bridge implements OfprotoApi, XBridge, RequestHost {
   }
 
   async destroy(): Promise<void> {
+    this.destroyed = true;
     this.#expireTimer.cancel();
+    this.links.close();
     await this.connmgr.close();
     for (const number of [...this.#ports.keys()]) await this.portDel(ofpPort(number));
     this.flowTables.flush();
@@ -377,7 +443,6 @@ export class Bridge implements OfprotoApi, XBridge, RequestHost {
       packet,
       actions: m.actions,
       inPacketOut: true,
-      recircId: (state) => this.backend.recircId(state),
       warn: (text) => this.backend.deps.vlog('ofproto_dpif_xlate').warn(text),
     });
     this.backend.creditOne(out.effects, packet.length);

@@ -1,4 +1,8 @@
-import type { BridgePort, Bundle } from './port.ts';
+import type { Bond } from './bond.ts';
+import type { Bridge } from './bridge.ts';
+import { learnFlow } from './learned.ts';
+import type { BridgePort } from './port.ts';
+import type { Bundle } from './port-bundle.ts';
 import type { Rule } from './rule.ts';
 import type { Effect } from './xlate/types.ts';
 
@@ -22,7 +26,7 @@ const TCP_FIN_OR_RST = 0x005;
 function learn(e: Effect & { type: 'learn' }, hooks: EffectHooks): void {
   const bundle = e.bundle as Bundle;
   if (bundle.ports.length === 0) return;
-  if (e.bridge.macs.learn(e.mac, e.vlan, bundle, e.gratuitousArp)) hooks.learned();
+  if (e.bridge.macs.learn(e.mac, e.vlan, bundle, e.gratuitousArp, bundle.bond !== undefined)) hooks.learned();
 }
 
 export function applyEffect(e: Effect, t: Traffic, hooks: EffectHooks): void {
@@ -45,6 +49,21 @@ export function applyEffect(e: Effect, t: Traffic, hooks: EffectHooks): void {
       rx.rxBytes += t.bytes;
       break;
     }
+    case 'mirror':
+      (e.bridge as Bridge).links.mirrors.credit(e.mirrors, t.packets, t.bytes);
+      break;
+    case 'bond':
+      (e.bond as Bond).account(e.bucket, t.bytes);
+      break;
+    case 'lacp':
+      (e.port.bridge as Bridge).links.receiveLacp(e.port as BridgePort, e.packet);
+      break;
+    case 'group':
+      e.group.credit(t.packets, t.bytes, e.bucket);
+      break;
+    case 'learn_flow':
+      learnFlow(e.bridge as Bridge, e.flowMod, e.limit);
+      break;
     case 'fin':
       if (t.tcpFlags & TCP_FIN_OR_RST) hooks.reduceTimeouts(e.rule, e.idleTimeout, e.hardTimeout);
       break;

@@ -6,29 +6,27 @@ import { applyEffect, type EffectHooks } from './effects.ts';
 import type { OfprotoApi } from './ofproto.ts';
 import { packetInMetadata } from './packet-in.ts';
 import type { BridgePort } from './port.ts';
+import { RecircIds } from './recirc.ts';
 import type { Rule } from './rule.ts';
 import { Udpif, type UdpifHost } from './udpif.ts';
 import type { Effect } from './xlate/types.ts';
 
 /** All bridges of one datapath. */
 
-/** Saved pipeline states that text can name; the oldest is forgotten. */
-const MAX_STATES = 65536;
-
 export class OfprotoBackend implements BridgeBackend, UdpifHost {
   readonly dpif: Dpif;
   readonly deps: OfprotoDeps;
   readonly udpif: Udpif;
   readonly hooks: EffectHooks;
+  readonly recircs: RecircIds;
   readonly #bridges = new Map<string, Bridge>();
   readonly #byOdp = new Map<OdpPort, BridgePort>();
-  readonly #states = new Map<string, number>();
-  #nextState = 1;
   #tls: TlsConfig | undefined;
 
   constructor(dpif: Dpif, deps: OfprotoDeps) {
     this.dpif = dpif;
     this.deps = deps;
+    this.recircs = new RecircIds(() => performance.now());
     this.hooks = {
       learned: () => this.changed(),
       reduceTimeouts: (rule, idle, hard) => this.#reduceTimeouts(rule, idle, hard),
@@ -89,16 +87,6 @@ export class OfprotoBackend implements BridgeBackend, UdpifHost {
     this.udpif.pushStats();
   }
 
-  recircId(state: string): number {
-    let id = this.#states.get(state);
-    if (id === undefined) {
-      id = this.#nextState++;
-      this.#states.set(state, id);
-      if (this.#states.size > MAX_STATES) this.#states.delete(this.#states.keys().next().value!);
-    }
-    return id;
-  }
-
   creditOne(effects: readonly Effect[], bytes: number): void {
     const traffic = { packets: 1, bytes, usedMs: this.deps.clock.monotonicMs(), tcpFlags: 0 };
     for (const e of effects) applyEffect(e, traffic, this.hooks);
@@ -117,6 +105,10 @@ export class OfprotoBackend implements BridgeBackend, UdpifHost {
 
   portRemoved(port: BridgePort): void {
     if (port.odpPort !== undefined) this.#byOdp.delete(port.odpPort);
+  }
+
+  forgetMac(mac: number, vlan: number, but: Bridge): void {
+    for (const bridge of this.#bridges.values()) if (bridge !== but) bridge.macs.forget(mac, vlan);
   }
 
   removed(bridge: Bridge): void {

@@ -3,15 +3,16 @@ import type { Netdev, NetdevStats } from '../netdev/netdev.ts';
 import {
   NETDEV_F_10GB_FD,
   NETDEV_F_COPPER,
+  PC_NO_FLOOD,
   PC_PORT_DOWN,
   type PhyPort,
   PS_LINK_DOWN,
   PS_LIVE,
 } from '../openflow/messages.ts';
 import { featuresToKbps } from '../openflow/msg-port.ts';
-import type { BundleConfig, VlanMode } from './config.ts';
+import type { Bundle } from './port-bundle.ts';
 import { OFPP_MAX } from './ports.ts';
-import type { XBond, XBridge, XBundle, XPort } from './xlate/types.ts';
+import type { XBridge, XPort } from './xlate/types.ts';
 
 /** A port of a bridge: a device under an OpenFlow number. */
 export class BridgePort implements XPort {
@@ -27,6 +28,13 @@ export class BridgePort implements XPort {
   peer: BridgePort | undefined;
   /** Name of the interface that the patch leads to. */
   peerName: string | undefined;
+  /** As OpenFlow was last told. */
+  shownLinkUp: boolean;
+  shownLive = false;
+  shown = '';
+  /** As `Links` saw it last, and how often it changed. */
+  seenCarrier: boolean;
+  carrierResets = 0;
   /** Packets over a patch; the datapath counts the others. */
   readonly patchStats = { rxPackets: 0, rxBytes: 0, txPackets: 0, txBytes: 0 };
 
@@ -47,6 +55,7 @@ export class BridgePort implements XPort {
     this.netdev = netdev;
     this.odpPort = odpPort;
     this.createdMs = nowMs;
+    this.seenCarrier = this.shownLinkUp = this.carrier;
   }
 
   get name(): string {
@@ -57,8 +66,27 @@ export class BridgePort implements XPort {
     return this.configBits | (this.netdev.adminUp() ? 0 : PC_PORT_DOWN);
   }
 
-  get live(): boolean {
+  /** The device is up and has its link. */
+  get carrier(): boolean {
     return this.netdev.adminUp() && this.netdev.linkUp();
+  }
+
+  get live(): boolean {
+    return this.carrier && (this.bundle?.mayEnable(this) ?? true);
+  }
+
+  get noFlood(): boolean {
+    return (this.configBits & PC_NO_FLOOD) !== 0;
+  }
+
+  mac(): Uint8Array {
+    return this.netdev.mac();
+  }
+
+  /** `PS_*`; the link as it was last looked at, so that a change is told once, by the one who looks. */
+  get #state(): number {
+    if (!this.shownLinkUp) return PS_LINK_DOWN;
+    return this.shownLive && !(this.config & PC_PORT_DOWN) ? PS_LIVE : 0;
   }
 
   /** As OpenFlow describes it. */
@@ -70,7 +98,7 @@ export class BridgePort implements XPort {
       hwAddr: this.netdev.mac(),
       name: this.name,
       config: this.config,
-      state: this.netdev.linkUp() ? PS_LIVE : PS_LINK_DOWN,
+      state: this.#state,
       curr,
       advertised: 0,
       supported: 0,
@@ -78,47 +106,6 @@ export class BridgePort implements XPort {
       currSpeed: featuresToKbps(curr),
       maxSpeed: 0,
     };
-  }
-}
-
-/** A Port of the database. */
-export class Bundle implements XBundle {
-  readonly name: string;
-  ports: BridgePort[] = [];
-  vlanMode: VlanMode = 'trunk';
-  vlan = 0;
-  trunks: ReadonlySet<number> | undefined;
-  cvlans: ReadonlySet<number> | undefined;
-  qinqEthertype = 0x88a8;
-  priorityTags: 'no' | 'if-nonzero' | 'always' = 'no';
-  protected = false;
-  bond: XBond | undefined;
-  lacp = false;
-  mirrorSrc = 0;
-  mirrorDst = 0;
-  mirrorOut = 0;
-
-  constructor(name: string) {
-    this.name = name;
-  }
-
-  get floodable(): boolean {
-    return this.ports.length > 0;
-  }
-
-  /** Takes the settings; `ports` are the members. */
-  configure(config: BundleConfig, ports: BridgePort[]): void {
-    for (const port of this.ports) if (port.bundle === this) port.bundle = undefined;
-    this.ports = ports;
-    for (const port of ports) {
-      if (port.bundle && port.bundle !== this) port.bundle.ports = port.bundle.ports.filter((p) => p !== port);
-      port.bundle = this;
-    }
-    this.vlanMode = config.vlanMode;
-    this.vlan = config.vlanMode === 'trunk' ? 0 : (config.tag ?? 0);
-    this.trunks = config.trunks?.length ? new Set(config.trunks) : undefined;
-    this.priorityTags = config.priorityTags ?? 'no';
-    this.protected = config.protected ?? false;
   }
 }
 

@@ -1,169 +1,138 @@
-import type { OdpPort, OfpPort } from '../base/types.ts';
+import type { OdpPort } from '../base/types.ts';
 import { UnixctlError } from '../base/unixctl.ts';
-import type { DpAction } from '../dpif/dpif.ts';
-import { formatOdpActions } from '../dpif/odp-action-text.ts';
-import { parseOdpFlow } from '../dpif/odp-parse.ts';
+import { OdpParseError, parseOdpFlow, splitTop } from '../dpif/odp-parse.ts';
 import { composePacket } from '../flow/compose.ts';
 import type { Flow } from '../flow/flow.ts';
 import { flowFromPacket } from '../flow/packet-flow.ts';
 import { FLOW_MEMBERS } from '../gen/flow.ts';
-import { FlowTextError, formatAction, formatActions, formatMatch, parseMatch } from '../openflow/flow-text.ts';
-import type { PortNames } from '../openflow/port.ts';
+import { parseExactFlow } from '../openflow/exact-flow.ts';
+import { FlowTextError, parseActions } from '../openflow/flow-text.ts';
 import type { Bridge } from './bridge.ts';
 import type { CommandRegistry } from './config.ts';
-import { formatFlow } from './flow-format.ts';
 import { withInPort } from './megaflow.ts';
 import type { OfprotoBackend } from './ofproto-backend.ts';
-import { OFPP_UNSET } from './ports.ts';
-import type { Rule } from './rule.ts';
-import { type SlowReason, type TraceNode, XLATE_ERRORS, type XlateOut } from './xlate/types.ts';
-import { xlateActions } from './xlate/xlate.ts';
+import { portNames } from './trace-format.ts';
+import { formatCtState, type TraceRequest, traceFlow } from './trace-run.ts';
+import { lookupIngress } from './xlate/lookup.ts';
 
-/** `ofproto/trace`: the way of a packet through the tables, in the words of ovs-vswitchd(8). */
-
-const SLOW_EXPLANATIONS: Readonly<Record<SlowReason, string>> = {
-  controller: 'Sends "packet-in" messages to the OpenFlow controller',
-  action: 'Uses action(s) not supported by datapath',
-  match: 'Matches fields that the datapath does not support',
-  lacp: 'Consists of LACP packets',
-};
-
-const isTerminal = (node: TraceNode): boolean =>
-  node.type !== 'bridge' && node.type !== 'table' && node.type !== 'thaw';
-
-function nodeText(node: TraceNode, indent: string): string {
-  switch (node.type) {
-    case 'detail':
-      return `${indent} -> ${node.text}\n`;
-    case 'warn':
-      return `${indent} >> ${node.text}\n`;
-    case 'error':
-      return `${indent} >>>> ${node.text} <<<<\n`;
-    case 'bridge':
-      return `${indent}${node.text}\n${indent}${'-'.repeat(node.text.length)}\n`;
-    default:
-      return `${indent}${node.text}\n`;
-  }
-}
-
-/** The tree as text; what ends a branch is not indented further, so that long chains of tables stay readable. */
-export function formatTrace(nodes: readonly TraceNode[], level = 0): string {
-  return nodes
-    .map((node, i) => {
-      const more = i < nodes.length - 1 || isTerminal(node) ? 1 : 0;
-      const text = nodeText(node, ' '.repeat((level + more) * 4));
-      return (node.type === 'bridge' ? '\n' : '') + text + formatTrace(node.subs, level + more + more);
-    })
-    .join('');
-}
-
-const ruleText = (names: PortNames | undefined) => (rule: Rule) => {
-  const match = formatMatch(rule.match(), undefined, names);
-  const cookie = rule.cookie ? `, cookie 0x${rule.cookie.toString(16)}` : '';
-  return `${match ? `${match}, ` : ''}priority ${rule.priority}${cookie}`;
-};
-
-function portNames(bridge: Bridge): PortNames {
-  return {
-    nameOf: (port) => bridge.bridgePort(port)?.name,
-    numberOf: (name) => bridge.portByName(name)?.ofpPort,
-  };
-}
-
-export interface TraceRequest {
-  bridge: Bridge;
-  /** `inPort` is an OpenFlow port. */
-  flow: Flow;
-  packet?: Uint8Array | undefined;
-  names?: boolean | undefined;
-}
-
-/** Traces a packet. With `packet`, its side effects happen, but for outputs. */
-export function traceFlow({ bridge, flow, packet, names }: TraceRequest): string {
-  const backend = bridge.backend as OfprotoBackend;
-  const shown = names ? portNames(bridge) : undefined;
-  const nodes: TraceNode[] = [];
-  const out = xlateActions({
-    bridge,
-    flow,
-    packet,
-    dontSend: packet === undefined,
-    trace: {
-      nodes,
-      format: {
-        action: (a) => formatAction(a, shown),
-        actions: (list) => formatActions(list, shown),
-        rule: ruleText(shown),
-      },
-    },
-    recircId: (state) => backend.recircId(state),
-  });
-  if (packet && !out.error) runSideEffects(backend, bridge, flow, packet, out);
-  return `Flow: ${formatFlow(flow, shown)}\n${formatTrace(nodes)}${resultText(backend, flow, out, shown)}`;
-}
-
-function resultText(backend: OfprotoBackend, flow: Flow, out: XlateOut, names: PortNames | undefined): string {
-  const initial = flow.clone();
-  initial.actsetOutput = OFPP_UNSET;
-  const finalFlow = initial.equals(out.flow) ? 'unchanged' : formatFlow(out.flow, names);
-  const masked = flow.clone();
-  masked.maskWith(out.wc);
-  const megaflow = formatMatch({ flow: masked, wc: out.wc }, undefined, names);
-  const dpNames = names && new Map([...backend.dpif.ports()].map((p) => [p.odpPort, p.name] as const));
-  const actions = formatOdpActions(out.actions, { portName: dpNames && ((port) => dpNames.get(port)) });
-  const text = `\nFinal flow: ${finalFlow}\nMegaflow: ${megaflow}\nDatapath actions: ${actions}`;
-  if (out.error) return `${text}\nTranslation failed (${XLATE_ERRORS[out.error]}), packet is dropped.\n`;
-  if (out.slow.size === 0) return text;
-  const reasons = [...out.slow].map((reason) => `\n  - ${SLOW_EXPLANATIONS[reason]}.`);
-  return `${text}\nThis flow is handled by the userspace slow path because it:${reasons.join('')}`;
-}
-
-const withoutOutputs = (actions: readonly DpAction[]): DpAction[] =>
-  actions
-    .filter((a) => a.type !== 'output' && a.type !== 'recirc')
-    .map((a) => (a.type === 'clone' ? { ...a, actions: withoutOutputs(a.actions) } : a));
-
-/** Learns addresses and sends packet-ins. */
-function runSideEffects(backend: OfprotoBackend, bridge: Bridge, flow: Flow, packet: Uint8Array, out: XlateOut): void {
-  backend.creditOne(
-    out.effects.filter((e) => e.type === 'learn'),
-    packet.length,
-  );
-  const actions = withoutOutputs(out.actions);
-  const odp = bridge.bridgePort(flow.inPort as OfpPort)?.odpPort ?? 0xffffffff;
-  if (actions.length) backend.dpif.execute(packet, withInPort(flow, odp), actions);
-}
+/** `ofproto/trace` and `ofproto/trace-packet-out`: their arguments. */
 
 interface TraceArgs {
   words: string[];
   generate: boolean;
   names: boolean;
-  payload: number[] | undefined;
+  consistent: boolean;
+  payload: Uint8Array | undefined;
+  ctStates: number[];
 }
 
-function takeOptions(args: readonly string[]): TraceArgs {
-  const taken: TraceArgs = { words: [], generate: false, names: false, payload: undefined };
+const L7_MAX = 64000;
+
+function optionValue(option: string, rest: string[]): string {
+  const value = rest.shift();
+  if (value === undefined) throw new UnixctlError(`Missing argument for option ${option}`);
+  return value;
+}
+
+function payloadFromHex(text: string): Uint8Array {
+  const { bytes, end } = readHex(text);
+  if (end !== text.length) throw new UnixctlError('Trailing garbage in packet data');
+  return bytes;
+}
+
+function payloadOfSize(text: string): Uint8Array {
+  const n = Number.parseInt(text, 10) || 0;
+  if (n > L7_MAX || n < 0) throw new UnixctlError(`${text}: too much L7 data`);
+  return Uint8Array.from({ length: n }, (_, i) => i);
+}
+
+const CS_NEW = 0x01;
+const CS_ESTABLISHED = 0x02;
+const CS_REPLY_DIR = 0x08;
+const CS_INVALID = 0x10;
+const CS_TRACKED = 0x20;
+/** Names of connection states, by bit; some have two. */
+const CT_STATE_BITS: Readonly<Record<string, number>> = {
+  new: CS_NEW,
+  est: CS_ESTABLISHED,
+  rel: 0x04,
+  rpl: CS_REPLY_DIR,
+  inv: CS_INVALID,
+  trk: CS_TRACKED,
+  snat: 0x40,
+  dnat: 0x80,
+};
+
+/** What no packet's state can be. */
+const CT_RULES: readonly (readonly [(s: number) => boolean, string])[] = [
+  [(s) => s !== 0 && !(s & CS_TRACKED), 'If "trk" is unset, no other flags are set'],
+  [
+    (s) => (s & CS_INVALID) !== 0 && (s & ~(CS_TRACKED | CS_INVALID)) !== 0,
+    'when "inv" is set, only "trk" may also be set',
+  ],
+  [(s) => (s & CS_NEW) !== 0 && (s & CS_ESTABLISHED) !== 0, '"new" and "est" are mutually exclusive'],
+  [(s) => (s & CS_NEW) !== 0 && (s & CS_REPLY_DIR) !== 0, '"new" and "rpy" are mutually exclusive'],
+];
+
+function parseCtState(text: string): number {
+  let state = 0;
+  for (const word of text.split(/[, ]+/).filter(Boolean)) {
+    const bit = CT_STATE_BITS[word];
+    if (!bit) throw new UnixctlError(`${word}: unknown connection tracking state flag`);
+    state |= bit;
+  }
+  const wrong = CT_RULES.filter(([breaks]) => breaks(state));
+  if (wrong.length)
+    throw new UnixctlError(
+      wrong.map(([, why]) => `${formatCtState(state)}: invalid connection state: ${why}\n`).join(''),
+    );
+  return state;
+}
+
+function takeOptions(args: readonly string[], packetOut: boolean): TraceArgs {
+  const taken: TraceArgs = {
+    words: [],
+    generate: false,
+    names: false,
+    consistent: false,
+    payload: undefined,
+    ctStates: [],
+  };
   const rest = [...args];
   for (let arg = rest.shift(); arg !== undefined; arg = rest.shift()) {
     if (/^--?generate$/.test(arg)) taken.generate = true;
     else if (/^--?names$/.test(arg)) taken.names = true;
-    else if (arg === '--l7' || arg === '--l7-len' || arg === '--ct-next') {
-      const value = rest.shift();
-      if (value === undefined) throw new UnixctlError(`Missing argument for option ${arg}`);
-      if (arg === '--l7') taken.payload = [...Buffer.from(value, 'hex')];
-      else if (arg === '--l7-len') taken.payload = new Array<number>(Math.min(Number(value), 64000)).fill(0);
-    } else if (arg.startsWith('-')) throw new UnixctlError(`${arg}: unknown option`);
+    else if (packetOut && /^--?consistent$/.test(arg)) taken.consistent = true;
+    else if (arg === '--l7') taken.payload = payloadFromHex(optionValue(arg, rest));
+    else if (arg === '--l7-len') taken.payload = payloadOfSize(optionValue(arg, rest));
+    else if (arg === '--ct-next') taken.ctStates.push(parseCtState(optionValue(arg, rest)));
+    else if (arg.startsWith('-')) throw new UnixctlError(`${arg}: unknown option`);
     else if (taken.words.length >= 3) throw new UnixctlError('too many arguments');
     else taken.words.push(arg);
   }
   return taken;
 }
 
-/** A whole frame in hexadecimal, or undefined. */
-function packetFromHex(text: string): Uint8Array | undefined {
-  const digits = text.replace(/\s/g, '');
-  if (!/^([0-9a-f]{2})+$/i.test(digits) || digits.length < 28) return undefined;
-  return Uint8Array.from(Buffer.from(digits, 'hex'));
+/** Pairs of hexadecimal digits, with space between them; `end`: where they stop. */
+function readHex(text: string): { bytes: Uint8Array; end: number } {
+  const bytes: number[] = [];
+  const pair = /[ \t\r\n]*([0-9a-fA-F]{2})/y;
+  let end = 0;
+  for (let m = pair.exec(text); m; m = pair.exec(text)) {
+    bytes.push(Number.parseInt(m[1], 16));
+    end = pair.lastIndex;
+  }
+  while (' \t\r\n'.includes(text[end] ?? '-')) end++;
+  return { bytes: Uint8Array.from(bytes), end };
+}
+
+const ETH_HEADER = 14;
+
+/** A whole frame in hexadecimal, or why it is none. */
+function packetFromHex(text: string): Uint8Array | string {
+  const { bytes, end } = readHex(text);
+  if (end !== text.length) return 'Trailing garbage in packet data';
+  return bytes.length < ETH_HEADER ? 'Packet data too short for Ethernet' : bytes;
 }
 
 /** The backend that a datapath's name means; without one, the only one there is. */
@@ -174,59 +143,88 @@ function findBackend(backends: Iterable<OfprotoBackend>, name: string | undefine
   return all.find(({ dpif }) => dpif.type === type || dpif.name === name || `${dpif.type}@${dpif.name}` === name);
 }
 
-/** A datapath flow, taken to the bridge that it enters by; undefined when the text is none. */
-function fromOdpFlow(backend: OfprotoBackend | undefined, text: string): { bridge: Bridge; flow: Flow } | undefined {
-  const ports = new Map<string, OdpPort>();
-  for (const p of backend?.dpif.ports() ?? []) ports.set(p.name, p.odpPort);
-  let flow: Flow;
-  try {
-    ({ flow } = parseOdpFlow(text, (name) => ports.get(name)));
-  } catch {
-    return undefined;
-  }
-  if (!backend) throw new UnixctlError('Cannot find the datapath');
-  const port = backend.portOf(flow.inPort);
-  if (!port) throw new UnixctlError(`no OpenFlow port for datapath port ${flow.inPort}`);
-  return { bridge: port.bridge as Bridge, flow: withInPort(flow, port.ofpPort) };
+interface Start {
+  bridge: Bridge;
+  flow: Flow;
 }
 
-function fromOpenflow(backends: Iterable<OfprotoBackend>, name: string, text: string): { bridge: Bridge; flow: Flow } {
+/** From where on a text is no datapath flow. */
+function odpSyntaxError(text: string, parse: (item: string) => unknown): string {
+  let at = 0;
+  try {
+    for (const item of splitTop(text)) {
+      at = text.indexOf(item, at);
+      parse(item);
+      at += item.length;
+    }
+  } catch {
+    // The item at `at` is it.
+  }
+  return `syntax error at ${text.slice(at)}`;
+}
+
+/** A datapath flow, taken to the bridge that it enters by; a text: why it is none. */
+function fromOdpFlow(backend: OfprotoBackend | undefined, text: string): Start | string {
+  const ports = new Map<string, OdpPort>();
+  for (const p of backend?.dpif.ports() ?? []) ports.set(p.name, p.odpPort);
+  const parse = (item: string) => parseOdpFlow(item, (name) => ports.get(name));
+  let flow: Flow;
+  try {
+    ({ flow } = parse(text));
+  } catch (e) {
+    if (!(e instanceof OdpParseError)) throw e;
+    return odpSyntaxError(text, parse);
+  }
+  if (!backend) throw new UnixctlError('Cannot find the datapath');
+  const from = lookupIngress(flow, backend.recircs, (odp) => backend.portOf(odp));
+  if (typeof from === 'string') throw new UnixctlError(from);
+  return { bridge: from.bridge as Bridge, flow: withInPort(flow, from.inPort) };
+}
+
+function fromOpenflow(backends: Iterable<OfprotoBackend>, name: string, text: string): Start {
   let bridge: Bridge | undefined;
   for (const backend of backends) bridge ??= backend.bridge(name);
   if (!bridge) throw new UnixctlError(`${name}: unknown bridge`);
   try {
-    return { bridge, flow: exactFlow(text, portNames(bridge)) };
+    return { bridge, flow: parseExactFlow(text, portNames(bridge)) };
   } catch (e) {
     if (!(e instanceof FlowTextError)) throw e;
     throw new UnixctlError(`Bad openflow flow syntax: ${e.message}`);
   }
 }
 
-/** A flow of `ovs-ofctl` syntax as one packet's headers. */
-function exactFlow(text: string, names?: PortNames): Flow {
-  const { flow } = parseMatch(text, names);
-  if (flow.vlanTci0 && !flow.vlanTpid0) flow.vlanTpid0 = 0x8100;
-  return flow;
-}
-
 const METADATA_END = FLOW_MEMBERS.dl_dst.offset;
 
-function parseRequest(backends: Iterable<OfprotoBackend>, args: readonly string[]): TraceRequest {
-  const { words, generate, names, payload } = takeOptions(args);
-  let packet = !generate && words.length > 1 ? packetFromHex(words.at(-1)!) : undefined;
-  if (packet) words.pop();
-  else if (words.length > 2) throw new UnixctlError('Error parsing packet: expected hex string');
-  if (words.length < 1) throw new UnixctlError('Syntax error');
+/** The headers of a packet with the metadata of `flow`. */
+function withMetadata(packet: Uint8Array, flow: Flow): Flow {
+  const parsed = flowFromPacket(packet, flow.inPort, undefined, flow.packetType);
+  const { packetType } = parsed;
+  parsed.u8.set(flow.u8.subarray(0, METADATA_END));
+  parsed.packetType = packetType;
+  return parsed;
+}
+
+/** What the words before the actions of trace-packet-out, or all of trace's, ask for. */
+function parseRequest(backends: Iterable<OfprotoBackend>, args: TraceArgs): TraceRequest {
+  const { words, generate, names, payload, ctStates } = args;
+  let packet: Uint8Array | undefined;
+  if (!generate && words.length > 1) {
+    const hex = packetFromHex(words.at(-1)!);
+    if (typeof hex !== 'string') {
+      packet = hex;
+      words.pop();
+    } else if (words.length > 2) throw new UnixctlError(hex);
+  }
+  if (words.length < 1 || words.length > 2) throw new UnixctlError('Syntax error');
   const text = words.at(-1)!;
   const name = words.length === 2 ? words[0] : undefined;
   const found = fromOdpFlow(findBackend(backends, name), text);
-  if (!found && name === undefined) throw new UnixctlError(`${text}: syntax error (or the bridge name was omitted)`);
-  const { bridge, flow } = found ?? fromOpenflow(backends, name!, text);
-  if (generate) packet = composePacket(flow, payload);
-  if (!packet || generate) return { bridge, flow, packet, names };
-  const parsed = flowFromPacket(packet, flow.inPort);
-  parsed.u8.set(flow.u8.subarray(0, METADATA_END));
-  return { bridge, flow: parsed, packet, names };
+  if (typeof found === 'string' && name === undefined)
+    throw new UnixctlError(`${found} (or the bridge name was omitted)`);
+  const { bridge, flow } = typeof found === 'string' ? fromOpenflow(backends, name!, text) : found;
+  const request = { bridge, names, ctStates };
+  if (generate) return { ...request, flow, packet: composePacket(flow, payload && [...payload]) };
+  return packet ? { ...request, packet, flow: withMetadata(packet, flow) } : { ...request, flow };
 }
 
 /** A frame from text: a datapath flow, or one of ovs-ofctl (`netdev-dummy/receive`). Throws with what is wrong. */
@@ -235,7 +233,7 @@ export function flowToPacket(text: string, size?: number): Uint8Array {
   try {
     ({ flow } = parseOdpFlow(text));
   } catch {
-    flow = exactFlow(text);
+    flow = parseExactFlow(text);
   }
   const packet = composePacket(flow);
   if (size === undefined || size <= packet.length) return packet;
@@ -244,12 +242,29 @@ export function flowToPacket(text: string, size?: number): Uint8Array {
   return padded;
 }
 
+function tracePacketOut(backends: Iterable<OfprotoBackend>, args: readonly string[]): string {
+  const text = args.at(-1)!;
+  let actions: ReturnType<typeof parseActions>;
+  try {
+    actions = parseActions(text);
+  } catch (e) {
+    if (!(e instanceof FlowTextError)) throw e;
+    throw new UnixctlError(e.message);
+  }
+  const request = parseRequest(backends, takeOptions(args.slice(0, -1), true));
+  return traceFlow({ ...request, actions });
+}
+
 export function registerTrace(registry: CommandRegistry, backends: () => Iterable<OfprotoBackend>): void {
+  const syntax = '{[dp_name] odp_flow | bridge br_flow} [OPTIONS...] [-generate|packet]';
+  registry.register('ofproto/trace', syntax, 1, Number.POSITIVE_INFINITY, (args) =>
+    traceFlow(parseRequest([...backends()], takeOptions(args, false))),
+  );
   registry.register(
-    'ofproto/trace',
-    '{[dp_name] odp_flow | bridge br_flow} [OPTIONS...] [-generate|packet]',
-    1,
+    'ofproto/trace-packet-out',
+    `[-consistent] ${syntax} actions`,
+    2,
     Number.POSITIVE_INFINITY,
-    (args) => traceFlow(parseRequest([...backends()], args)),
+    (args) => tracePacketOut([...backends()], args),
   );
 }

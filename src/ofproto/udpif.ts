@@ -4,7 +4,9 @@ import type { Flow } from '../flow/flow.ts';
 import { applyEffect, type EffectHooks, type Traffic } from './effects.ts';
 import { actionsEqual, hasExtraBits, megaflowMask, withInPort } from './megaflow.ts';
 import type { BridgePort } from './port.ts';
+import type { RecircIds } from './recirc.ts';
 import { Ukey } from './ukey.ts';
+import { lookupIngress } from './xlate/lookup.ts';
 import type { Effect, SlowReason, XlateOut } from './xlate/types.ts';
 import { xlateActions } from './xlate/xlate.ts';
 
@@ -16,7 +18,7 @@ import { xlateActions } from './xlate/xlate.ts';
 export interface UdpifHost {
   /** The bridge port behind a datapath port. */
   portOf(odpPort: number): BridgePort | undefined;
-  recircId(state: string): number;
+  readonly recircs: RecircIds;
   /** A packet that an action sends to the controllers. */
   controllerUpcall(upcall: Upcall): void;
   /** Once a revalidation round: ageing of MACs and flows. */
@@ -33,6 +35,16 @@ const SLICE_STEP = 64;
 const PUSH_NOW_MAX = 5000;
 /** Above the flow limit, what has been idle for so long goes. */
 const CROWDED_IDLE_MS = 100;
+
+/** Effects that count packets; the others are what a packet teaches. */
+const COUNTING: ReadonlySet<Effect['type']> = new Set<Effect['type']>([
+  'table',
+  'rule',
+  'patch',
+  'group',
+  'mirror',
+  'bond',
+]);
 
 export class Udpif {
   readonly dpif: Dpif;
@@ -93,12 +105,14 @@ export class Udpif {
     if (!out) return [];
     if (upcall.type === 'action') {
       // The megaflow that sent it counts it; only what the packet teaches is new.
-      for (const e of out.effects) if (e.type === 'learn') this.#apply(e, this.#onePacket(upcall));
+      for (const e of out.effects) if (!COUNTING.has(e.type)) this.#apply(e, this.#onePacket(upcall));
+      this.#host.recircs.unrefAll(out.recircs);
       return out.actions;
     }
     const traffic = this.#onePacket(upcall);
     for (const e of out.effects) this.#apply(e, traffic);
-    if (this.#ukeys.size < this.flowLimit) this.#install(upcall.key, out, seq);
+    if (this.#ukeys.size >= this.flowLimit || !this.#install(upcall.key, out, seq))
+      this.#host.recircs.unrefAll(out.recircs);
     return out.actions;
   }
 
@@ -135,32 +149,43 @@ export class Udpif {
 
   /** Translates packets with datapath key `key`; undefined when they come from no bridge. */
   #translate(key: Flow, packet: Uint8Array | undefined): XlateOut | undefined {
-    const port = this.#host.portOf(key.inPort);
-    if (!port) return undefined;
+    const from = lookupIngress(key, this.#host.recircs, (odp) => this.#host.portOf(odp));
+    if (typeof from === 'string') return undefined;
     return xlateActions({
-      bridge: port.bridge,
-      flow: withInPort(key, port.ofpPort),
+      bridge: from.bridge,
+      flow: withInPort(key, from.inPort),
       packet,
-      recircId: (state) => this.#host.recircId(state),
       warn: (text) => this.#host.warn(text),
     });
   }
 
-  #install(key: Flow, out: XlateOut, seq: number): void {
+  /** True when the translation's references to recirculation numbers went to the megaflow. */
+  #install(key: Flow, out: XlateOut, seq: number): boolean {
+    const { recircs } = this.#host;
+    // A packet that was recirculated may be cached only while the state that it came back to is held.
+    if (out.avoidCaching || (key.recircId && !recircs.ref(key.recircId))) return false;
+    const held = key.recircId ? [...out.recircs, key.recircId] : out.recircs;
     const mask = megaflowMask(key, out.wc);
     const actions = installedActions(out);
     const dpFlow = this.dpif.flowPut(key, mask, actions);
-    if (!dpFlow) return;
-    const known = this.#ukeys.get(dpFlow);
-    if (known) {
-      this.#push(known);
-      known.actions = actions;
-      known.effects = out.effects;
-      known.seq = seq;
-      return;
+    if (!dpFlow) {
+      if (key.recircId) recircs.unref(key.recircId);
+      return false;
     }
-    this.#ukeys.set(dpFlow, new Ukey(dpFlow, mask, actions, out.effects, seq, this.#clock.monotonicMs()));
-    this.maxFlows = Math.max(this.maxFlows, this.#ukeys.size);
+    let ukey = this.#ukeys.get(dpFlow);
+    if (ukey) {
+      this.#push(ukey);
+      recircs.unrefAll(ukey.recircs);
+      ukey.actions = actions;
+      ukey.effects = out.effects;
+      ukey.seq = seq;
+    } else {
+      ukey = new Ukey(dpFlow, mask, actions, out.effects, seq, this.#clock.monotonicMs());
+      this.#ukeys.set(dpFlow, ukey);
+      this.maxFlows = Math.max(this.maxFlows, this.#ukeys.size);
+    }
+    ukey.recircs = held;
+    return true;
   }
 
   #credit(ukey: Ukey, stats: ReturnType<Dpif['flowStats']>): void {
@@ -178,16 +203,22 @@ export class Udpif {
   }
 
   #delete(ukey: Ukey): void {
-    this.#ukeys.delete(ukey.dpFlow);
+    this.#forget(ukey);
     this.#credit(
       ukey,
       this.dpif.flowDel(ukey.dpFlow, (final) => this.#credit(ukey, final)),
     );
   }
 
+  #forget(ukey: Ukey): void {
+    this.#ukeys.delete(ukey.dpFlow);
+    this.#host.recircs.unrefAll(ukey.recircs);
+    ukey.recircs = [];
+  }
+
   #revalidate(ukey: Ukey, nowMs: number): void {
     if (ukey.dpFlow.dead) {
-      this.#ukeys.delete(ukey.dpFlow);
+      this.#forget(ukey);
       return;
     }
     const usedMs = this.#push(ukey);
@@ -200,10 +231,15 @@ export class Udpif {
   #retranslate(ukey: Ukey): void {
     const seq = this.#seq;
     const out = this.#translate(ukey.key, undefined);
-    if (!out || hasExtraBits(megaflowMask(ukey.key, out.wc), ukey.mask)) {
+    if (!out || out.avoidCaching || hasExtraBits(megaflowMask(ukey.key, out.wc), ukey.mask)) {
+      this.#host.recircs.unrefAll(out?.recircs ?? []);
       this.#delete(ukey);
       return;
     }
+    const before = ukey.recircs;
+    const own = ukey.key.recircId ? before.slice(-1) : [];
+    ukey.recircs = [...out.recircs, ...own];
+    this.#host.recircs.unrefAll(before.slice(0, before.length - own.length));
     const actions = installedActions(out);
     if (!actionsEqual(actions, ukey.actions)) {
       this.dpif.flowMod(ukey.dpFlow, actions);

@@ -14,6 +14,8 @@ export class Ukey {
   /** State of the switch that it was translated from. */
   seq: number;
   readonly createdMs: number;
+  /** Recirculation numbers that it holds a reference to; its own, if it has one, last. */
+  recircs: readonly number[] = [];
   /** Counters up to which the effects have been credited. */
   packets = 0n;
   bytes = 0n;

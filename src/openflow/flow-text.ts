@@ -28,7 +28,7 @@ export { formatMatch } from './match-text.ts';
 /** Flows in ovs-ofctl's syntax (ovs-ofctl(8), "Flow Syntax"). Parsers throw FlowTextError. */
 
 /** Words that stand for an Ethertype, and an IP protocol (0: any). */
-const PROTOCOLS: Readonly<Record<string, readonly [dlType: number, nwProto: number]>> = {
+export const PROTOCOLS: Readonly<Record<string, readonly [dlType: number, nwProto: number]>> = {
   ip: [0x0800, 0],
   ipv4: [0x0800, 0],
   ip4: [0x0800, 0],

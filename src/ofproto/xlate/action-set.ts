@@ -53,7 +53,8 @@ export function actionSetToList(set: readonly Ofpact[]): Ofpact[] {
   return [...ORDER.flatMap((type) => slots.get(type) ?? []), ...setOrMove, final];
 }
 
-export function writeActions(ctx: XlateCtx, actions: readonly Ofpact[]): void {
+/** Adds actions to the set, and keeps `actset_output` what the set says. */
+export function addToActionSet(ctx: XlateCtx, actions: readonly Ofpact[]): void {
   for (const a of actions) {
     if (ctx.actionSetHasGroup) break;
     if (a.type === 'output') ctx.flow.actsetOutput = a.port;
@@ -63,6 +64,10 @@ export function writeActions(ctx: XlateCtx, actions: readonly Ofpact[]): void {
     }
   }
   ctx.actionSet.push(...actions);
+}
+
+export function writeActions(ctx: XlateCtx, actions: readonly Ofpact[]): void {
+  addToActionSet(ctx, actions);
   reportActionSet(ctx, 'is');
 }
 
@@ -88,6 +93,6 @@ export function executeActionSet(ctx: XlateCtx): void {
   ctx.actionSet = [];
   if (!list.length) return;
   ctx.inActionSet = true;
-  ctx.nested(ctx.report('table', '--. Executing action set:'), () => ctx.run(ctx, list));
+  ctx.nested(ctx.report('table', '--. Executing action set:'), () => ctx.run(list, { last: true }));
   ctx.inActionSet = false;
 }

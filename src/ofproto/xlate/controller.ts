@@ -1,19 +1,10 @@
-import { Flow } from '../../flow/flow.ts';
-import { FLOW_MEMBERS } from '../../gen/flow.ts';
+import type { DpAction } from '../../dpif/dpif.ts';
 import type { OfpactOf } from '../../openflow/actions.ts';
 import { OFPR_ACTION, OFPR_EXPLICIT_MISS } from '../../openflow/messages.ts';
 import type { XlateCtx } from './context.ts';
+import { allocRecircId, controllerUserdata, snapshot, triggerFreeze } from './freeze.ts';
 
 /** Packet-ins by an action. */
-
-const METADATA_END = FLOW_MEMBERS.dl_dst.offset;
-
-/** The part of a flow that is not in the packet. */
-function metadataOf(flow: Flow): Flow {
-  const metadata = new Flow();
-  metadata.u8.set(flow.u8.subarray(0, METADATA_END));
-  return metadata;
-}
 
 export interface ControllerOptions {
   userdata?: Uint8Array | undefined;
@@ -29,29 +20,39 @@ export function controllerAction(
   opts: ControllerOptions = {},
 ): void {
   ctx.commit();
-  const shown = reason === OFPR_ACTION && ctx.rule?.isTableMiss ? OFPR_EXPLICIT_MISS : reason;
-  const metadata = metadataOf(ctx.flow);
-  const userdata = opts.userdata ? Buffer.from(opts.userdata).toString('hex') : '';
-  const state = `${ctx.bridge.name}/${ctx.tableId}/${Buffer.from(metadata.u8.subarray(0, METADATA_END)).toString('latin1')}/${userdata}`;
-  ctx.actions.push({
+  const { userdata } = opts;
+  const { tableId } = ctx;
+  const userspace: DpAction = {
     type: 'userspace',
-    userdata: {
-      kind: 'controller',
-      reason: shown,
+    userdata: controllerUserdata(ctx, {
+      reason: reason === OFPR_ACTION && ctx.rule?.isTableMiss ? OFPR_EXPLICIT_MISS : reason,
       controllerId,
       maxLen,
-      tableId: ctx.tableId,
-      cookie: ctx.ruleCookie,
-      metadata,
-      bridge: ctx.bridge.name,
-      dontSend: ctx.xin.dontSend ?? false,
-      recircId: ctx.xin.recircId(state),
-      ...(opts.userdata ? { userdata: opts.userdata } : {}),
-      ...(opts.meterId === undefined ? {} : { meterId: opts.meterId }),
-    },
-  });
+      tableId,
+      dontSend: !ctx.sideEffects,
+      continuation: false,
+      recircId: allocRecircId(ctx, snapshot(ctx, tableId, { userdata })),
+      userdata,
+    }),
+  };
+  const meterId = opts.meterId === undefined ? undefined : ctx.bridge.meterProviderId(opts.meterId);
+  const meter = meterId ?? ctx.bridge.controllerMeter;
+  if (meter === undefined) ctx.actions.push(userspace);
+  else
+    ctx.actions.push({
+      type: 'sample',
+      probability: 0xffffffff,
+      actions: [{ type: 'meter', meterId: meter }, userspace],
+    });
 }
 
-export function controllerOfpact(ctx: XlateCtx, a: OfpactOf<'controller'>): void {
+/** False: the pipeline pauses here until a controller resumes it. */
+export function controllerOfpact(ctx: XlateCtx, a: OfpactOf<'controller'>): boolean {
+  if (a.pause) {
+    ctx.pause = a;
+    triggerFreeze(ctx);
+    return false;
+  }
   controllerAction(ctx, a.maxLen, a.reason, a.controllerId, { userdata: a.userdata, meterId: a.meterId });
+  return true;
 }

@@ -1,23 +1,18 @@
 import type { Flow } from '../../flow/flow.ts';
 import type { OfpactOf, Subfield } from '../../openflow/actions.ts';
-import {
-  fieldByName,
-  getField,
-  type MatchField,
-  maskFieldBits,
-  setField,
-  setFieldMasked,
-} from '../../openflow/field.ts';
+import { getField, type MatchField, maskFieldBits, mf, setField, setFieldMasked } from '../../openflow/field.ts';
 import { isFieldPrereqOk, isIpAny } from '../../openflow/field-prereq.ts';
-import { formatSubfield } from '../../openflow/field-text.ts';
+import { formatField, formatSubfield } from '../../openflow/field-text.ts';
+import { copyBits, setBits } from '../../openflow/subfield.ts';
+import { deleteTunMetadata } from '../../openflow/tun-metadata.ts';
 import type { XlateCtx } from './context.ts';
 
 /** set_field, load, move, and what else reads and writes fields by name. */
 
 const L3_FIELDS = new Set(
-  ['nw_src', 'nw_dst', 'ipv6_src', 'ipv6_dst', 'ipv6_label', 'ip_dscp', 'nw_tos', 'nw_ecn', 'nw_ttl'].map(fieldByName),
+  ['nw_src', 'nw_dst', 'ipv6_src', 'ipv6_dst', 'ipv6_label', 'ip_dscp', 'nw_tos', 'nw_ecn', 'nw_ttl'].map(mf),
 );
-const ARP_FIELDS = new Set(['arp_op', 'arp_sha', 'arp_tha', 'arp_spa', 'arp_tpa'].map(fieldByName));
+const ARP_FIELDS = new Set(['arp_op', 'arp_sha', 'arp_tha', 'arp_spa', 'arp_tpa'].map(mf));
 
 /** A write to a network header depends on the protocol: a packet of another protocol has another header. */
 function maskL3Prereqs({ flow, wc }: XlateCtx, field: MatchField): void {
@@ -38,30 +33,21 @@ export function setFieldAction(ctx: XlateCtx, a: OfpactOf<'set_field'>): void {
 /** Ones in the bits of a subfield, in the shape of its field's value. */
 function subfieldMask(sf: Subfield): Uint8Array {
   const mask = new Uint8Array(sf.field.nBytes);
-  for (let bit = sf.ofs; bit < sf.ofs + sf.nBits; bit++) mask[mask.length - 1 - (bit >> 3)] |= 1 << (bit & 7);
+  setBits(mask, sf.ofs, sf.nBits);
   return mask;
-}
-
-const bitOf = (b: Uint8Array, bit: number): number => (b[b.length - 1 - (bit >> 3)] >> (bit & 7)) & 1;
-
-function setBit(b: Uint8Array, bit: number, v: number): void {
-  const at = b.length - 1 - (bit >> 3);
-  if (v) b[at] |= 1 << (bit & 7);
-  else b[at] &= ~(1 << (bit & 7));
 }
 
 /** The bits of a subfield, right-aligned in as few bytes as hold them. */
 export function readSubfield(flow: Flow, sf: Subfield): Uint8Array {
-  const value = getField(flow, sf.field);
   const out = new Uint8Array(Math.ceil(sf.nBits / 8));
-  for (let i = 0; i < sf.nBits; i++) setBit(out, i, bitOf(value, sf.ofs + i));
+  copyBits(getField(flow, sf.field), sf.ofs, out, 0, sf.nBits);
   return out;
 }
 
 /** Writes the low bits of `bits` into a subfield. */
 export function writeSubfield(flow: Flow, sf: Subfield, bits: Uint8Array): void {
   const value = getField(flow, sf.field);
-  for (let i = 0; i < sf.nBits; i++) setBit(value, sf.ofs + i, i < bits.length * 8 ? bitOf(bits, i) : 0);
+  copyBits(bits, 0, value, sf.ofs, sf.nBits);
   setField(flow, sf.field, value);
 }
 
@@ -74,6 +60,13 @@ export function subfieldNumber(flow: Flow, sf: Subfield): number {
   let n = 0;
   for (const byte of readSubfield(flow, sf)) n = n * 256 + byte;
   return n;
+}
+
+/** Writes a number of at most 32 bits, and says so. */
+export function loadSubfield(ctx: XlateCtx, sf: Subfield, n: number): void {
+  maskSubfield(ctx, sf);
+  writeSubfield(ctx.flow, sf, Uint8Array.of(n >>> 24, n >>> 16, n >>> 8, n));
+  reportSubfield(ctx, sf);
 }
 
 export function regMove(ctx: XlateCtx, a: OfpactOf<'reg_move'>): void {
@@ -102,11 +95,18 @@ export function stackPop(ctx: XlateCtx, sf: Subfield): void {
   reportSubfield(ctx, sf);
 }
 
+export function deleteField(ctx: XlateCtx, { field }: OfpactOf<'delete_field'>): void {
+  deleteTunMetadata(ctx.flow, field);
+  ctx.report('detail', `delete ${field.name}`);
+}
+
 function reportSubfield(ctx: XlateCtx, sf: Subfield): void {
   if (!ctx.trace) return;
-  const digits = Buffer.from(readSubfield(ctx.flow, sf))
-    .toString('hex')
-    .replace(/^0+(?=.)/, '');
-  const value = digits === '0' && sf.nBits === sf.field.nBits ? '0' : `0x${digits}`;
-  ctx.report('detail', `${formatSubfield(sf)} is now ${value}`);
+  ctx.report('detail', `${formatSubfield(sf)} is now ${subfieldText(ctx.flow, sf)}`);
+}
+
+function subfieldText(flow: Flow, sf: Subfield): string {
+  if (sf.ofs === 0 && sf.nBits >= sf.field.nBits) return formatField(sf.field, getField(flow, sf.field));
+  const digits = Buffer.from(readSubfield(flow, sf)).toString('hex');
+  return `0x${digits.replace(/^0+(?=.)/, '')}`;
 }

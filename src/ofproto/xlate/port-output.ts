@@ -1,39 +1,72 @@
 import type { OfpPort } from '../../base/types.ts';
-import type { Flow } from '../../flow/flow.ts';
 import { FLOW_MEMBERS } from '../../gen/flow.ts';
 import { PC_NO_FWD, PC_NO_RECV } from '../../openflow/messages.ts';
 import { OFPP_UNSET } from '../ports.ts';
 import { executeActionSet } from './action-set.ts';
-import type { XlateCtx } from './context.ts';
+import { cloneActions } from './clone.ts';
+import { clearConntrack, clearTunnel, tunnelBytes, type XlateCtx } from './context.ts';
+import { finishFreezing } from './freeze.ts';
+import { mirrorEgress } from './mirror.ts';
+import { processSpecial } from './special.ts';
 import { tableAction } from './table.ts';
-import type { XPort } from './types.ts';
+import type { BondRecirc, XPort } from './types.ts';
 
 /** Output to one port: the datapath's, or a patch into another bridge. */
 
-/** Sends the packet as it is now out of a port, or over a patch. `truncLen`: at most that many bytes of it. */
-export function outputToPort(ctx: XlateCtx, ofpPort: number, truncLen?: number): void {
+export interface OutputOptions {
+  /** Nothing follows. */
+  last?: boolean;
+  /** A `trunc` precedes. */
+  truncate?: boolean;
+}
+
+/** Sends the packet as it is now out of a port, or over a patch. `recirc`: the datapath chooses among a bond's members. */
+export function outputToPort(
+  ctx: XlateCtx,
+  ofpPort: number,
+  opts: OutputOptions = {},
+  recirc?: BondRecirc | undefined,
+): void {
   const port = ctx.bridge.xport(ofpPort as OfpPort);
-  if (!port) {
-    ctx.report('warn', 'Nonexistent output port');
-    return;
-  }
-  if (port.config & PC_NO_FWD) {
-    ctx.report('detail', 'OFPPC_NO_FWD set, skipping output');
-    return;
-  }
-  if (bothProtected(ctx, port)) {
-    ctx.report('warn', 'Flow is between protected ports, skipping output.');
-    return;
+  if (!mayOutput(ctx, port)) return;
+  const { flow } = ctx;
+  const { packetType } = flow;
+  if (port.ptMode === 'legacy_l3' && packetType === PT_ETH) {
+    // The port's packets have no Ethernet header.
+    flow.packetType = (PT_NS_ETHERTYPE | flow.dlType) >>> 0;
+    ctx.pendingEncap = false;
   }
   if (port.peer) {
-    if (truncLen !== undefined) ctx.reportError('Cannot truncate output to patch port');
-    patchPortOutput(ctx, port, port.peer);
+    if (opts.truncate) ctx.reportError('Cannot truncate output to patch port');
+    patchPortOutput(ctx, port, port.peer, opts.last ?? false);
     return;
   }
-  if (port.odpPort === undefined) return;
-  if (truncLen !== undefined) ctx.actions.push({ type: 'trunc', maxLen: truncLen });
-  ctx.commit();
-  ctx.actions.push({ type: 'output', port: port.odpPort });
+  const { nwTos } = flow;
+  markQueue(ctx, port);
+  if (port.odpPort !== undefined) {
+    ctx.commit();
+    putOutput(ctx, port, recirc);
+  }
+  mirrorEgress(ctx, port);
+  flow.nwTos = nwTos;
+  flow.packetType = packetType;
+}
+
+const PT_ETH = 0;
+const PT_NS_ETHERTYPE = 0x10000;
+const IP_DSCP_MASK = 0xfc;
+
+/** False, and says why, when nothing can be sent by the port. */
+function mayOutput(ctx: XlateCtx, port: XPort | undefined): port is XPort {
+  if (!port) ctx.report('warn', 'Nonexistent output port');
+  else if (port.config & PC_NO_FWD) ctx.report('detail', 'OFPPC_NO_FWD set, skipping output');
+  else if (ctx.mirrorSnaplen !== 0 && port.odpPort === undefined)
+    ctx.report('warn', 'Mirror truncate to ODPP_NONE, skipping output');
+  else if (bothProtected(ctx, port)) ctx.report('warn', 'Flow is between protected ports, skipping output.');
+  else if (!port.peer && (port.ptMode ?? 'legacy_l2') === 'legacy_l2' && ctx.flow.packetType !== PT_ETH)
+    ctx.report('warn', 'Trying to send non-Ethernet packet through legacy L2 port. Dropping packet.');
+  else return true;
+  return false;
 }
 
 function bothProtected(ctx: XlateCtx, out: XPort): boolean {
@@ -41,41 +74,67 @@ function bothProtected(ctx: XlateCtx, out: XPort): boolean {
   return from?.bundle?.protected === true && out.bundle?.protected === true;
 }
 
-const TUNNEL_END = FLOW_MEMBERS.tun_metadata.offset + FLOW_MEMBERS.tun_metadata.size;
-const REGS = [FLOW_MEMBERS.reg0.offset, FLOW_MEMBERS.reg15.offset + 4] as const;
-
-/** Forgets what belongs to one bridge's pipeline: tunnel, metadata, registers. */
-function clearPipelineFields(flow: Flow): void {
-  flow.u8.fill(0, 0, TUNNEL_END);
-  flow.metadata = 0n;
-  flow.u8.fill(0, REGS[0], REGS[1]);
-  flow.actsetOutput = OFPP_UNSET;
+/** Gives the packet the DSCP of the port's queue that it is in. */
+function markQueue({ flow, wc }: XlateCtx, port: XPort): void {
+  if (!port.queueDscp?.size) return;
+  wc.skbPriority = 0xffffffff;
+  const dscp = port.queueDscp.get(flow.skbPriority);
+  if (dscp === undefined) return;
+  wc.nwTos |= IP_DSCP_MASK;
+  flow.nwTos = (flow.nwTos & ~IP_DSCP_MASK) | dscp;
 }
 
+function putOutput(ctx: XlateCtx, port: XPort, recirc: BondRecirc | undefined): void {
+  if (recirc?.lbOutput) ctx.actions.push({ type: 'lb_output', bondId: recirc.recircId });
+  else if (recirc) {
+    ctx.actions.push({ type: 'hash', algorithm: 'l4', basis: recirc.basis });
+    ctx.actions.push({ type: 'recirc', recircId: recirc.recircId });
+  } else {
+    if (ctx.mirrorSnaplen > 0 && ctx.mirrorSnaplen < 0xffff) {
+      ctx.actions.push({ type: 'trunc', maxLen: ctx.mirrorSnaplen });
+      if (!ctx.support.trunc) ctx.slow.add('action');
+    }
+    ctx.actions.push({ type: 'output', port: port.odpPort! });
+  }
+}
+
+const REGS = [FLOW_MEMBERS.reg0.offset, FLOW_MEMBERS.reg15.offset + 4] as const;
+
 /** Goes on in the bridge at the other end of a patch; then everything is as before but for what went out. */
-function patchPortOutput(ctx: XlateCtx, from: XPort, to: XPort): void {
-  const { flow, bridge, actionSet, actionSetHasGroup, stack, wc } = ctx;
-  const tunnelMask = wc.u8.slice(0, TUNNEL_END);
+function patchPortOutput(ctx: XlateCtx, from: XPort, to: XPort, last: boolean): void {
+  const { flow, bridge, actionSet, actionSetHasGroup, stack, wc, conntracked, wasMpls, mirrors } = ctx;
+  const tunnelMask = tunnelBytes(wc);
   ctx.flow = flow.clone();
   ctx.flow.inPort = to.ofpPort;
-  clearPipelineFields(ctx.flow);
-  wc.u8.fill(0, 0, TUNNEL_END);
+  clearPipeline(ctx);
+  clearTunnel(wc);
   [ctx.bridge, ctx.actionSet, ctx.actionSetHasGroup, ctx.stack] = [to.bridge, [], false, []];
+  if (to.bridge !== bridge) ctx.mirrors = 0;
   ctx.effects.push({ type: 'patch', tx: from, rx: to });
   ctx.nested(ctx.report('bridge', `bridge("${to.bridge.name}")`), () => {
-    if (to.config & PC_NO_RECV) return;
-    tableAction(ctx, to.ofpPort, 0, true, true);
-    executeActionSet(ctx);
+    if (!processSpecial(ctx, to) && !(to.config & PC_NO_RECV)) enterBridge(ctx, to, last);
   });
-  [ctx.flow, ctx.bridge, ctx.actionSet, ctx.actionSetHasGroup, ctx.stack] = [
-    flow,
-    bridge,
-    actionSet,
-    actionSetHasGroup,
-    stack,
-  ];
+  Object.assign(ctx, { flow, bridge, actionSet, actionSetHasGroup, stack, conntracked, wasMpls });
+  if (to.bridge !== bridge) ctx.mirrors = mirrors;
   wc.u8.set(tunnelMask, 0);
   // What happens beyond the patch neither ends nor fails this side. A loop ends all the same: depth counts on.
   ctx.exit = false;
   ctx.error = undefined;
+}
+
+/** Forgets what belongs to one bridge's pipeline. */
+function clearPipeline(ctx: XlateCtx): void {
+  const { flow } = ctx;
+  clearTunnel(flow);
+  flow.metadata = 0n;
+  flow.u8.fill(0, REGS[0], REGS[1]);
+  flow.actsetOutput = OFPP_UNSET;
+  ctx.conntracked = false;
+  clearConntrack(flow);
+}
+
+function enterBridge(ctx: XlateCtx, { ofpPort: inPort }: XPort, last: boolean): void {
+  tableAction(ctx, { inPort, tableId: 0, mayPacketIn: true, honorMiss: true, last, runner: cloneActions });
+  if (!ctx.freezing) executeActionSet(ctx);
+  if (ctx.freezing) finishFreezing(ctx);
 }

@@ -1,12 +1,13 @@
 import type { OdpPort, OfpPort } from '../../base/types.ts';
 import type { DpAction } from '../../dpif/dpif.ts';
 import type { Flow, FlowWildcards } from '../../flow/flow.ts';
-import type { Ofpact } from '../../openflow/actions.ts';
-import type { FragHandling } from '../../openflow/messages.ts';
+import type { Ofpact, OfpactOf } from '../../openflow/actions.ts';
+import type { FlowMod, FragHandling } from '../../openflow/messages.ts';
 import type { VlanMode } from '../config.ts';
-import type { Group } from '../group.ts';
+import type { Bucket, Group } from '../group.ts';
 import type { MacLearning } from '../mac-learning.ts';
 import type { OfTable } from '../oftable.ts';
+import type { FrozenState, RecircIds } from '../recirc.ts';
 import type { Rule } from '../rule.ts';
 
 /** What translation reads of the switch, and what it gives. Translation changes nothing: side effects come back as a list. */
@@ -24,6 +25,10 @@ export interface XPort {
   readonly live: boolean;
   /** The other end of a patch. */
   readonly peer: XPort | undefined;
+  /** Whether its packets have Ethernet headers: always (absent too), never, or as each says. */
+  readonly ptMode?: 'legacy_l2' | 'legacy_l3' | 'ptap';
+  /** DSCP (in the place of the TOS byte) that packets get by their queue's priority. */
+  readonly queueDscp?: ReadonlyMap<number, number>;
 }
 
 export interface XBundle {
@@ -55,11 +60,18 @@ export interface XBundle {
 /** What a bond says of a packet that came in: `drop_if_moved` when its source was learned elsewhere. */
 export type BondVerdict = 'accept' | 'drop' | 'drop_if_moved';
 
+/** The datapath chooses the member: by recirculation on the packet's hash, or by lb_output under the same number. */
+export interface BondRecirc {
+  readonly recircId: number;
+  readonly basis: number;
+  readonly lbOutput: boolean;
+}
+
 export interface XBond {
   readonly name: string;
   check(port: XPort, dlDst: number): BondVerdict;
-  /** Set when members are chosen by recirculation on the datapath's hash (balance-tcp), or by lb_output with the same id. */
-  recirculation(): { recircId: number; basis: number; lbOutput: boolean } | undefined;
+  /** Undefined: `chooseMember` says it all. */
+  recirculation(): BondRecirc | undefined;
   /** The member that a packet leaves by; adds to `wc` what decided. `bucket`: the hash bucket, to be credited. */
   chooseMember(
     flow: Flow,
@@ -81,6 +93,21 @@ export interface XMirror {
   readonly snaplen: number;
 }
 
+/** What the datapath can do, as far as translation depends on it. */
+export interface DpSupport {
+  readonly clone: boolean;
+  readonly sampleNesting: number;
+  readonly trunc: boolean;
+  readonly ctClear: boolean;
+  readonly ctEventmask: boolean;
+  readonly ctTimeout: boolean;
+  readonly checkPktLen: boolean;
+  readonly addMpls: boolean;
+  readonly maxHashAlg: number;
+  readonly explicitDrop: boolean;
+  readonly maskedSet: boolean;
+}
+
 export interface XBridge {
   readonly name: string;
   readonly tables: readonly OfTable[];
@@ -94,6 +121,19 @@ export interface XBridge {
   /** By index; empty when there is none. */
   readonly mirrors: readonly (XMirror | undefined)[];
   group(id: number): Group | undefined;
+  /** The datapath's number of a meter; undefined when there is no such meter. */
+  meterProviderId(meterId: number): number | undefined;
+  /** Datapath meters of packets to the controllers, and of those in the slow path. */
+  readonly controllerMeter: number | undefined;
+  readonly slowpathMeter: number | undefined;
+  /** Packets of `sample` actions are exported. */
+  readonly ipfix: boolean;
+  /** Some controller is connected. */
+  readonly alive: boolean;
+  /** It is no more, but something that was saved still names it. */
+  readonly destroyed: boolean;
+  readonly support: DpSupport;
+  readonly recircs: RecircIds;
   readonly missRule: Rule;
   readonly noPacketInRule: Rule;
   readonly dropFragsRule: Rule;
@@ -112,6 +152,9 @@ export type Effect =
   | { type: 'bond'; bond: XBond; bucket: number }
   /** A LACPDU: for each packet by itself, never by a megaflow's counters. */
   | { type: 'lacp'; port: XPort; packet: Uint8Array }
+  | { type: 'group'; group: Group; bucket: Bucket | undefined }
+  /** A `learn` action: `flowMod` is a modify_strict. `limit` 0: none. */
+  | { type: 'learn_flow'; bridge: XBridge; flowMod: FlowMod; limit: number }
   | { type: 'fin'; rule: Rule; idleTimeout: number; hardTimeout: number };
 
 /** Translation errors, in Open vSwitch's words; the packet is dropped. */
@@ -121,7 +164,12 @@ export const XLATE_ERRORS = {
   stack_too_deep: 'Stack too deep',
   bridge_not_found: 'Bridge not found',
   no_recirculation_context: 'No recirculation context',
-  unsupported_action: 'Unsupported action',
+  recirculation_conflict: 'Recirculation conflict',
+  too_many_mpls_labels: 'Too many MPLS labels',
+  invalid_tunnel_metadata: 'Invalid tunnel metadata',
+  unsupported_packet_type: 'Unsupported packet type',
+  congestion_drop: 'Congestion Drop',
+  forwarding_disabled: 'Forwarding is disabled',
 } as const;
 export type XlateError = keyof typeof XLATE_ERRORS;
 
@@ -135,11 +183,30 @@ export interface TraceNode {
   subs: TraceNode[];
 }
 
+/** Goes on with the table and cookie of a rule that a translation stopped in. Only in the actions of a FrozenState. */
+export interface UnrollXlate {
+  type: 'unroll_xlate';
+  tableId: number;
+  cookie: bigint;
+}
+export type XlateOfpact = Ofpact | UnrollXlate;
+
+/** A branch of the packet's way that goes on after recirculation; a trace follows it. */
+export interface RecircNode {
+  kind: 'conntrack';
+  flow: Flow;
+  nat: OfpactOf<'nat'> | undefined;
+  packet: Uint8Array | undefined;
+  recircId: number;
+}
+
 /** How a trace writes matches and actions; undefined members when nobody listens. */
 export interface TraceFormat {
-  action(a: Ofpact): string;
-  actions(list: readonly Ofpact[]): string;
-  rule(rule: Rule): string;
+  action(a: XlateOfpact, bridge: XBridge): string;
+  /** Ports by number. */
+  actions(list: readonly XlateOfpact[]): string;
+  rule(rule: Rule, bridge: XBridge): string;
+  learned(fm: FlowMod): string;
 }
 
 export interface XlateIn {
@@ -154,8 +221,10 @@ export interface XlateIn {
   /** Packet-ins are made but not sent. */
   dontSend?: boolean | undefined;
   trace?: { nodes: TraceNode[]; format: TraceFormat } | undefined;
-  /** Number for the saved state of a packet-in's pipeline, the same for the same text. */
-  recircId(state: string): number;
+  /** Go on from here, whatever `flow.recircId` says (a controller resumes a packet). */
+  frozen?: FrozenState | undefined;
+  /** Takes the branches that go on after recirculation, when a trace is to follow them. */
+  recircQueue?: RecircNode[] | undefined;
   /** Says what went wrong, when there is no trace. */
   warn?: ((text: string) => void) | undefined;
 }
@@ -169,6 +238,10 @@ export interface XlateOut {
   flow: Flow;
   slow: ReadonlySet<SlowReason>;
   error: XlateError | undefined;
+  /** Recirculation numbers that were made; the caller holds a reference to each, and has to give it back or on. */
+  recircs: readonly number[];
+  /** The result holds for this packet only. */
+  avoidCaching: boolean;
   /** Why nothing is forwarded, when `actions` is empty. */
   dropReason: string;
 }
