@@ -20,6 +20,8 @@ export interface ExecuteContext {
   readonly readOnly: boolean;
   /** How long the transaction has been waiting so far. */
   readonly elapsedMs: number;
+  /** False: a "wait" that does not hold is an error. Default true. */
+  readonly canWait?: boolean;
   ownsLock(name: string): boolean;
 }
 
@@ -296,8 +298,11 @@ export class Execution {
   }
 
   private keepWaiting(timeout: number | undefined): never {
-    const { elapsedMs } = this.context;
-    if (timeout === undefined || elapsedMs < timeout) throw new NotYet();
+    const { elapsedMs, canWait = true } = this.context;
+    if (timeout === undefined || elapsedMs < timeout) {
+      if (canWait) throw new NotYet();
+      throw new OvsdbError('not supported', 'triggers not supported');
+    }
     throw new OvsdbError(
       'timed out',
       elapsedMs > 0 ? `"wait" timed out after ${Math.floor(elapsedMs)} ms` : '"where" clause test failed',

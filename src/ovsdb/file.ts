@@ -52,8 +52,8 @@ function annotate(record: JsonMembers, comment: string, useDiff: boolean): JsonO
   return record;
 }
 
-/** A single record that makes the whole content from nothing. */
-export function databaseToFile(db: Database, comment: string): JsonObject {
+/** A single record that makes the whole content from nothing. `useDiff`: marked as one of differences, as all that a server writes. */
+export function databaseToFile(db: Database, comment: string, useDiff = true): JsonObject {
   const record: JsonMembers = {};
   for (const table of db.tables.values()) {
     if (table.rows.size === 0) continue;
@@ -61,7 +61,7 @@ export function databaseToFile(db: Database, comment: string): JsonObject {
     for (const row of table.rows.values()) rows[row.uuid] = rowToFile(asInsertion(table, row), true)!;
     record[table.schema.name] = rows;
   }
-  return annotate(record, comment, true);
+  return annotate(record, comment, useDiff);
 }
 
 function asInsertion(table: Table, row: Row): TxnRow {

@@ -19,6 +19,8 @@ const HEADER_MAX = 128;
 
 export interface LogOptions {
   readonly create?: boolean;
+  /** For reading only. */
+  readonly readOnly?: boolean;
   /** What the file is called in messages; default its path. */
   readonly name?: string;
   readonly io?: LogIo;
@@ -65,9 +67,10 @@ export class LogFile {
 
   /** Opens an existing file, or with `create` makes a new one that must not exist. Throws OvsdbError. */
   static open(path: string, options: LogOptions = {}): LogFile {
-    const { create = false, name = path, io = fs as LogIo } = options;
+    const { create = false, readOnly = false, name = path, io = fs as LogIo } = options;
     try {
-      const flags = fs.constants.O_RDWR | (create ? fs.constants.O_CREAT | fs.constants.O_EXCL : 0);
+      const access = readOnly ? fs.constants.O_RDONLY : fs.constants.O_RDWR;
+      const flags = access | (create ? fs.constants.O_CREAT | fs.constants.O_EXCL : 0);
       return new LogFile(path, name, fs.openSync(path, flags, 0o640), io);
     } catch (error) {
       throw ioError(error, `${name}: ${create ? 'create' : 'open'} failed`);

@@ -1,5 +1,6 @@
 import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import type { Socket } from 'node:net';
+import { isIP } from 'node:net';
 import type { DetailedPeerCertificate, SecureContextOptions, TLSSocket } from 'node:tls';
 import * as tls from 'node:tls';
 
@@ -72,7 +73,14 @@ export class TlsClient {
     const options = secureContext(this.config);
     // Open vSwitch identifies a peer by its CA alone; its certificates carry no host names.
     const checkServerIdentity = () => undefined;
-    return tls.connect({ ...options, host, port, checkServerIdentity, rejectUnauthorized: verifies(this.config) });
+    return tls.connect({
+      ...options,
+      host,
+      port,
+      ...(isIP(host) ? {} : { servername: host }),
+      checkServerIdentity,
+      rejectUnauthorized: verifies(this.config),
+    });
   }
 
   /** When bootstrapping: saves the peer's CA and gives up this connection (the next one is verified). Throws then. */
