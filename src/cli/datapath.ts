@@ -2,16 +2,25 @@ import type { Clock } from '../base/clock.ts';
 import type { UnixctlRegistry } from '../base/unixctl.ts';
 import { VlogRateLimit, vlogModule } from '../base/vlog.ts';
 import type { Dpif } from '../dpif/dpif.ts';
+import { DummyDpif } from '../dpif/dummy.ts';
+import type { SchedCore } from '../dpif/rxq-schedule.ts';
 import type { NetdevProvider } from '../netdev/netdev.ts';
 import type { CreateOfprotoBackend, OfprotoBackendApi } from '../ofproto/ofproto.ts';
 
 /** The datapath and the OpenFlow half that vswitchd runs with: one place to name them, another set for tests. */
 export interface DatapathParts {
-  createDpif(name: string, type: string, clock: Clock): Dpif;
+  createDpif(name: string, type: string, clock: Clock, dummy: DummyDatapath): Dpif;
   createBackend: CreateOfprotoBackend;
   /** Kinds of devices that belong to the datapath. */
   createProviders(clock: Clock): NetdevProvider[];
   registerCommands(unixctl: UnixctlRegistry, backends: () => Iterable<OfprotoBackendApi>): void;
+}
+
+/** How a datapath that stands for another in tests is made. */
+export interface DummyDatapath {
+  /** This one is a dummy. */
+  enabled: boolean;
+  cores: readonly SchedCore[];
 }
 
 /** A guest may provoke as many lines as it likes. */
@@ -27,14 +36,21 @@ export async function loadDatapathParts(): Promise<DatapathParts> {
     ]);
   const log = vlogModule('dpif_netdev');
   return {
-    createDpif: (name, type, clock) => {
+    createDpif: (name, type, clock, dummy) => {
+      if (dummy.enabled && process.env.TURNOUT_DUMMY_DATAPATH !== 'fastpath')
+        return new DummyDpif(() => clock.monotonicMs(), {
+          name,
+          type,
+          preferPort: dummyPortNumber,
+          cores: dummy.cores,
+        });
       const warn = (text: string) => log.warnRl(limit, text);
       return createUserspaceDpif({
         name,
         type,
         clock,
         warn,
-        ...(type !== 'netdev' && { preferPort: dummyPortNumber }),
+        ...(dummy.enabled && { preferPort: dummyPortNumber }),
       });
     },
     createBackend: createOfprotoBackend,

@@ -1,3 +1,4 @@
+import { parseIpv4, parseIpv6 } from '../base/address.ts';
 import { UnixctlError, type UnixctlRegistry } from '../base/unixctl.ts';
 import { OdpParseError, parseOdpFlow } from '../dpif/odp-parse.ts';
 import { composePacket } from '../flow/compose.ts';
@@ -5,64 +6,96 @@ import type { DummyNetdev } from '../netdev/dummy.ts';
 
 /** `netdev-dummy/…` of ovs-appctl: what tests do to devices without a wire. */
 
-export function registerDummyCommands(unixctl: UnixctlRegistry, dummies: ReadonlyMap<string, DummyNetdev>): void {
-  const find = (name: string): DummyNetdev => {
-    const netdev = dummies.get(name);
-    if (!netdev) throw new UnixctlError('no such dummy netdev');
-    return netdev;
-  };
-  unixctl.register(
-    'netdev-dummy/receive',
-    'name [--qid queue_id] packet|flow [--len packet_len]',
-    2,
-    Infinity,
-    (args) => {
-      const netdev = find(args[0]!);
-      for (const frame of readPackets(args.slice(1))) netdev.receive(frame);
-      return '';
-    },
-  );
+type Dummies = ReadonlyMap<string, DummyNetdev>;
+
+/** ETH_TOTAL_MIN: the shortest frame that Ethernet allows. */
+const FRAME_MIN = 60;
+
+function find(dummies: Dummies, name: string, otherwise: string): DummyNetdev {
+  const netdev = dummies.get(name);
+  if (!netdev) throw new UnixctlError(otherwise);
+  return netdev;
+}
+
+export function registerDummyCommands(unixctl: UnixctlRegistry, dummies: Dummies): void {
+  const usage = 'name [--qid queue_id] packet|flow [--len packet_len]';
+  unixctl.register('netdev-dummy/receive', usage, 2, Infinity, (args) => receive(dummies, args));
   unixctl.register('netdev-dummy/set-admin-state', '[netdev] up|down', 1, 2, (args) => {
-    const state = args.at(-1)!;
+    const state = args.at(-1)!.toLowerCase();
     if (state !== 'up' && state !== 'down') throw new UnixctlError('Invalid Admin State');
-    const netdevs = args.length > 1 ? [findAdmin(dummies, args[0]!)] : [...dummies.values()];
+    const netdevs = args.length > 1 ? [find(dummies, args[0]!, 'Unknown Dummy Interface')] : [...dummies.values()];
     for (const netdev of netdevs) netdev.setAdminUp(state === 'up');
+    return 'OK';
+  });
+  unixctl.register('netdev-dummy/conn-state', '[netdev]', 0, 1, ([name]) => {
+    if (name !== undefined) return `${name}: ${dummies.get(name)?.connState() ?? 'unknown'}\n`;
+    const known = [...dummies.values()].filter((netdev) => netdev.connState() !== 'unknown');
+    return known.map((netdev) => `${netdev.name}: ${netdev.connState()}\n`).join('');
+  });
+  unixctl.register('netdev-dummy/ip4addr', '[netdev] ipaddr/mask-prefix-len', 2, 2, ([name, text]) => {
+    const netdev = find(dummies, name!, 'Unknown Dummy Interface');
+    const { address, prefix } = parseCidr4(text!);
+    netdev.setAddress(address, prefix);
+    return 'OK';
+  });
+  unixctl.register('netdev-dummy/ip6addr', '[netdev] ip6addr', 2, 2, ([name, text]) => {
+    const netdev = find(dummies, name!, 'Unknown Dummy Interface');
+    const { address, prefix } = parseCidr6(text!);
+    netdev.setAddress(address, prefix);
     return 'OK';
   });
 }
 
-function findAdmin(dummies: ReadonlyMap<string, DummyNetdev>, name: string): DummyNetdev {
-  const netdev = dummies.get(name);
-  if (!netdev) throw new UnixctlError('Unknown Dummy Interface');
-  return netdev;
+function parseCidr4(text: string): { address: Uint8Array; prefix: number } {
+  const [ip = '', bits = '32'] = text.split('/');
+  const address = parseIpv4(ip);
+  const mask = parseIpv4(bits);
+  const prefix = mask === undefined ? Number(bits) : 32 - Math.log2((~mask >>> 0) + 1);
+  if (address === undefined) throw new UnixctlError(`${text}: invalid IP address`);
+  if (!Number.isInteger(prefix) || prefix < 0 || prefix > 32)
+    throw new UnixctlError(`${text}: IP network prefix bits not between 0 and 32, inclusive`);
+  return { address: Uint8Array.of(address >>> 24, address >>> 16, address >>> 8, address), prefix };
 }
 
-/** `[--qid N] PACKET… [--len N]`: a packet in hexadecimal digits, or a flow. */
-function readPackets(args: readonly string[]): Uint8Array[] {
-  const words = [...args];
-  if (words[0] === '--qid') words.splice(0, 2);
-  const frames: Uint8Array[] = [];
-  for (let word = words.shift(); word !== undefined; word = words.shift()) {
-    let size: number | undefined;
-    if (words[0] === '--len') {
-      size = Number(words[1]);
-      words.splice(0, 2);
-    }
-    frames.push(readPacket(word, size));
+function parseCidr6(text: string): { address: Uint8Array; prefix: number } {
+  const [ip = '', bits = '128'] = text.split('/');
+  const address = parseIpv6(ip);
+  const prefix = Number(bits);
+  if (address === undefined) throw new UnixctlError(`${text}: invalid IPv6 address`);
+  if (!Number.isInteger(prefix) || prefix < 0 || prefix > 128)
+    throw new UnixctlError(`${text}: IPv6 network prefix bits not between 0 and 128, inclusive`);
+  return { address, prefix };
+}
+
+/** Each packet goes in when it has been read: those before a bad one have been received. */
+function receive(dummies: Dummies, args: readonly string[]): string {
+  const netdev = find(dummies, args[0]!, 'no such dummy netdev');
+  const words = args.slice(1);
+  let queue = 0;
+  if (words.length > 1 && words[0] === '--qid') {
+    queue = Number.parseInt(words[1]!, 10);
+    if (!(queue >= 0 && queue < netdev.queues().rx)) throw new UnixctlError('bad rx queue id.');
+    words.splice(0, 2);
   }
-  return frames;
+  while (words.length > 0) netdev.receive(nextPacket(words), queue);
+  return '';
 }
 
-function readPacket(word: string, size: number | undefined): Uint8Array {
+/** Takes a packet in hexadecimal digits, or a flow with an optional `--len N` behind it. */
+function nextPacket(words: string[]): Uint8Array {
+  const word = words.shift()!;
   const digits = word.replace(/\s/g, '');
-  if (/^([0-9a-f]{2})+$/i.test(digits)) {
-    if (digits.length < 28) throw new UnixctlError('bad packet or flow syntax');
-    return Buffer.from(digits, 'hex');
+  if (/^([0-9a-f]{2}){14,}$/i.test(digits)) return Buffer.from(digits, 'hex');
+  let size: number | undefined;
+  if (words[0] === '--len') {
+    size = Number.parseInt(words[1] ?? '', 10);
+    if (!(size >= FRAME_MIN)) throw new UnixctlError('too small packet len');
+    words.splice(0, 2);
   }
   try {
     return packetOfFlow(word, size);
   } catch (e) {
-    if (e instanceof OdpParseError) throw new UnixctlError('bad packet or flow syntax');
+    if (e instanceof OdpParseError) throw new UnixctlError(e.message);
     throw e;
   }
 }
@@ -72,5 +105,6 @@ function packetOfFlow(text: string, size: number | undefined): Uint8Array {
   const { flow } = parseOdpFlow(text);
   if (size === undefined) return composePacket(flow);
   const headers = composePacket(flow, []).length;
-  return composePacket(flow, new Array<number>(Math.max(0, size - headers)).fill(0));
+  if (headers > size) throw new UnixctlError('the headers are longer than the packet');
+  return composePacket(flow, new Array<number>(size - headers).fill(0));
 }

@@ -23,8 +23,8 @@ export interface SwitchPartsOptions {
   dummy: DummyLevel;
   disableSystem: boolean;
   clock: Clock;
-  /** Makes the datapath `name` of a type. */
-  createDpif(name: string, type: string): Dpif;
+  /** Makes the datapath `name` of a type; `dummy`: one for tests. */
+  createDpif(name: string, type: string, dummy: boolean): Dpif;
   createBackend: CreateOfprotoBackend;
   /** Providers that are not in src/netdev itself. */
   providers: readonly NetdevProvider[];
@@ -70,7 +70,7 @@ export class SwitchParts implements SwitchDeps {
   #makeBackend(type: string): OfprotoBackendApi {
     const { createDpif, createBackend, clock } = this.#options;
     const name = type === 'netdev' ? 'ovs-netdev' : `ovs-${type}`;
-    const dpif = createDpif(name, type);
+    const dpif = createDpif(name, type, this.#isDummyDatapath(type));
     return createBackend(dpif, { clock, vlog: (module) => vlog.module(module), rundir: this.rundir });
   }
 

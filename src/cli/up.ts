@@ -118,6 +118,7 @@ async function serve(options: UpOptions, daemon: Daemon, dbPath: string): Promis
       remote: `unix:${socket}`,
       unixctl: undefined,
       dummy: level === undefined ? 'none' : level === 'override' || level === 'system' ? level : 'enabled',
+      dummyNuma: undefined,
       disableSystem: false,
       mlockall: false,
       tls: {},

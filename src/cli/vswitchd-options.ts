@@ -11,6 +11,8 @@ export interface VswitchdOptions {
   remote: string;
   unixctl: string | undefined;
   dummy: DummyLevel;
+  /** NUMA node of each core of a machine that is made up. */
+  dummyNuma: string | undefined;
   disableSystem: boolean;
   mlockall: boolean;
   tls: { privateKey?: string; certificate?: string; caCert?: string };
@@ -55,6 +57,7 @@ export function parseVswitchdOptions(argv: readonly string[], daemon: Daemon): V
     remote: parsed.args[0] ?? `unix:${ovsRundir()}/db.sock`,
     unixctl: undefined,
     dummy: 'none',
+    dummyNuma: undefined,
     disableSystem: false,
     mlockall: false,
     tls: {},
@@ -89,7 +92,11 @@ function takeOption(options: VswitchdOptions, name: keyof typeof LONG_OPTIONS, v
       options.tls.caCert = value!;
       break;
     case 'enable-dummy':
+      if (value && value !== 'override' && value !== 'system') throw new FatalError(`${value}: unknown dummy level`);
       options.dummy = value === 'override' || value === 'system' ? value : 'enabled';
+      break;
+    case 'dummy-numa':
+      options.dummyNuma = value;
       break;
     case 'disable-system':
       options.disableSystem = true;

@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { registerTimeCommands, WarpClock } from '../base/clock.ts';
 import { coverage } from '../base/coverage.ts';
 import { Daemon, FatalError } from '../base/daemon.ts';
@@ -11,6 +12,7 @@ import { registerPmdCommands } from '../vswitchd/pmd-commands.ts';
 import { monitorColumns, VSWITCHD_LOCK, Vswitchd } from '../vswitchd/vswitchd.ts';
 import { type DatapathParts, loadDatapathParts } from './datapath.ts';
 import { registerDummyCommands } from './dummy-commands.ts';
+import { discoverCores } from './numa.ts';
 import { SwitchParts } from './switch-deps.ts';
 import { parseVswitchdOptions, type VswitchdOptions, vswitchdUsage } from './vswitchd-options.ts';
 
@@ -62,11 +64,12 @@ export async function startVswitchd(
   await unixctl.listen(options.unixctl).catch((e: Error) => {
     throw new FatalError(e.message);
   });
+  const cores = discoverCores(options.dummyNuma, availableParallelism());
   const parts = new SwitchParts({
     dummy: options.dummy,
     disableSystem: options.disableSystem,
     clock,
-    createDpif: (name, type) => datapath.createDpif(name, type, clock),
+    createDpif: (name, type, dummy) => datapath.createDpif(name, type, clock, { enabled: dummy, cores }),
     createBackend: datapath.createBackend,
     providers: datapath.createProviders(clock),
   });

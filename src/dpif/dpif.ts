@@ -195,9 +195,12 @@ export interface DpFlow {
   /** Masked key. */
   readonly key: Flow;
   readonly mask: FlowWildcards;
+  /** Key of the packet that it was made for; text shows what is wildcarded from it. */
+  readonly exact?: Flow;
   readonly actions: readonly DpAction[];
-  /** Core ids of the threads it is installed on; empty = the main thread. */
   readonly dead: boolean;
+  /** Core of the thread that has it, -1: the main thread. Absent where all threads share their flows. */
+  readonly pmd?: number;
 }
 
 /** A packet that the datapath has no answer for, or that an action sends up. `packet` is valid during the call only. */
@@ -248,6 +251,10 @@ export interface DpConfig {
   smcEnable: boolean;
   /** Port name → queue → core (Interface.other_config:pmd-rxq-affinity). */
   rxqAffinity: ReadonlyMap<string, ReadonlyMap<number, number>>;
+  /** Open_vSwitch.other_config as it is, for what only one kind of datapath knows. */
+  otherConfig?: ReadonlyMap<string, string>;
+  /** Interface.other_config by the name of the port. */
+  portConfig?: ReadonlyMap<string, ReadonlyMap<string, string>>;
 }
 
 export interface DpPort {
@@ -271,8 +278,8 @@ export interface Dpif {
   portStats(port: OdpPort): NetdevStats;
   setUpcallHandler(handler: UpcallHandler): void;
   /** Installs a megaflow. `key` is masked by the callee. Replaces the actions when the same key and mask are there.
-   *  Undefined when the flow table is full. */
-  flowPut(key: Flow, mask: FlowWildcards, actions: readonly DpAction[]): DpFlow | undefined;
+   *  Undefined when the flow table is full. Where each thread has its own flows: on thread `pmd`, by default the one whose upcall is being answered. */
+  flowPut(key: Flow, mask: FlowWildcards, actions: readonly DpAction[], pmd?: number): DpFlow | undefined;
   flowMod(flow: DpFlow, actions: readonly DpAction[]): void;
   /**
    * Takes the flow out and returns its counters. A thread may be in the middle of a batch with it: what that adds is told by `onLate`, with the final

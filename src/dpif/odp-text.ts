@@ -148,6 +148,7 @@ const TCP_FLAGS = ['fin', 'syn', 'rst', 'psh', 'ack', 'urg', 'ece', 'cwr', 'ns',
   (name, i) => [1 << i, name] as const,
 );
 
+const CT_STATE_ALL = 0xff;
 /** OVS_CS_F_* */
 const CT_STATES = ['new', 'est', 'rel', 'rpl', 'inv', 'trk', 'snat', 'dnat'].map((name, i) => [1 << i, name] as const);
 
@@ -206,11 +207,11 @@ class KeyFormatter {
 
   #conntrack(): void {
     const [key, mask] = [this.#key, this.#mask];
+    const stateMask = mask.ctState & CT_STATE_ALL;
     if (this.#verbose) {
-      const state = this.#masked ? `/${hex(mask.ctState)}` : '';
-      this.#parts.push(`ct_state(${hex(key.ctState)}${state})`);
-    } else if (mask.ctState) {
-      this.#parts.push(`ct_state(${formatFlags(CT_STATES, key.ctState, mask.ctState, 0xffffffff)})`);
+      this.#parts.push(`ct_state(${hex(key.ctState)}${this.#masked ? `/${hex(stateMask)}` : ''})`);
+    } else if (stateMask) {
+      this.#parts.push(`ct_state(${formatFlags(CT_STATES, key.ctState, stateMask, 0xffffffff)})`);
     }
     this.#scalar('ct_zone', key.ctZone, mask.ctZone, 0xffff);
     this.#scalar('ct_mark', key.ctMark, mask.ctMark);

@@ -1,4 +1,4 @@
-import { closeSync, openSync, writeSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, writeSync } from 'node:fs';
 import { createConnection, createServer, type Server, type Socket } from 'node:net';
 import { absFileName, ovsRundir } from '../base/dirs.ts';
 
@@ -13,10 +13,11 @@ export class PcapWriter {
   readonly #fd: number;
   readonly #wallMs: () => number;
 
-  /** Makes the file anew. Throws a system error. */
+  /** Goes on behind what the file has. Throws a system error. */
   constructor(path: string, wallMs: () => number = Date.now) {
-    this.#fd = openSync(path, 'w', 0o644);
+    this.#fd = openSync(path, 'a', 0o644);
     this.#wallMs = wallMs;
+    if (fstatSync(this.#fd).size > 0) return;
     const header = Buffer.alloc(24);
     header.writeUInt32LE(PCAP_MAGIC, 0);
     header.writeUInt16LE(2, 4);
@@ -41,7 +42,9 @@ export class PcapWriter {
   }
 }
 
-const RECONNECT_MS = 1000;
+const RECONNECT_MS = 100;
+
+export type ConnState = 'connected' | 'disconnected' | 'unknown';
 
 /** Frames over a unix stream socket, each behind its length in two bytes, big-endian (Open vSwitch's netdev-dummy). */
 export class StreamLink {
@@ -65,8 +68,9 @@ export class StreamLink {
     this.#server.unref();
   }
 
-  get connected(): boolean {
-    return this.#peers.size > 0;
+  get state(): ConnState {
+    if (this.#server) return 'unknown';
+    return this.#peers.size > 0 ? 'connected' : 'disconnected';
   }
 
   #connect(): void {

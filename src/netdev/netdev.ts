@@ -71,10 +71,10 @@ export type NetdevIo =
   /** Whole frames to and from the control or I/O thread (tap, dummy, internal). */
   | {
       kind: 'soft';
-      /** `frame` is only valid during the call. Non-blocking; false when the frame was dropped (counted by the caller). */
-      send(frame: Uint8Array): boolean;
-      /** The device hands every received frame to `rx`, valid during the call. */
-      attach(rx: (frame: Uint8Array) => void): void;
+      /** `frame` is only valid during the call. Non-blocking; false when the frame was dropped (counted by the caller). `queue`: of the tx queues. */
+      send(frame: Uint8Array, queue?: number): boolean;
+      /** The device hands every received frame to `rx`, valid during the call, with the number of its rx queue (default 0). */
+      attach(rx: (frame: Uint8Array, queue?: number) => void): void;
     }
   /** Never seen by the datapath (patch). */
   | { kind: 'none' };
@@ -104,6 +104,14 @@ export interface Netdev {
   setOptions(options: ReadonlyMap<string, string>): string | undefined;
   /** How many rx/tx queues the device has or wants, for `n_rxq`, `n_txq`. */
   queues(): { rx: number; tx: number };
+  /** Set on devices that PMD threads poll although they are `soft`. */
+  readonly isPmd?: boolean;
+  /** NUMA node that the device is on; absent: 0. */
+  numaId?(): number;
+  /** Settings in force, as `dpif/show` tells them behind the type; absent: none. */
+  config?(): ReadonlyMap<string, string>;
+  /** IP addresses with their prefix lengths; absent: unknown. */
+  addresses?(): { address: Uint8Array; prefix: number }[];
   close(): Promise<void>;
 }
 

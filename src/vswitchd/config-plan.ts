@@ -170,15 +170,12 @@ const portKey = (port: WantedPort): string =>
 
 /** Identifies the settings of the datapath as a whole, for CurrentConfig. */
 export function datapathKey(wanted: WantedConfig): string {
-  const affinities = [...wanted.bridges.values()].flatMap((bridge) =>
-    [...wantedInterfaces(bridge).values()].map((i) => [
-      i.interface.name,
-      i.interface.otherConfig.get('pmd-rxq-affinity'),
-    ]),
+  const interfaces = [...wanted.bridges.values()].flatMap((bridge) =>
+    [...wantedInterfaces(bridge).values()].map((i) => [i.interface.name, i.interface.otherConfig] as const),
   );
   return key({
     otherConfig: wanted.otherConfig,
-    affinities: affinities.filter(([, affinity]) => affinity !== undefined),
+    interfaces: interfaces.filter(([, config]) => config.size > 0),
     ssl: wanted.ssl,
   });
 }

@@ -36,7 +36,10 @@ test('other_config of the switch and of its interfaces', () => {
     ['emc-insert-inv-prob', '0'],
     ['smc-enable', 'true'],
   ]);
-  assert.deepEqual(datapathConfig(readConfig(fakeSnapshot(tables))), {
+  const { otherConfig, portConfig, ...settings } = datapathConfig(readConfig(fakeSnapshot(tables)));
+  assert.equal(otherConfig?.get('smc-enable'), 'true');
+  assert.deepEqual([...portConfig!.keys()], ['p1']);
+  assert.deepEqual(settings, {
     pmdCpus: [0, 1],
     emcInsertInvProb: 0,
     smcEnable: true,

@@ -32,8 +32,10 @@ export function parseRxqAffinity(text: string): Map<number, number> | undefined 
 export function datapathConfig(wanted: WantedConfig): DpConfig {
   const { otherConfig } = wanted;
   const rxqAffinity = new Map<string, Map<number, number>>();
+  const portConfig = new Map<string, StringMap>();
   for (const bridge of wanted.bridges.values()) {
     for (const iface of [...bridge.ports.values()].flatMap((port) => port.interfaces)) {
+      if (iface.otherConfig.size > 0) portConfig.set(iface.name, iface.otherConfig);
       const text = iface.otherConfig.get('pmd-rxq-affinity');
       const affinity = text === undefined ? undefined : parseRxqAffinity(text);
       if (affinity) rxqAffinity.set(iface.name, affinity);
@@ -45,6 +47,8 @@ export function datapathConfig(wanted: WantedConfig): DpConfig {
     emcInsertInvProb: readUint(otherConfig, 'emc-insert-inv-prob', DEFAULT_EMC_INSERT_INV_PROB),
     smcEnable: readBool(otherConfig, 'smc-enable'),
     rxqAffinity,
+    otherConfig,
+    portConfig,
   };
 }
 
