@@ -213,7 +213,7 @@ test('packet-in is cut to what the controller wants', () => {
 });
 
 test('role, asynchronous configuration and port status round-trip', () => {
-  const half = { packetIn: 5, portStatus: 7, flowRemoved: 15, roleStatus: 1, tableStatus: 2, requestForward: 3 };
+  const half = { packetIn: 0x45, portStatus: 7, flowRemoved: 15, roleStatus: 1, tableStatus: 8, requestForward: 3 };
   const messages: [Message, number[]][] = [
     [{ type: 'role_request', role: 'primary', generationId: 77n }, [3, 4, 5]],
     [{ type: 'role_reply', role: 'secondary' }, [1, 2, 3, 4, 5]],
@@ -256,22 +256,24 @@ test('table features say which actions, instructions and fields a table knows', 
     apply: { ofpacts: new Set(['output']), setFields: new Set([f('eth_src'), f('nsh_c1')]) },
   };
   const table: TableFeatures = {
+    command: 'replace',
     tableId: 0,
     name: 'table0',
     metadataMatch: 0xffn,
     metadataWrite: 0xffffn,
     maxEntries: 1000000,
+    anyProperties: true,
     missConfig: 'default',
-    supportsEviction: false,
-    supportsVacancyEvents: false,
     nonmiss: instructions,
     miss: { ...instructions, next: new Set([9]) },
     match: new Set([f('eth_dst'), f('tun_erspan_ver')]),
     mask: new Set([f('eth_dst')]),
     wildcard: new Set([f('eth_dst')]),
   };
-  const m: Message = { type: 'table_features_stats_reply', tables: [table], more: false };
-  for (const version of [4, 5]) assert.deepEqual(roundTrip(m, version), m);
+  const reply = (t: TableFeatures): Message => ({ type: 'table_features_stats_reply', tables: [t], more: false });
+  assert.deepEqual(roundTrip(reply(table), 4), reply(table));
+  const later = reply({ ...table, supportsEviction: true, supportsVacancyEvents: false });
+  for (const version of [5, 6]) assert.deepEqual(roundTrip(later, version), later);
 });
 
 test('a stream is cut at message boundaries, however it arrives', () => {

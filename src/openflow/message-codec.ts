@@ -1,25 +1,27 @@
-import type { MessageFamily } from '../../protocols/openflow-messages.ts';
+import type { RawName } from '../../protocols/openflow-messages.ts';
 import type { Reader, Writer } from './buffer.ts';
 import type { MessageOf, MessageType } from './messages.ts';
 
 /** What a message's coder gets beside the bytes. */
 export interface DecodeContext {
   version: number;
-  family: MessageFamily;
-  /** Number within the family. */
-  number: number;
-  /** Statistics replies: another part follows. */
+  /** The form of the message, Open vSwitch's name for it. */
+  raw: RawName;
+  /** Statistics: another part follows. */
   more: boolean;
   /** Tables of the switch, 255: not known. */
   nTables: number;
   /** The connection has turned NXT_FLOW_MOD_TABLE_ID on. */
   flowModTableId: boolean;
+  /** A controller's view: what is not understood is left out; otherwise it is an error. */
+  loose: boolean;
+  /** The header's. */
+  xid: number;
 }
 
 export interface EncodeContext {
   version: number;
-  family: MessageFamily;
-  number: number;
+  raw: RawName;
   flowModTableId: boolean;
 }
 
@@ -27,8 +29,10 @@ export interface EncodeContext {
 export interface MessageCodec<T extends MessageType> {
   decode(r: Reader, ctx: DecodeContext): MessageOf<T>;
   encode(w: Writer, m: MessageOf<T>, ctx: EncodeContext): void;
-  /** Statistics replies: lists that can be cut into several messages; encodes one element. */
+  /** Statistics: lists that can be cut into several messages; encodes one element. */
   parts?: (m: MessageOf<T>, ctx: EncodeContext) => ((w: Writer) => void)[];
+  /** An element is too long for any message: it is left out, and this says so. Without it that is an error. */
+  tooLong?: () => void;
 }
 
 export type MessageCodecs = { readonly [T in MessageType]?: MessageCodec<T> };

@@ -142,6 +142,32 @@ export interface PhyPort {
   maxSpeed: number;
 }
 
+/** Counters of RFC 2819 (RMON) and its like, as Intel's property of OpenFlow 1.4+ has them in this order. */
+export const RFC2819_COUNTERS = [
+  'rx1To64Packets',
+  'rx65To127Packets',
+  'rx128To255Packets',
+  'rx256To511Packets',
+  'rx512To1023Packets',
+  'rx1024To1522Packets',
+  'rx1523ToMaxPackets',
+  'tx1To64Packets',
+  'tx65To127Packets',
+  'tx128To255Packets',
+  'tx256To511Packets',
+  'tx512To1023Packets',
+  'tx1024To1522Packets',
+  'tx1523ToMaxPackets',
+  'txMulticastPackets',
+  'rxBroadcastPackets',
+  'txBroadcastPackets',
+  'rxUndersizedErrors',
+  'rxOversizeErrors',
+  'rxFragmentedErrors',
+  'rxJabberErrors',
+] as const;
+export type Rfc2819Stats = Record<(typeof RFC2819_COUNTERS)[number], bigint>;
+
 /** Counters that are unknown are UINT64_MAX. */
 export interface PortStats {
   portNo: OfpPort;
@@ -160,6 +186,8 @@ export interface PortStats {
   /** Absent when unknown. */
   durationSec?: number;
   durationNsec?: number;
+  /** OpenFlow 1.4+; absent when nothing of it is known. */
+  rfc2819?: Rfc2819Stats;
   /** OpenFlow 1.4+ Intel custom statistics. */
   custom?: { name: string; value: bigint }[];
 }
@@ -326,8 +354,8 @@ export type BundleControlType =
   | 'discard_reply';
 
 export type Message =
-  /** `versions`: bit n set = version n (wire value) is spoken. */
-  | { type: 'hello'; versions: number }
+  /** `versions`: bit n set = version n (wire value) is spoken. `partial`: something in it was not understood. */
+  | { type: 'hello'; versions: number; partial?: boolean }
   /** `data`: the start of the message that caused it (a string for OFPHFC). */
   | { type: 'error'; error: OfError; data: Uint8Array }
   | { type: 'echo_request'; data: Uint8Array }

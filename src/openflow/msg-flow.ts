@@ -1,5 +1,6 @@
-import { OFP10_VERSION, OFP11_VERSION, OFP12_VERSION, OFP13_VERSION, OFP14_VERSION } from '../../protocols/openflow.ts';
+import { OFP10_VERSION, OFP11_VERSION, OFP12_VERSION, OFP14_VERSION } from '../../protocols/openflow.ts';
 import { ofpPort } from '../base/types.ts';
+import { VlogRateLimit, vlogModule } from '../base/vlog.ts';
 import { checkActions } from './action-check.ts';
 import { OfDecodeError, type Reader, type Writer } from './buffer.ts';
 import { portFromOfp10 } from './field.ts';
@@ -16,10 +17,6 @@ import {
   FF_SEND_FLOW_REM,
   type FlowMod,
   type FlowModCommand,
-  type FlowRemoved,
-  type FlowRemovedReason,
-  type FlowStats,
-  type FlowStatsRequest,
   UINT64_MAX,
 } from './messages.ts';
 import { normalizeMatch } from './normalize.ts';
@@ -27,7 +24,10 @@ import { pullNxMatch, putNxMatch, putOxmMatch } from './nx-match.ts';
 import { pullOfp10Match, pullOfp11Match, putOfp10Match, putOfp11Match } from './ofp-match.ts';
 import { portFromOfp11 } from './port.ts';
 
-/** Flow-mods, flow-removed, flow and aggregate statistics, in the forms of OpenFlow 1.0, of Nicira's NXM, and of 1.1+. */
+/** Flow-mods in the forms of OpenFlow 1.0, of Nicira's NXM, and of 1.1+. */
+
+const log = vlogModule('ofp_flow');
+const rl = new VlogRateLimit(1, 5);
 
 const COMMANDS: readonly FlowModCommand[] = ['add', 'modify', 'modify_strict', 'delete', 'delete_strict'];
 const OFPG_ANY = 0xffffffff;
@@ -50,7 +50,7 @@ const FLAGS: readonly (readonly [number, number, number, number])[] = [
   [16, FF_NO_BYT_COUNTS, 4, 6],
 ];
 
-function flagsFromWire(raw: number, version: number): number {
+export function flowFlagsFromWire(raw: number, version: number): number {
   let flags = 0;
   for (const [wire, flag, from, to] of FLAGS) {
     if (version < from || version > to || !(raw & wire)) continue;
@@ -61,7 +61,7 @@ function flagsFromWire(raw: number, version: number): number {
   return flags;
 }
 
-function flagsToWire(flags: number, version: number): number {
+export function flowFlagsToWire(flags: number, version: number): number {
   let raw = 0;
   for (const [wire, flag, from, to] of FLAGS) if (version >= from && version <= to && flags & flag) raw |= wire;
   return raw;
@@ -71,6 +71,8 @@ type FlowModHead = Omit<FlowMod, 'type' | 'actions' | 'flags'> & { rawFlags: num
 
 /** A command with its table in the upper byte, when the connection has turned that on. */
 function commandAndTable(raw: number, tableIds: boolean): { command: FlowModCommand; tableId: number } {
+  if (!tableIds && raw > 0xff)
+    log.warnRl(rl, 'flow_mod has explicit table_id but flow_mod_table_id extension is not enabled');
   const command = COMMANDS[tableIds ? raw & 0xff : raw];
   if (!command) throw new OfDecodeError('OFPFMFC_BAD_COMMAND');
   return { command, tableId: tableIds ? raw >> 8 : TABLE_ANY };
@@ -147,10 +149,10 @@ function pullFlowMod11(r: Reader, { version }: DecodeContext): FlowModHead {
   const rawFlags = r.readU16();
   const importance = r.readU16();
   const match = pullOfp11Match(r);
-  if (!command) throw new OfDecodeError('OFPFMFC_BAD_COMMAND');
   const isDelete = command === 'delete' || command === 'delete_strict';
   if (tableId === TABLE_ANY && (version === OFP11_VERSION || !isDelete))
     throw new OfDecodeError('OFPFMFC_BAD_TABLE_ID');
+  if (!command) throw new OfDecodeError('OFPFMFC_BAD_COMMAND');
   // OpenFlow 1.1: a modify that does not ask for a cookie adds the flow when there is none.
   const adds = command === 'add' || (version === OFP11_VERSION && !isDelete && cookieMask === 0n);
   return {
@@ -182,12 +184,12 @@ function checkConntrackAddresses(m: Match): void {
 
 const flowMod: MessageCodec<'flow_mod'> = {
   decode(r, ctx) {
-    const nx = ctx.family === 'NXT';
+    const nx = ctx.raw === 'NXT_FLOW_MOD';
     const pull = nx ? pullFlowModNx : ctx.version === OFP10_VERSION ? pullFlowMod10 : pullFlowMod11;
     const { rawFlags, ...head } = pull(r, ctx);
     checkConntrackAddresses(head.match);
     const actions = pullInstructions(r, ctx.version);
-    const flags = flagsFromWire(rawFlags, ctx.version);
+    const flags = flowFlagsFromWire(rawFlags, ctx.version);
     if (flags & FF_EMERG) {
       const timeouts = head.idleTimeout || head.hardTimeout;
       throw new OfDecodeError(timeouts ? 'OFPFMFC_BAD_EMERG_TIMEOUT' : 'OFPFMFC_TABLE_FULL');
@@ -202,7 +204,7 @@ const flowMod: MessageCodec<'flow_mod'> = {
     return { type: 'flow_mod', ...head, flags: flags | reset, actions };
   },
   encode(w, m, ctx) {
-    if (ctx.family === 'NXT') putFlowModNx(w, m, ctx);
+    if (ctx.raw === 'NXT_FLOW_MOD') putFlowModNx(w, m, ctx);
     else if (ctx.version === OFP10_VERSION) putFlowMod10(w, m, ctx);
     else putFlowMod11(w, m, ctx);
     putInstructions(w, m.actions, ctx.version);
@@ -220,7 +222,7 @@ function putTail10(w: Writer, m: FlowMod, version: number): void {
   w.putU16(m.priority);
   w.putU32(m.bufferId);
   w.putU16(m.outPort & 0xffff);
-  w.putU16(flagsToWire(m.flags, version));
+  w.putU16(flowFlagsToWire(m.flags, version));
 }
 
 function putFlowMod10(w: Writer, m: FlowMod, ctx: EncodeContext): void {
@@ -260,7 +262,7 @@ function putFlowMod11(w: Writer, m: FlowMod, { version }: EncodeContext): void {
   w.putU32(m.bufferId);
   w.putU32(m.outPort);
   w.putU32(m.outGroup);
-  w.putU16(flagsToWire(m.flags, version));
+  w.putU16(flowFlagsToWire(m.flags, version));
   w.putU16(version >= OFP14_VERSION && m.command === 'add' ? m.importance : 0);
   putMatch(w, m.match, version);
 }
@@ -271,282 +273,4 @@ function tableOnWire(m: FlowMod, version: number): number {
   return any ? 0 : m.tableId;
 }
 
-const REASONS: readonly FlowRemovedReason[] = [
-  'idle_timeout',
-  'hard_timeout',
-  'delete',
-  'group_delete',
-  'meter_delete',
-  'eviction',
-];
-
-const reasonOf = (n: number): FlowRemovedReason => {
-  const reason = REASONS[n];
-  if (!reason) throw new OfDecodeError('OFPBRC_BAD_TYPE', 'flow removed reason');
-  return reason;
-};
-
-function pullFlowRemoved10(r: Reader): FlowRemoved {
-  const match = pullOfp10Match(r);
-  const [cookie, priority, reason] = [r.readU64(), r.readU16(), reasonOf(r.readU8())];
-  r.skip(1);
-  const [durationSec, durationNsec, idleTimeout] = [r.readU32(), r.readU32(), r.readU16()];
-  r.skip(2);
-  const [packetCount, byteCount] = [r.readU64(), r.readU64()];
-  return {
-    type: 'flow_removed',
-    match,
-    cookie,
-    priority,
-    reason,
-    tableId: 255,
-    durationSec,
-    durationNsec,
-    idleTimeout,
-    hardTimeout: 0,
-    packetCount,
-    byteCount,
-  };
-}
-
-function pullFlowRemoved11(r: Reader, nx: boolean, version: number): FlowRemoved {
-  const [cookie, priority, reason, table] = [r.readU64(), r.readU16(), reasonOf(r.readU8()), r.readU8()];
-  const [durationSec, durationNsec, idleTimeout, second] = [r.readU32(), r.readU32(), r.readU16(), r.readU16()];
-  const [packetCount, byteCount] = [r.readU64(), r.readU64()];
-  const match = nx ? pullNxMatchPadded(r, second, false).match : pullOfp11Match(r);
-  const tableId = nx ? (table === 0 ? 255 : table - 1) : table;
-  const hardTimeout = nx || version < OFP12_VERSION ? 0 : second;
-  return {
-    type: 'flow_removed',
-    match,
-    cookie,
-    priority,
-    reason,
-    tableId,
-    durationSec,
-    durationNsec,
-    idleTimeout,
-    hardTimeout,
-    packetCount,
-    byteCount,
-  };
-}
-
-/** A reason that the version does not know is said as `delete`. */
-function reasonOnWire(reason: FlowRemovedReason, version: number): number {
-  const n = REASONS.indexOf(reason);
-  const max = version >= OFP14_VERSION ? 5 : version >= OFP13_VERSION ? 3 : version >= OFP11_VERSION ? 3 : 2;
-  return n > max ? 2 : n;
-}
-
-const flowRemoved: MessageCodec<'flow_removed'> = {
-  decode: (r, { version, family }) =>
-    family === 'OFPT' && version === OFP10_VERSION
-      ? pullFlowRemoved10(r)
-      : pullFlowRemoved11(r, family === 'NXT', version),
-  encode(w, m, { version, family }) {
-    const nx = family === 'NXT';
-    const v10 = !nx && version === OFP10_VERSION;
-    if (v10) putOfp10Match(w, m.match);
-    w.putU64(m.cookie);
-    w.putU16(m.priority);
-    w.putU8(reasonOnWire(m.reason, version));
-    w.putU8(v10 ? 0 : nx ? (m.tableId === 255 ? 0 : m.tableId + 1) : m.tableId);
-    w.putU32(m.durationSec);
-    w.putU32(m.durationNsec);
-    w.putU16(m.idleTimeout);
-    const secondAt = w.length;
-    w.putU16(v10 || nx || version < OFP12_VERSION ? 0 : m.hardTimeout);
-    w.putU64(v10 || nx ? unknownAsZero(m.packetCount) : m.packetCount);
-    w.putU64(v10 || nx ? unknownAsZero(m.byteCount) : m.byteCount);
-    if (nx) putNxMatchPadded(w, secondAt, m.match);
-    else if (!v10) putMatch(w, m.match, version);
-  },
-};
-
-/** OpenFlow 1.0 has no "unknown" counter. */
-const unknownAsZero = (n: bigint): bigint => (n === UINT64_MAX ? 0n : n);
-
-function pullStatsRequest(r: Reader, { version, family }: DecodeContext): FlowStatsRequest {
-  if (family === 'NXSTATS_REQUEST') {
-    const outPort = ofpPort(portFromOfp10(r.readU16()));
-    const matchLen = r.readU16();
-    const tableId = r.readU8();
-    r.skip(3);
-    return { outPort, outGroup: OFPG_ANY, tableId, ...pullNxMatchPadded(r, matchLen, true) };
-  }
-  if (version === OFP10_VERSION) {
-    const match = pullOfp10Match(r);
-    const tableId = r.readU8();
-    r.skip(1);
-    const outPort = ofpPort(portFromOfp10(r.readU16()));
-    return { match, cookie: 0n, cookieMask: 0n, outPort, outGroup: OFPG_ANY, tableId };
-  }
-  const tableId = r.readU8();
-  r.skip(3);
-  const outPort = portFromOfp11(r.readU32());
-  const outGroup = r.readU32();
-  r.skip(4);
-  const [cookie, cookieMask] = [r.readU64(), r.readU64()];
-  return { match: pullOfp11Match(r), cookie, cookieMask, outPort, outGroup, tableId };
-}
-
-function putStatsRequest(w: Writer, m: FlowStatsRequest, { version, family }: EncodeContext): void {
-  if (family === 'NXSTATS_REQUEST') {
-    w.putU16(m.outPort & 0xffff);
-    const lengthAt = w.length;
-    w.putU16(0);
-    w.putU8(m.tableId);
-    w.putZeros(3);
-    putNxMatchPadded(w, lengthAt, m.match, m.cookie, m.cookieMask);
-    return;
-  }
-  if (version === OFP10_VERSION) {
-    putOfp10Match(w, m.match);
-    w.putU8(m.tableId);
-    w.putZeros(1);
-    w.putU16(m.outPort & 0xffff);
-    return;
-  }
-  w.putU8(m.tableId);
-  w.putZeros(3);
-  w.putU32(m.outPort);
-  w.putU32(m.outGroup);
-  w.putZeros(4);
-  w.putU64(m.cookie);
-  w.putU64(m.cookieMask);
-  putMatch(w, m.match, version);
-}
-
-const flowStatsRequest: MessageCodec<'flow_stats_request'> = {
-  decode: (r, ctx) => ({ type: 'flow_stats_request', ...pullStatsRequest(r, ctx) }),
-  encode: putStatsRequest,
-};
-
-const aggregateRequest: MessageCodec<'aggregate_stats_request'> = {
-  decode: (r, ctx) => ({ type: 'aggregate_stats_request', ...pullStatsRequest(r, ctx) }),
-  encode: putStatsRequest,
-};
-
-const aggregateReply: MessageCodec<'aggregate_stats_reply'> = {
-  decode(r) {
-    const [packetCount, byteCount, flowCount] = [r.readU64(), r.readU64(), r.readU32()];
-    r.skip(4);
-    return { type: 'aggregate_stats_reply', packetCount, byteCount, flowCount };
-  },
-  encode(w, m, { version, family }) {
-    const v10 = version === OFP10_VERSION || family === 'NXSTATS_REPLY';
-    w.putU64(v10 ? unknownAsZero(m.packetCount) : m.packetCount);
-    w.putU64(v10 ? unknownAsZero(m.byteCount) : m.byteCount);
-    w.putU32(m.flowCount);
-    w.putZeros(4);
-  },
-};
-
-/** Nicira's ages are one more than the seconds; 0: unknown. */
-const ageFromWire = (n: number): number => n - 1;
-const ageToWire = (n: number): number => (n < 0 ? 0 : n < 0xffff ? n + 1 : 0xffff);
-
-function pullFlowStats(r: Reader, ctx: DecodeContext): FlowStats {
-  const length = r.readU16();
-  if (length < 48) throw new OfDecodeError('OFPBRC_BAD_LEN');
-  const body = r.sub(length - 2);
-  const tableId = body.readU8();
-  body.skip(1);
-  if (ctx.family === 'STATS_REPLY' && ctx.version === OFP10_VERSION) return pullFlowStats10(body, tableId);
-  const [durationSec, durationNsec] = [body.readU32(), body.readU32()];
-  const [priority, idleTimeout, hardTimeout] = [body.readU16(), body.readU16(), body.readU16()];
-  const words = [body.readU16(), body.readU16(), body.readU16()];
-  const [cookie, packetCount, byteCount] = [body.readU64(), body.readU64(), body.readU64()];
-  const nx = ctx.family === 'NXSTATS_REPLY';
-  const match = nx ? pullNxMatchPadded(body, words[0], false).match : pullOfp11Match(body);
-  return {
-    match,
-    cookie,
-    tableId,
-    priority,
-    idleTimeout,
-    hardTimeout,
-    durationSec,
-    durationNsec,
-    idleAge: nx ? ageFromWire(words[1]) : -1,
-    hardAge: nx ? ageFromWire(words[2]) : -1,
-    packetCount,
-    byteCount,
-    flags: !nx && ctx.version >= OFP13_VERSION ? flagsFromWire(words[0], ctx.version) : 0,
-    importance: !nx && ctx.version >= OFP14_VERSION ? words[1] : 0,
-    actions: pullInstructions(body, ctx.version),
-  };
-}
-
-function pullFlowStats10(r: Reader, tableId: number): FlowStats {
-  const match = pullOfp10Match(r);
-  const [durationSec, durationNsec] = [r.readU32(), r.readU32()];
-  const [priority, idleTimeout, hardTimeout] = [r.readU16(), r.readU16(), r.readU16()];
-  r.skip(6);
-  const [cookie, packetCount, byteCount] = [r.readU64(), r.readU64(), r.readU64()];
-  return {
-    match,
-    cookie,
-    tableId,
-    priority,
-    idleTimeout,
-    hardTimeout,
-    durationSec,
-    durationNsec,
-    idleAge: -1,
-    hardAge: -1,
-    packetCount,
-    byteCount,
-    flags: 0,
-    importance: 0,
-    actions: pullInstructions(r, OFP10_VERSION),
-  };
-}
-
-function putFlowStats(w: Writer, s: FlowStats, { version, family }: EncodeContext): void {
-  const nx = family === 'NXSTATS_REPLY';
-  const v10 = !nx && version === OFP10_VERSION;
-  const start = w.length;
-  w.putU16(0);
-  w.putU8(s.tableId);
-  w.putZeros(1);
-  if (v10) putOfp10Match(w, s.match);
-  w.putU32(s.durationSec);
-  w.putU32(s.durationNsec);
-  w.putU16(s.priority);
-  w.putU16(s.idleTimeout);
-  w.putU16(s.hardTimeout);
-  const wordAt = w.length;
-  w.putU16(!nx && version >= OFP13_VERSION ? flagsToWire(s.flags, version) : 0);
-  w.putU16(nx ? ageToWire(s.idleAge) : version >= OFP14_VERSION ? s.importance : 0);
-  w.putU16(nx ? ageToWire(s.hardAge) : 0);
-  w.putU64(s.cookie);
-  w.putU64(v10 || nx ? unknownAsZero(s.packetCount) : s.packetCount);
-  w.putU64(v10 || nx ? unknownAsZero(s.byteCount) : s.byteCount);
-  if (nx) putNxMatchPadded(w, wordAt, s.match);
-  else if (!v10) putOxmMatch(w, s.match, version);
-  putInstructions(w, s.actions, version);
-  w.setU16(start, w.length - start);
-}
-
-const flowStatsReply: MessageCodec<'flow_stats_reply'> = {
-  decode(r, ctx) {
-    const flows: FlowStats[] = [];
-    while (r.left > 0) flows.push(pullFlowStats(r, ctx));
-    return { type: 'flow_stats_reply', flows, more: ctx.more };
-  },
-  encode(w, m, ctx) {
-    for (const s of m.flows) putFlowStats(w, s, ctx);
-  },
-  parts: (m, ctx) => m.flows.map((s) => (w) => putFlowStats(w, s, ctx)),
-};
-
-export const FLOW: MessageCodecs = {
-  flow_mod: flowMod,
-  flow_removed: flowRemoved,
-  flow_stats_request: flowStatsRequest,
-  flow_stats_reply: flowStatsReply,
-  aggregate_stats_request: aggregateRequest,
-  aggregate_stats_reply: aggregateReply,
-};
+export const FLOW: MessageCodecs = { flow_mod: flowMod };

@@ -1,12 +1,27 @@
 import { OFP10_VERSION, OFP11_VERSION, OFP13_VERSION, OFP14_VERSION, OFP15_VERSION } from '../../protocols/openflow.ts';
 import { ofpPort } from '../base/types.ts';
+import { VlogRateLimit, vlogModule } from '../base/vlog.ts';
 import { checkActions } from './action-check.ts';
 import { encodeActions } from './action-encode.ts';
 import { OfDecodeError, type Reader, type Writer } from './buffer.ts';
 import { portFromOfp10 } from './field.ts';
 import { pullActions } from './instruction.ts';
 import { catchallMatch, type Match } from './match.ts';
-import type { EncodeContext, MessageCodec, MessageCodecs } from './message-codec.ts';
+import type { DecodeContext, EncodeContext, MessageCodec, MessageCodecs } from './message-codec.ts';
+import {
+  type Prop,
+  propNested,
+  propU8,
+  propU32,
+  propU64,
+  pullProps,
+  putProp,
+  putPropNested,
+  putPropU8,
+  putPropU32,
+  putPropU64,
+  unknownProp,
+} from './message-prop.ts';
 import {
   OFP_NO_BUFFER,
   OFPR_ACTION,
@@ -19,11 +34,15 @@ import {
   type PacketIn,
   UINT64_MAX,
 } from './messages.ts';
+import { pullContinuation, putContinuation } from './msg-continuation.ts';
 import { pullNxMatchPadded, putNxMatchPadded } from './msg-flow.ts';
 import { pullNxMatch, pullOxmMatch, putNxMatch, putOxmMatch } from './nx-match.ts';
 import { portFromOfp11 } from './port.ts';
 
-/** Packet-in in its six forms, and packet-out. */
+/** Packet-in in its six forms, packet-out, and resume. */
+
+const log = vlogModule('ofp_packet');
+const rl = new VlogRateLimit(1, 5);
 
 function inPortMatch(port: number): Match {
   const m = catchallMatch();
@@ -32,7 +51,6 @@ function inPortMatch(port: number): Match {
   return m;
 }
 
-const NXT_PACKET_IN2 = 30;
 /** Properties of NXT_PACKET_IN2. */
 const NXPINT = {
   PACKET: 0,
@@ -43,6 +61,7 @@ const NXPINT = {
   REASON: 5,
   METADATA: 6,
   USERDATA: 7,
+  CONTINUATION: 8,
 } as const;
 
 type Head = Omit<PacketIn, 'type' | 'packet'>;
@@ -86,9 +105,11 @@ function pullPacketInNx(r: Reader): Head {
   return { ...head, metadata: match, format: 'nxt_packet_in' };
 }
 
-function pullPacketIn2(r: Reader): PacketIn {
-  const m: PacketIn = {
-    type: 'packet_in',
+type Packet2 = Omit<PacketIn, 'type' | 'format' | 'maxLen'>;
+
+/** What NXT_PACKET_IN2 and NXT_RESUME share. */
+function pullPacket2(r: Reader, ctx: DecodeContext): Packet2 {
+  const m: Packet2 = {
     packet: new Uint8Array(0),
     totalLen: 0,
     bufferId: OFP_NO_BUFFER,
@@ -96,68 +117,87 @@ function pullPacketIn2(r: Reader): PacketIn {
     tableId: 0,
     cookie: UINT64_MAX,
     metadata: catchallMatch(),
-    format: 'nxt_packet_in2',
   };
-  let fullLen: number | undefined;
-  while (r.left >= 4) {
-    const type = r.readU16();
-    const length = r.readU16();
-    if (length < 4) throw new OfDecodeError('OFPBPC_BAD_LEN');
-    const p = r.sub(length - 4, 'OFPBPC_BAD_LEN');
-    if (type === NXPINT.PACKET) m.packet = p.rest();
-    else if (type === NXPINT.FULL_LEN) fullLen = p.readU32();
-    else if (type === NXPINT.BUFFER_ID) m.bufferId = p.readU32();
-    else if (type === NXPINT.TABLE_ID) m.tableId = p.readU8();
-    else if (type === NXPINT.COOKIE) {
-      p.skip(4);
-      m.cookie = p.readU64();
-    } else if (type === NXPINT.REASON) m.reason = p.readU8();
-    else if (type === NXPINT.METADATA) m.metadata = pullNxMatch(p, p.left, { loose: true }).match;
-    else if (type === NXPINT.USERDATA) m.userdata = p.rest();
-    else if (!(type & 0x8000)) throw new OfDecodeError('OFPBPC_BAD_TYPE');
-    r.skip(Math.min(r.left, -length & 7));
-  }
-  m.totalLen = fullLen ?? m.packet.length;
+  for (const p of pullProps(r)) readProp2(m, p, ctx);
+  const bad = (text: string) => {
+    log.warnRl(rl, `NXT_PACKET_IN2 ${text}`);
+    return new OfDecodeError('OFPBRC_BAD_LEN', text);
+  };
+  if (m.packet.length === 0) throw bad('lacks packet');
+  if (m.totalLen === 0) m.totalLen = m.packet.length;
+  if (m.totalLen < m.packet.length) throw bad('claimed full_len < len');
   return m;
+}
+
+function readProp2(m: Packet2, p: Prop, ctx: DecodeContext): void {
+  const { body } = p;
+  switch (p.experimenter ? undefined : p.type) {
+    case NXPINT.PACKET:
+      m.packet = body.rest();
+      break;
+    case NXPINT.FULL_LEN:
+      m.totalLen = propU32(p);
+      break;
+    case NXPINT.BUFFER_ID:
+      m.bufferId = propU32(p);
+      break;
+    case NXPINT.TABLE_ID:
+      m.tableId = propU8(p);
+      break;
+    case NXPINT.COOKIE:
+      m.cookie = propU64(p);
+      break;
+    case NXPINT.REASON:
+      m.reason = propU8(p);
+      break;
+    case NXPINT.METADATA:
+      m.metadata = pullNxMatch(body, body.left, { loose: ctx.loose }).match;
+      break;
+    case NXPINT.USERDATA:
+      m.userdata = body.rest();
+      break;
+    case NXPINT.CONTINUATION:
+      m.continuation = pullContinuation(propNested(p), ctx.version, ctx.loose);
+      break;
+    default:
+      unknownProp(log, ctx.loose, 'NX_PACKET_IN2', p);
+  }
 }
 
 /** Reasons that a version does not know are said as others (OpenFlow 1.4 brought 3 to 5). */
 function reasonOnWire(reason: number, version: number): number {
-  if (reason === OFPR_EXPLICIT_MISS || reason === OFPR_IMPLICIT_MISS)
-    return reason === OFPR_EXPLICIT_MISS && version < OFP13_VERSION ? OFPR_ACTION : OFPR_NO_MATCH;
-  if (version < OFP14_VERSION && (reason === OFPR_ACTION_SET || reason === OFPR_GROUP)) return OFPR_ACTION;
-  if (version < OFP14_VERSION && reason === OFPR_PACKET_OUT) return OFPR_NO_MATCH;
-  return reason;
+  if (reason === OFPR_EXPLICIT_MISS) return version < OFP13_VERSION ? OFPR_ACTION : OFPR_NO_MATCH;
+  if (reason === OFPR_IMPLICIT_MISS) return OFPR_NO_MATCH;
+  const since14 = reason === OFPR_ACTION_SET || reason === OFPR_GROUP || reason === OFPR_PACKET_OUT;
+  return since14 && version < OFP14_VERSION ? OFPR_ACTION : reason;
 }
 
 const cut = (m: PacketIn): Uint8Array =>
   m.packet.subarray(0, m.bufferId === OFP_NO_BUFFER ? m.maxLen : (m.maxLen ?? 128));
 
-function putPacketIn2(w: Writer, m: PacketIn, version: number): void {
-  const prop = (type: number, put: () => void) => {
-    const start = w.length;
-    w.putU16(type);
-    w.putU16(0);
-    put();
-    w.setU16(start + 2, w.length - start);
-    w.padTo(8, start);
-  };
-  const packet = cut(m);
-  prop(NXPINT.PACKET, () => w.putBytes(packet));
-  if (packet.length !== m.totalLen) prop(NXPINT.FULL_LEN, () => w.putU32(m.totalLen));
-  if (m.bufferId !== OFP_NO_BUFFER) prop(NXPINT.BUFFER_ID, () => w.putU32(m.bufferId));
-  prop(NXPINT.TABLE_ID, () => w.putU8(m.tableId));
-  if (m.cookie !== UINT64_MAX) {
-    prop(NXPINT.COOKIE, () => {
-      w.putZeros(4);
-      w.putU64(m.cookie);
-    });
-  }
-  prop(NXPINT.REASON, () => w.putU8(reasonOnWire(m.reason, Math.max(version, OFP14_VERSION))));
-  prop(NXPINT.METADATA, () => putNxMatch(w, m.metadata, version));
-  const { userdata } = m;
-  if (userdata?.length) prop(NXPINT.USERDATA, () => w.putBytes(userdata));
+/** All properties but the userdata, which a resume does not give back. */
+function putPacket2(w: Writer, m: Packet2, packet: Uint8Array, version: number): void {
+  putProp(w, NXPINT.PACKET, () => w.putBytes(packet));
+  if (packet.length !== m.totalLen) putPropU32(w, NXPINT.FULL_LEN, m.totalLen);
+  if (m.bufferId !== OFP_NO_BUFFER) putPropU32(w, NXPINT.BUFFER_ID, m.bufferId);
+  putPropU8(w, NXPINT.TABLE_ID, m.tableId);
+  if (m.cookie !== UINT64_MAX) putPropU64(w, NXPINT.COOKIE, m.cookie);
+  putPropU8(w, NXPINT.REASON, reasonOnWire(m.reason, version));
+  putProp(w, NXPINT.METADATA, () => putNxMatch(w, m.metadata, version));
+  const { continuation } = m;
+  if (continuation) putPropNested(w, NXPINT.CONTINUATION, () => putContinuation(w, continuation, version));
 }
+
+function putPacketIn2(w: Writer, m: PacketIn, version: number): void {
+  putPacket2(w, m, cut(m), version);
+  const { userdata } = m;
+  if (userdata?.length) putProp(w, NXPINT.USERDATA, () => w.putBytes(userdata));
+}
+
+const resume: MessageCodec<'nxt_resume'> = {
+  decode: (r, ctx) => ({ type: 'nxt_resume', ...pullPacket2(r, ctx) }),
+  encode: (w, m, { version }) => putPacket2(w, m, m.packet, version),
+};
 
 function putPacketInNx(w: Writer, m: PacketIn, version: number): void {
   w.putU32(m.bufferId);
@@ -196,10 +236,12 @@ function putPacketInStandard(w: Writer, m: PacketIn, version: number): void {
 }
 
 const packetIn: MessageCodec<'packet_in'> = {
-  decode(r, { version, family, number }) {
-    if (family === 'NXT' && number === NXT_PACKET_IN2) return pullPacketIn2(r);
+  decode(r, ctx) {
+    const { version, raw } = ctx;
+    if (raw === 'NXT_PACKET_IN2')
+      return { type: 'packet_in', ...pullPacket2(r, { ...ctx, loose: true }), format: 'nxt_packet_in2' };
     const head =
-      family === 'NXT'
+      raw === 'NXT_PACKET_IN'
         ? pullPacketInNx(r)
         : version === OFP10_VERSION
           ? pullPacketIn10(r)
@@ -208,12 +250,12 @@ const packetIn: MessageCodec<'packet_in'> = {
             : pullPacketIn12(r, version);
     return { type: 'packet_in', ...head, packet: r.rest() };
   },
-  encode(w, m, { version, family, number }: EncodeContext) {
-    if (family === 'NXT' && number === NXT_PACKET_IN2) {
+  encode(w, m, { version, raw }: EncodeContext) {
+    if (raw === 'NXT_PACKET_IN2') {
       putPacketIn2(w, m, version);
       return;
     }
-    if (family === 'NXT') putPacketInNx(w, m, version);
+    if (raw === 'NXT_PACKET_IN') putPacketInNx(w, m, version);
     else putPacketInStandard(w, m, version);
     w.putBytes(cut(m));
   },
@@ -222,7 +264,9 @@ const packetIn: MessageCodec<'packet_in'> = {
 /** Ports that a packet can be said to come from. */
 function checkInPort(port: number): void {
   const special = port === 0xfffffffe || port === 0xffffffff || port === 0xfffffffd;
-  if (!special && port >= 0xff00) throw new OfDecodeError('OFPBRC_BAD_PORT', `in_port ${port}`);
+  if (special || port < 0xff00) return;
+  log.warnRl(rl, `packet-out has bad input port 0x${port.toString(16)}`);
+  throw new OfDecodeError('OFPBRC_BAD_PORT', `in_port ${port}`);
 }
 
 const packetOut: MessageCodec<'packet_out'> = {
@@ -269,4 +313,4 @@ const packetOut: MessageCodec<'packet_out'> = {
   },
 };
 
-export const PACKET: MessageCodecs = { packet_in: packetIn, packet_out: packetOut };
+export const PACKET: MessageCodecs = { packet_in: packetIn, packet_out: packetOut, nxt_resume: resume };

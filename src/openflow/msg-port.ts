@@ -1,10 +1,11 @@
 import { OFP10_VERSION, OFP11_VERSION, OFP13_VERSION, OFP14_VERSION } from '../../protocols/openflow.ts';
-import { OFPAT10 } from '../../protocols/openflow-actions.ts';
 import { ofpPort } from '../base/types.ts';
-import type { OfpactType } from './actions.ts';
+import { vlogModule } from '../base/vlog.ts';
 import { OfDecodeError, type Reader, type Writer } from './buffer.ts';
 import { portFromOfp10 } from './field.ts';
+import { ofpactsFromBitmap, ofpactsToBitmap } from './message-bitmaps.ts';
 import type { MessageCodec, MessageCodecs } from './message-codec.ts';
+import { propU32, pullProps, putPropU32, unknownProp } from './message-prop.ts';
 import {
   C_ARP_MATCH_IP,
   C_GROUP_STATS,
@@ -21,6 +22,8 @@ import {
 import { portFromOfp11 } from './port.ts';
 
 /** Switch features, port descriptions, port-status and port-mod. */
+
+const log = vlogModule('ofp_port');
 
 /** Configuration bits of OpenFlow 1.1+; 1.0 has all of `PC_*`, with the same numbers. */
 const CONFIG11 = PC_PORT_DOWN | PC_NO_RECV | PC_NO_FWD | PC_NO_PACKET_IN;
@@ -102,20 +105,22 @@ const NO_ETHERNET = { curr: 0, advertised: 0, supported: 0, peer: 0, currSpeed: 
 const PROP_ETHERNET = 0;
 
 function pullPort14(r: Reader): PhyPort {
-  const portNo = portFromOfp11(r.readU32());
+  if (r.left < 40) throw new OfDecodeError('OFPBRC_BAD_LEN');
+  const rawPort = r.readU32();
   const length = r.readU16();
   if (length < 40) throw new OfDecodeError('OFPBRC_BAD_LEN');
   const body = r.sub(length - 6);
+  const portNo = portFromOfp11(rawPort);
   body.skip(2);
   const port: PhyPort = { portNo, ...pullPortCommon(body), ...NO_ETHERNET };
-  while (body.left >= 4) {
-    const type = body.readU16();
-    const size = body.readU16();
-    if (size < 4) throw new OfDecodeError('OFPBPC_BAD_LEN');
-    const p = body.sub(size - 4, 'OFPBPC_BAD_LEN');
-    if (type !== PROP_ETHERNET) continue;
-    p.skip(4);
-    Object.assign(port, pullEthernet(p));
+  for (const p of pullProps(body)) {
+    if (p.experimenter || p.type !== PROP_ETHERNET) {
+      unknownProp(log, true, 'port', p);
+      continue;
+    }
+    if (p.body.left !== 28) throw new OfDecodeError('OFPBPC_BAD_LEN');
+    p.body.skip(4);
+    Object.assign(port, pullEthernet(p.body));
   }
   return port;
 }
@@ -163,21 +168,6 @@ function putPort10(w: Writer, p: PhyPort): void {
   for (const n of [p.curr, p.advertised, p.supported, p.peer]) w.putU32(featuresTo10(n));
 }
 
-/** What OpenFlow 1.0 calls the actions of its bitmap. */
-const ACTIONS10: readonly (readonly [number, OfpactType])[] = [
-  [OFPAT10.OUTPUT, 'output'],
-  [OFPAT10.SET_VLAN_VID, 'set_vlan_vid'],
-  [OFPAT10.SET_VLAN_PCP, 'set_vlan_pcp'],
-  [OFPAT10.STRIP_VLAN, 'strip_vlan'],
-  [OFPAT10.SET_DL_SRC, 'set_eth_src'],
-  [OFPAT10.SET_DL_DST, 'set_eth_dst'],
-  [OFPAT10.SET_NW_SRC, 'set_ipv4_src'],
-  [OFPAT10.SET_NW_DST, 'set_ipv4_dst'],
-  [OFPAT10.SET_NW_TOS, 'set_ip_dscp'],
-  [OFPAT10.SET_TP_SRC, 'set_l4_src_port'],
-  [OFPAT10.SET_TP_DST, 'set_l4_dst_port'],
-  [OFPAT10.ENQUEUE, 'enqueue'],
-];
 const STP10 = 8;
 
 /** The capabilities that a version has bits for. */
@@ -201,8 +191,7 @@ const featuresReply: MessageCodec<'features_reply'> = {
       ...head,
       auxiliaryId: version >= OFP13_VERSION ? head.auxiliaryId : 0,
       capabilities: (raw & capabilitiesMask(version)) | stp,
-      actions:
-        version === OFP10_VERSION ? ACTIONS10.filter(([bit]) => bitmap & (1 << bit)).map(([, type]) => type) : [],
+      actions: version === OFP10_VERSION ? [...ofpactsFromBitmap(bitmap, version)] : [],
       ports: version < OFP13_VERSION ? pullPorts(r, version) : [],
     };
     return m;
@@ -215,9 +204,7 @@ const featuresReply: MessageCodec<'features_reply'> = {
     w.putZeros(2);
     const stp = version === OFP10_VERSION && m.capabilities & C_STP ? STP10 : 0;
     w.putU32((m.capabilities & capabilitiesMask(version)) | stp);
-    const wanted = new Set(m.actions);
-    const bits = ACTIONS10.filter(([, type]) => wanted.has(type)).reduce((all, [bit]) => all | (1 << bit), 0);
-    w.putU32(version === OFP10_VERSION ? bits : 0);
+    w.putU32(version === OFP10_VERSION ? ofpactsToBitmap(new Set(m.actions), version) : 0);
     if (version < OFP13_VERSION) for (const p of m.ports) putPort(w, p, version);
   },
 };
@@ -239,83 +226,48 @@ const portStatus: MessageCodec<'port_status'> = {
 };
 
 const portMod: MessageCodec<'port_mod'> = {
-  decode(r, { version }) {
+  decode(r, { version, loose }) {
     const portNo = pullPortNo(r, version);
     if (version !== OFP10_VERSION) r.skip(4);
     const hwAddr = r.bytes(6);
     if (version !== OFP10_VERSION) r.skip(2);
     const bits = version === OFP10_VERSION ? CONFIG10 : CONFIG11;
     const [config, mask] = [r.readU32() & bits, r.readU32() & bits];
-    return { type: 'port_mod', portNo, hwAddr, config: config & mask, mask, advertise: pullAdvertise(r, version) };
+    const advertise = version < OFP14_VERSION ? pullAdvertise(r, version) : pullAdvertise14(r, loose);
+    return { type: 'port_mod', portNo, hwAddr, config: config & mask, mask, advertise };
   },
   encode(w, m, { version }) {
     putPortNo(w, m.portNo, version);
     if (version !== OFP10_VERSION) w.putZeros(4);
     w.putBytes(m.hwAddr);
     if (version !== OFP10_VERSION) w.putZeros(2);
-    w.putU32(m.config);
-    w.putU32(m.mask);
+    const bits = version === OFP10_VERSION ? CONFIG10 : CONFIG11;
+    w.putU32(m.config & bits);
+    w.putU32(m.mask & bits);
     if (version < OFP14_VERSION) {
       w.putU32(version === OFP10_VERSION ? featuresTo10(m.advertise) : m.advertise);
       w.putZeros(4);
-    } else if (m.advertise) {
-      w.putU16(PROP_ETHERNET);
-      w.putU16(8);
-      w.putU32(m.advertise);
-    }
+    } else if (m.advertise) putPropU32(w, PROP_ETHERNET, m.advertise);
   },
 };
 
 function pullAdvertise(r: Reader, version: number): number {
-  if (version < OFP14_VERSION) {
-    const raw = r.readU32();
-    r.skip(4);
-    return version === OFP10_VERSION ? featuresFrom10(raw) : raw & 0xffff;
-  }
+  const raw = r.readU32();
+  r.skip(4);
+  return version === OFP10_VERSION ? featuresFrom10(raw) : raw & 0xffff;
+}
+
+function pullAdvertise14(r: Reader, loose: boolean): number {
   let advertise = 0;
-  while (r.left > 0) {
-    const type = r.readU16();
-    const size = r.readU16();
-    if (type !== PROP_ETHERNET) throw new OfDecodeError('OFPBPC_BAD_TYPE');
-    if (size !== 8) throw new OfDecodeError('OFPBPC_BAD_LEN');
-    advertise = r.readU32() & 0xffff;
+  for (const p of pullProps(r)) {
+    if (!p.experimenter && p.type === PROP_ETHERNET) advertise = propU32(p) & 0xffff;
+    else unknownProp(log, loose, 'port_mod', p);
   }
   return advertise;
 }
-
-const MISS = ['controller', 'continue', 'drop'] as const;
-
-const tableMod: MessageCodec<'table_mod'> = {
-  decode(r, { version }) {
-    const tableId = r.readU8();
-    r.skip(3);
-    const config = r.readU32();
-    if (version < OFP13_VERSION) {
-      const miss = MISS[config & 3];
-      if (!miss || config & ~3) throw new OfDecodeError('OFPTMFC_BAD_CONFIG');
-      return { type: 'table_mod', tableId, miss };
-    }
-    if (version < OFP14_VERSION) {
-      if (config & ~3) throw new OfDecodeError('OFPTMFC_BAD_CONFIG');
-      return { type: 'table_mod', tableId, miss: 'default' };
-    }
-    if (config & ~0xf) throw new OfDecodeError('OFPTMFC_BAD_CONFIG');
-    r.skip(r.left);
-    const [eviction, vacancy] = [(config & 4) !== 0, (config & 8) !== 0];
-    return { type: 'table_mod', tableId, miss: 'default', eviction, vacancy };
-  },
-  encode(w, m, { version }) {
-    w.putU8(m.tableId);
-    w.putZeros(3);
-    const miss = m.miss === 'default' ? 0 : MISS.indexOf(m.miss);
-    if (version < OFP13_VERSION) w.putU32(miss);
-    else w.putU32(version >= OFP14_VERSION ? (m.eviction ? 4 : 0) | (m.vacancy ? 8 : 0) : 0);
-  },
-};
 
 export const PORT: MessageCodecs = {
   features_reply: featuresReply,
   port_status: portStatus,
   port_mod: portMod,
-  table_mod: tableMod,
 };

@@ -5,12 +5,20 @@ import {
   OFP14_VERSION,
   OFP15_VERSION,
 } from '../../protocols/openflow.ts';
+import { vlogModule } from '../base/vlog.ts';
 import { OfDecodeError, type Reader, type Writer } from './buffer.ts';
 import { emptyCodec, type MessageCodec, type MessageCodecs } from './message-codec.ts';
-import { type PhyPort, type PortStats, type QueueStats, UINT64_MAX } from './messages.ts';
+import { type Prop, pullProps, putExpProp, putPropNested, unknownProp } from './message-prop.ts';
+import { type PhyPort, type PortStats, RFC2819_COUNTERS, type Rfc2819Stats, UINT64_MAX } from './messages.ts';
 import { pullPort, pullPortNo, putPort } from './msg-port.ts';
 
-/** Statistics other than of flows and tables: description, ports, port descriptions, queues. */
+/** Statistics other than of flows, tables and queues: description, ports, port descriptions. */
+
+const log = vlogModule('ofp_port');
+const PROP_ETHERNET = 0;
+const INTEL_PORT_STATS_RFC2819 = 1;
+const INTEL_PORT_STATS_CUSTOM = 2;
+const MAX_COUNTER_NAME = 63;
 
 const descReply: MessageCodec<'desc_stats_reply'> = {
   decode: (r) => ({
@@ -93,6 +101,7 @@ function pullPortStats(r: Reader, version: number): PortStats {
 }
 
 function pullPortStats14(r: Reader): PortStats {
+  if (r.left < 80) throw new OfDecodeError('OFPBRC_BAD_LEN');
   const length = r.readU16();
   if (length < 80) throw new OfDecodeError('OFPBRC_BAD_LEN');
   const body = r.sub(length - 2);
@@ -102,50 +111,60 @@ function pullPortStats14(r: Reader): PortStats {
   const c: Partial<Counters> = {};
   pullCounters(body, COMMON, c);
   for (const name of ETHERNET) c[name] = UINT64_MAX;
-  let custom: PortStats['custom'];
-  while (body.left >= 4) {
-    const type = body.readU16();
-    const size = body.readU16();
-    if (size < 4) throw new OfDecodeError('OFPBPC_BAD_LEN');
-    const p = body.sub(size - 4, 'OFPBPC_BAD_LEN');
-    if (type === 0) {
-      p.skip(4);
-      pullCounters(p, ETHERNET, c);
-    } else if (type === 0xffff) custom = pullCustomStats(p) ?? custom;
-    body.skip(Math.min(body.left, -size & 7));
-  }
-  return { portNo, ...(c as Counters), ...duration, ...(custom ? { custom } : {}) };
+  const more: Pick<PortStats, 'custom' | 'rfc2819'> = {};
+  for (const p of pullProps(body)) readStatsProp(p, c, more);
+  return { portNo, ...(c as Counters), ...duration, ...more };
 }
 
-/** Intel's property of named counters; undefined for other experimenters' properties. */
-function pullCustomStats(p: Reader): PortStats['custom'] {
-  if (p.readU32() !== INTEL_VENDOR_ID || p.readU32() !== INTEL_PORT_STATS_CUSTOM) return undefined;
-  p.skip(2);
-  const n = p.readU16();
-  return Array.from({ length: n }, () => {
-    const size = p.readU8();
-    return { name: p.string(size), value: p.readU64() };
+function readStatsProp(p: Prop, c: Partial<Counters>, more: Pick<PortStats, 'custom' | 'rfc2819'>): void {
+  if (p.experimenter === 0 && p.type === PROP_ETHERNET) {
+    if (p.body.left !== 36) throw new OfDecodeError('OFPBPC_BAD_LEN');
+    p.body.skip(4);
+    pullCounters(p.body, ETHERNET, c);
+  } else if (p.experimenter === INTEL_VENDOR_ID && p.type === INTEL_PORT_STATS_RFC2819) {
+    const found = pullRfc2819(p.body);
+    if (found) more.rfc2819 = found;
+  } else if (p.experimenter === INTEL_VENDOR_ID && p.type === INTEL_PORT_STATS_CUSTOM) {
+    more.custom = pullCustomStats(p.body);
+  } else unknownProp(log, true, 'port stats', p);
+}
+
+/** Absent when nothing is known. */
+function pullRfc2819(r: Reader): Rfc2819Stats | undefined {
+  if (r.left !== 4 + 8 * RFC2819_COUNTERS.length) throw new OfDecodeError('OFPBPC_BAD_LEN');
+  r.skip(4);
+  const counters = RFC2819_COUNTERS.map((name) => [name, r.readU64()] as const);
+  return counters.every(([, n]) => n === UINT64_MAX) ? undefined : (Object.fromEntries(counters) as Rfc2819Stats);
+}
+
+function putRfc2819(w: Writer, s: Rfc2819Stats | undefined): void {
+  putExpProp(w, INTEL_VENDOR_ID, INTEL_PORT_STATS_RFC2819, () => {
+    w.putZeros(4);
+    for (const name of RFC2819_COUNTERS) w.putU64(s?.[name] ?? UINT64_MAX);
   });
 }
 
-const INTEL_PORT_STATS_CUSTOM = 2;
+/** Intel's property of named counters. */
+function pullCustomStats(r: Reader): { name: string; value: bigint }[] {
+  r.skip(2);
+  const n = r.readU16();
+  return Array.from({ length: n }, () => {
+    const size = r.readU8();
+    return { name: r.string(size).slice(0, MAX_COUNTER_NAME), value: r.readU64() };
+  });
+}
 
 function putCustomStats(w: Writer, custom: NonNullable<PortStats['custom']>): void {
-  const start = w.length;
-  w.putU16(0xffff);
-  w.putU16(0);
-  w.putU32(INTEL_VENDOR_ID);
-  w.putU32(INTEL_PORT_STATS_CUSTOM);
-  w.putZeros(2);
-  w.putU16(custom.length);
-  for (const { name, value } of custom) {
-    const bytes = Buffer.from(name, 'latin1').subarray(0, 63);
-    w.putU8(bytes.length);
-    w.putBytes(bytes);
-    w.putU64(value);
-  }
-  w.setU16(start + 2, w.length - start);
-  w.padTo(8, start);
+  putExpProp(w, INTEL_VENDOR_ID, INTEL_PORT_STATS_CUSTOM, () => {
+    w.putZeros(2);
+    w.putU16(custom.length);
+    for (const { name, value } of custom) {
+      const bytes = Buffer.from(name, 'latin1').subarray(0, MAX_COUNTER_NAME);
+      w.putU8(bytes.length);
+      w.putBytes(bytes);
+      w.putU64(value);
+    }
+  });
 }
 
 function putPortStats(w: Writer, s: PortStats, version: number): void {
@@ -167,10 +186,10 @@ function putPortStats14(w: Writer, s: PortStats): void {
   w.putU32(s.durationSec ?? UNKNOWN_DURATION);
   w.putU32(s.durationNsec ?? UNKNOWN_DURATION);
   for (const name of COMMON) w.putU64(s[name]);
-  w.putU16(0);
-  w.putU16(40);
-  w.putZeros(4);
-  for (const name of ETHERNET) w.putU64(s[name]);
+  putPropNested(w, PROP_ETHERNET, () => {
+    for (const name of ETHERNET) w.putU64(s[name]);
+  });
+  putRfc2819(w, s.rfc2819);
   if (s.custom?.length) putCustomStats(w, s.custom);
   w.setU16(start, w.length - start);
 }
@@ -199,61 +218,6 @@ const portDescReply: MessageCodec<'port_desc_stats_reply'> = {
   parts: (m, { version }) => m.ports.map((p) => (w) => putPort(w, p, version)),
 };
 
-const queueRequest: MessageCodec<'queue_stats_request'> = {
-  decode(r, { version }) {
-    const portNo = pullPortNo(r, version);
-    if (version === OFP10_VERSION) r.skip(2);
-    return { type: 'queue_stats_request', portNo, queueId: r.readU32() };
-  },
-  encode: (w, m, { version }) => putQueueId(w, m.portNo, m.queueId, version),
-};
-
-function putQueueId(w: Writer, portNo: number, queueId: number, version: number): void {
-  if (version === OFP10_VERSION) {
-    w.putU16(portNo & 0xffff);
-    w.putZeros(2);
-  } else w.putU32(portNo);
-  w.putU32(queueId);
-}
-
-function pullQueueStats(r: Reader, version: number): QueueStats {
-  const start = r.pos;
-  const length = version >= OFP14_VERSION ? r.readU16() : 0;
-  if (version >= OFP14_VERSION) r.skip(6);
-  const portNo = pullPortNo(r, version);
-  if (version === OFP10_VERSION) r.skip(2);
-  const s = { portNo, queueId: r.readU32(), txBytes: r.readU64(), txPackets: r.readU64(), txErrors: r.readU64() };
-  const duration = version >= OFP13_VERSION ? durationOf(r.readU32(), r.readU32()) : {};
-  if (version >= OFP14_VERSION) r.skip(length - (r.pos - start));
-  return { ...s, ...duration };
-}
-
-function putQueueStats(w: Writer, s: QueueStats, version: number): void {
-  if (version >= OFP14_VERSION) {
-    w.putU16(48);
-    w.putZeros(6);
-  }
-  putQueueId(w, s.portNo, s.queueId, version);
-  w.putU64(s.txBytes);
-  w.putU64(s.txPackets);
-  w.putU64(s.txErrors);
-  if (version < OFP13_VERSION) return;
-  w.putU32(s.durationSec ?? UNKNOWN_DURATION);
-  w.putU32(s.durationNsec ?? UNKNOWN_DURATION);
-}
-
-const queueReply: MessageCodec<'queue_stats_reply'> = {
-  decode(r, { version, more }) {
-    const queues: QueueStats[] = [];
-    while (r.left > 0) queues.push(pullQueueStats(r, version));
-    return { type: 'queue_stats_reply', queues, more };
-  },
-  encode(w, m, { version }) {
-    for (const s of m.queues) putQueueStats(w, s, version);
-  },
-  parts: (m, { version }) => m.queues.map((s) => (w) => putQueueStats(w, s, version)),
-};
-
 export const STATS: MessageCodecs = {
   desc_stats_request: emptyCodec({ type: 'desc_stats_request' }),
   desc_stats_reply: descReply,
@@ -261,6 +225,4 @@ export const STATS: MessageCodecs = {
   port_stats_reply: portReply,
   port_desc_stats_request: portDescRequest,
   port_desc_stats_reply: portDescReply,
-  queue_stats_request: queueRequest,
-  queue_stats_reply: queueReply,
 };

@@ -1,424 +1,168 @@
-import { FIELDS, type MatchField } from '../../protocols/fields.ts';
-import { OFP10_VERSION, OFP11_VERSION, OFP12_VERSION, OFP14_VERSION } from '../../protocols/openflow.ts';
-import { OFPAT11 } from '../../protocols/openflow-actions.ts';
-import type { OfpactType } from './actions.ts';
+import { OFP12_VERSION, OFP14_VERSION } from '../../protocols/openflow.ts';
+import { VlogRateLimit, vlogModule } from '../base/vlog.ts';
 import { OfDecodeError, type Reader, type Writer } from './buffer.ts';
-import { mf } from './field.ts';
-import type { MessageCodec, MessageCodecs } from './message-codec.ts';
-import type {
-  TableActionFeatures,
-  TableFeatures,
-  TableInstructionFeatures,
-  TableMiss,
-  TableStats,
-} from './messages.ts';
-import { type OxmEntry, oxmHeaderOf, putOxmHeader, readOxmHeader } from './oxm.ts';
+import { emptyCodec, type MessageCodec, type MessageCodecs } from './message-codec.ts';
+import { badProp, type Prop, propU32, pullProps, putProp, putPropU32, unknownProp } from './message-prop.ts';
+import type { TableDesc, TableMiss, TableMod, TableStatusReason, TableVacancy } from './messages-table.ts';
+import { TABLE_STATS } from './msg-table-stats.ts';
 
-/** Table statistics (four shapes) and table features (OpenFlow 1.3+). */
+/** Table-mods, table descriptions and table status. */
 
-const common11: readonly (readonly [number, OfpactType])[] = [
-  [OFPAT11.OUTPUT, 'output'],
-  [OFPAT11.SET_MPLS_TTL, 'set_mpls_ttl'],
-  [OFPAT11.DEC_MPLS_TTL, 'dec_mpls_ttl'],
-  [OFPAT11.PUSH_VLAN, 'push_vlan'],
-  [OFPAT11.POP_VLAN, 'strip_vlan'],
-  [OFPAT11.PUSH_MPLS, 'push_mpls'],
-  [OFPAT11.POP_MPLS, 'pop_mpls'],
-  [OFPAT11.SET_QUEUE, 'set_queue'],
-  [OFPAT11.GROUP, 'group'],
-  [OFPAT11.SET_NW_TTL, 'set_ip_ttl'],
-  [OFPAT11.DEC_NW_TTL, 'dec_ttl'],
-];
-/** Actions by their number in a bitmap. */
-const ACTIONS11: readonly (readonly [number, OfpactType])[] = [
-  ...common11,
-  [OFPAT11.SET_VLAN_VID, 'set_vlan_vid'],
-  [OFPAT11.SET_VLAN_PCP, 'set_vlan_pcp'],
-  [OFPAT11.SET_DL_SRC, 'set_eth_src'],
-  [OFPAT11.SET_DL_DST, 'set_eth_dst'],
-  [OFPAT11.SET_NW_SRC, 'set_ipv4_src'],
-  [OFPAT11.SET_NW_DST, 'set_ipv4_dst'],
-  [OFPAT11.SET_NW_TOS, 'set_ip_dscp'],
-  [OFPAT11.SET_NW_ECN, 'set_ip_ecn'],
-  [OFPAT11.SET_TP_SRC, 'set_l4_src_port'],
-  [OFPAT11.SET_TP_DST, 'set_l4_dst_port'],
-  [OFPAT11.SET_MPLS_LABEL, 'set_mpls_label'],
-  [OFPAT11.SET_MPLS_TC, 'set_mpls_tc'],
-];
-const ACTIONS12: readonly (readonly [number, OfpactType])[] = [...common11, [OFPAT11.SET_FIELD, 'set_field']];
+const log = vlogModule('ofp_table');
+const rl = new VlogRateLimit(1, 5);
 
-const actionMap = (version: number) => (version === OFP11_VERSION ? ACTIONS11 : ACTIONS12);
+/** `OFPTC14_*`. */
+export const TC_EVICTION = 1 << 2;
+export const TC_VACANCY_EVENTS = 1 << 3;
+const MISS_MASK = 3;
+/** By number: `OFPTC11_TABLE_MISS_*`. */
+const MISS = ['controller', 'continue', 'drop'] as const;
 
-function actionBits(a: TableActionFeatures, version: number): number {
-  return actionMap(version).reduce((bits, [n, type]) => (a.ofpacts.has(type) ? bits | (1 << n) : bits), 0) >>> 0;
+/** What OpenFlow 1.1 and 1.2 say of a table's misses. */
+export function missFromWire(config: number): TableMiss {
+  const miss = MISS[config & MISS_MASK];
+  if (miss) return miss;
+  log.warnRl(rl, `bad table miss config ${config}`);
+  return 'controller';
 }
 
-const instructionBits = (i: TableInstructionFeatures): number => [...i.instructions].reduce((b, n) => b | (1 << n), 0);
+export const missToWire = (miss: TableMiss): number => (miss === 'default' ? 0 : MISS.indexOf(miss));
 
-/** Bits of `OFPFW_*` (1.0) and `OFPFMF_*` (1.1) and the fields they stand for. */
-const BITS10: readonly (readonly [number, string])[] = [
-  [1 << 0, 'in_port'],
-  [1 << 1, 'vlan_vid'],
-  [1 << 2, 'eth_src'],
-  [1 << 3, 'eth_dst'],
-  [1 << 4, 'eth_type'],
-  [1 << 5, 'nw_proto'],
-  [1 << 6, 'tcp_src'],
-  [1 << 7, 'tcp_dst'],
-  [0x3f << 8, 'ip_src'],
-  [0x3f << 14, 'ip_dst'],
-  [1 << 20, 'vlan_pcp'],
-  [1 << 21, 'nw_tos'],
-];
-const BITS11: readonly (readonly [number, string])[] = [
-  [1 << 0, 'in_port'],
-  [1 << 1, 'vlan_vid'],
-  [1 << 2, 'vlan_pcp'],
-  [1 << 3, 'eth_type'],
-  [1 << 4, 'nw_tos'],
-  [1 << 5, 'nw_proto'],
-  [1 << 6, 'tcp_src'],
-  [1 << 7, 'tcp_dst'],
-  [1 << 8, 'mpls_label'],
-  [1 << 9, 'mpls_tc'],
-  [1 << 11, 'eth_src'],
-  [1 << 12, 'eth_dst'],
-  [1 << 13, 'ip_src'],
-  [1 << 14, 'ip_dst'],
-  [1 << 15, 'metadata'],
-];
+const PROP = { EVICTION: 2, VACANCY: 3 } as const;
 
-function fieldBits(map: typeof BITS10, has: (f: MatchField) => boolean): number {
-  return map.reduce((bits, [bit, name]) => (has(mf(name)) ? bits | bit : bits), 0) >>> 0;
+function pullVacancy({ body }: Prop): TableVacancy {
+  if (body.left !== 4) throw new OfDecodeError('OFPBPC_BAD_LEN');
+  return { vacancyDown: body.readU8(), vacancyUp: body.readU8(), vacancy: body.readU8() };
 }
 
-/** What can be wildcarded, or can't be matched at all. */
-const wildOrUnmatchable = (t: TableFeatures) => (f: MatchField) => t.wildcard.has(f) || !t.match.has(f);
-
-function oxmBits(fields: Iterable<MatchField>): bigint {
-  let bits = 0n;
-  for (const f of fields) {
-    const h = oxmHeaderOf(f, OFP12_VERSION);
-    if (h && h.oxmClass === 0x8000 && h.number < 64) bits |= 1n << BigInt(h.number);
-  }
-  return bits;
+function checkVacancy(v: TableVacancy): TableVacancy {
+  const bad = (text: string) => badProp(log, false, 'OFPBPC_BAD_VALUE', text);
+  if (v.vacancyDown > v.vacancyUp) bad('Value of vacancy_down is greater than vacancy_up');
+  if (v.vacancyDown > 100 || v.vacancyUp > 100) bad('Vacancy threshold percentage should not be greater than 100');
+  if (v.vacancy) bad('Vacancy value should be zero for table-mod messages');
+  return v;
 }
 
-const MISS_WIRE: Readonly<Record<TableMiss, number>> = { default: 0, controller: 0, continue: 1, drop: 2 };
-
-function putHead(w: Writer, s: TableStats, t: TableFeatures, pad: number): void {
-  w.putU8(s.tableId);
-  w.putZeros(pad);
-  w.putString(t.name, 32);
+function putVacancy(w: Writer, v: TableVacancy): void {
+  putProp(w, PROP.VACANCY, () => {
+    w.putU8(v.vacancyDown);
+    w.putU8(v.vacancyUp);
+    w.putU8(v.vacancy);
+    w.putZeros(1);
+  });
 }
 
-function putTail(w: Writer, s: TableStats, t: TableFeatures): void {
-  w.putU32(t.maxEntries);
-  w.putU32(s.activeCount);
-  w.putU64(s.lookupCount);
-  w.putU64(s.matchedCount);
-}
+const NO_VACANCY: TableVacancy = { vacancyDown: 0, vacancyUp: 0, vacancy: 0 };
 
-function putTableStats10(w: Writer, s: TableStats, t: TableFeatures): void {
-  putHead(w, s, t, 3);
-  w.putU32(fieldBits(BITS10, wildOrUnmatchable(t)));
-  putTail(w, s, t);
-}
-
-function putTableStats11(w: Writer, s: TableStats, t: TableFeatures): void {
-  putHead(w, s, t, 7);
-  w.putU32(fieldBits(BITS11, wildOrUnmatchable(t)));
-  w.putU32(fieldBits(BITS11, (f) => t.match.has(f)));
-  w.putU32(instructionBits(t.nonmiss));
-  w.putU32(actionBits(t.nonmiss.write, OFP11_VERSION));
-  w.putU32(actionBits(t.nonmiss.apply, OFP11_VERSION));
-  w.putU32(MISS_WIRE[t.missConfig]);
-  putTail(w, s, t);
-}
-
-function putTableStats12(w: Writer, s: TableStats, t: TableFeatures): void {
-  putHead(w, s, t, 7);
-  w.putU64(oxmBits(t.match));
-  w.putU64(oxmBits(t.wildcard));
-  w.putU32(actionBits(t.nonmiss.write, OFP12_VERSION));
-  w.putU32(actionBits(t.nonmiss.apply, OFP12_VERSION));
-  w.putU64(oxmBits(t.nonmiss.write.setFields));
-  w.putU64(oxmBits(t.nonmiss.apply.setFields));
-  w.putU64(t.metadataMatch);
-  w.putU64(t.metadataWrite);
-  w.putU32(instructionBits(t.nonmiss));
-  w.putU32(MISS_WIRE[t.missConfig]);
-  putTail(w, s, t);
-}
-
-function putTableStats13(w: Writer, s: TableStats): void {
-  w.putU8(s.tableId);
-  w.putZeros(3);
-  w.putU32(s.activeCount);
-  w.putU64(s.lookupCount);
-  w.putU64(s.matchedCount);
-}
-
-/** A table of which nothing is known, for versions whose statistics also hold features. */
-const NO_ACTIONS: TableActionFeatures = { ofpacts: new Set(), setFields: new Set() };
-const NO_INSTRUCTIONS: TableInstructionFeatures = {
-  next: new Set(),
-  instructions: new Set(),
-  write: NO_ACTIONS,
-  apply: NO_ACTIONS,
-};
-function unknownTable(tableId: number): TableFeatures {
-  return {
-    tableId,
-    name: '',
-    metadataMatch: 0n,
-    metadataWrite: 0n,
-    maxEntries: 0,
-    missConfig: 'default',
-    supportsEviction: false,
-    supportsVacancyEvents: false,
-    nonmiss: NO_INSTRUCTIONS,
-    miss: NO_INSTRUCTIONS,
-    match: new Set(),
-    mask: new Set(),
-    wildcard: new Set(),
-  };
-}
-
-/** Bytes before max_entries, active_count, lookup_count and matched_count. */
-const STATS_HEAD: Readonly<Record<number, number>> = { [OFP10_VERSION]: 40, [OFP11_VERSION]: 64, [OFP12_VERSION]: 104 };
-
-function pullTableStats(r: Reader, version: number): TableStats {
-  const tableId = r.readU8();
-  const head = STATS_HEAD[version];
-  r.skip(head === undefined ? 3 : head - 1 + 4);
-  return { tableId, activeCount: r.readU32(), lookupCount: r.readU64(), matchedCount: r.readU64() };
-}
-
-function putTable(w: Writer, s: TableStats, t: TableFeatures, version: number): void {
-  if (version === OFP10_VERSION) putTableStats10(w, s, t);
-  else if (version === OFP11_VERSION) putTableStats11(w, s, t);
-  else if (version === OFP12_VERSION) putTableStats12(w, s, t);
-  else putTableStats13(w, s);
-}
-
-const tableStatsReply: MessageCodec<'table_stats_reply'> = {
-  decode(r, { version, more }) {
-    const tables: TableStats[] = [];
-    while (r.left > 0) tables.push(pullTableStats(r, version));
-    return { type: 'table_stats_reply', tables, more };
-  },
-  encode(w, m, ctx) {
-    for (const part of tableStatsParts(m, ctx)) part(w);
-  },
-  parts: (m, ctx) => tableStatsParts(m, ctx),
-};
-
-function tableStatsParts(
-  m: { tables: TableStats[]; features?: TableFeatures[] },
-  { version }: { version: number },
-): ((w: Writer) => void)[] {
-  return m.tables.map((s, i) => (w) => putTable(w, s, m.features?.[i] ?? unknownTable(s.tableId), version));
-}
-
-/** Properties of table features; the table-miss ones have the next number. */
-const PROP = {
-  INSTRUCTIONS: 0,
-  NEXT_TABLES: 2,
-  WRITE_ACTIONS: 4,
-  APPLY_ACTIONS: 6,
-  MATCH: 8,
-  WILDCARDS: 10,
-  WRITE_SETFIELD: 12,
-  APPLY_SETFIELD: 14,
-} as const;
-
-function prop(w: Writer, type: number, put: () => void): void {
-  const start = w.length;
-  w.putU16(type);
-  w.putU16(0);
-  put();
-  w.setU16(start + 2, w.length - start);
-  w.padTo(8, start);
-}
-
-function putNumbers(w: Writer, type: number, numbers: Iterable<number>): void {
-  prop(w, type, () => {
-    for (const n of [...numbers].sort((a, b) => a - b)) {
-      w.putU16(n);
-      w.putU16(4);
+const tableMod: MessageCodec<'table_mod'> = {
+  decode(r, { version }) {
+    const tableId = r.readU8();
+    r.skip(3);
+    const config = r.readU32();
+    const miss = version <= OFP12_VERSION ? missFromWire(config) : 'default';
+    const m: TableMod = { type: 'table_mod', tableId, miss };
+    if (version < OFP14_VERSION) return m;
+    m.eviction = (config & TC_EVICTION) !== 0;
+    m.vacancy = (config & TC_VACANCY_EVENTS) !== 0;
+    for (const p of pullProps(r)) {
+      if (p.experimenter) throw new OfDecodeError('OFPBRC_BAD_TYPE');
+      if (p.type === PROP.EVICTION) m.evictionFlags = propU32(p);
+      else if (p.type === PROP.VACANCY) m.tableVacancy = checkVacancy(pullVacancy(p));
+      else throw new OfDecodeError('OFPBRC_BAD_TYPE', `table_mod property ${p.type}`);
     }
-  });
+    return m;
+  },
+  encode(w, m, { version }) {
+    w.putU8(m.tableId);
+    w.putZeros(3);
+    w.putU32(version < OFP14_VERSION ? (version <= OFP12_VERSION ? missToWire(m.miss) : 0) : configOf(m));
+    if (version < OFP14_VERSION) return;
+    if (m.evictionFlags !== undefined) putPropU32(w, PROP.EVICTION, m.evictionFlags);
+    if (m.vacancy) putVacancy(w, { ...(m.tableVacancy ?? NO_VACANCY), vacancy: 0 });
+  },
+};
+
+const configOf = (t: { eviction?: boolean; vacancy?: boolean }): number =>
+  (t.eviction ? TC_EVICTION : 0) | (t.vacancy ? TC_VACANCY_EVENTS : 0);
+
+const DESC_SIZE = 8;
+
+function pullDesc(r: Reader): TableDesc {
+  const bad = (text: string) => {
+    log.warnRl(rl, `OFP14_TABLE_DESC reply ${text}`);
+    return new OfDecodeError('OFPBRC_BAD_LEN');
+  };
+  if (r.left < DESC_SIZE) throw bad(`has ${r.left} leftover bytes at end`);
+  const left = r.left;
+  const [length, tableId] = [r.readU16(), r.readU8()];
+  r.skip(1);
+  const config = r.readU32();
+  if (length < DESC_SIZE || length > left) throw bad(`claims invalid length ${length}`);
+  const body = r.sub(length - DESC_SIZE);
+  const desc: TableDesc = {
+    tableId,
+    eviction: (config & TC_EVICTION) !== 0,
+    vacancy: (config & TC_VACANCY_EVENTS) !== 0,
+  };
+  for (const p of pullProps(body)) {
+    if (!p.experimenter && p.type === PROP.EVICTION) desc.evictionFlags = propU32(p);
+    else if (!p.experimenter && p.type === PROP.VACANCY) desc.tableVacancy = pullVacancy(p);
+    else unknownProp(log, true, 'table_desc', p);
+  }
+  return desc;
 }
 
-function putFieldsProp(
-  w: Writer,
-  type: number,
-  fields: ReadonlySet<MatchField>,
-  version: number,
-  masks?: ReadonlySet<MatchField>,
-): void {
-  prop(w, type, () => {
-    for (const f of FIELDS) if (fields.has(f)) putOxmHeader(w, f, version, masks?.has(f) ?? false);
-  });
-}
-
-const actionNumbers = (a: TableActionFeatures, version: number): number[] =>
-  actionMap(version)
-    .filter(([, type]) => a.ofpacts.has(type))
-    .map(([n]) => n);
-
-function putInstructionFeatures(w: Writer, t: TableInstructionFeatures, miss: number, version: number): void {
-  putNumbers(w, PROP.INSTRUCTIONS + miss, t.instructions);
-  prop(w, PROP.NEXT_TABLES + miss, () => {
-    for (const n of [...t.next].sort((a, b) => a - b)) w.putU8(n);
-  });
-  putNumbers(w, PROP.WRITE_ACTIONS + miss, actionNumbers(t.write, version));
-  putFieldsProp(w, PROP.WRITE_SETFIELD + miss, t.write.setFields, version);
-  putNumbers(w, PROP.APPLY_ACTIONS + miss, actionNumbers(t.apply, version));
-  putFieldsProp(w, PROP.APPLY_SETFIELD + miss, t.apply.setFields, version);
-}
-
-function putTableFeatures(w: Writer, t: TableFeatures, version: number): void {
+/** `complete`: with all properties, also those that are not in use (table status). */
+function putDesc(w: Writer, d: TableDesc, complete = false): void {
   const start = w.length;
   w.putU16(0);
-  w.putU8(t.tableId);
-  w.putZeros(5);
-  w.putString(t.name, 32);
-  w.putU64(t.metadataMatch);
-  w.putU64(t.metadataWrite);
-  w.putU32(version >= OFP14_VERSION ? (t.supportsEviction ? 4 : 0) | (t.supportsVacancyEvents ? 8 : 0) : 0);
-  w.putU32(t.maxEntries);
-  putInstructionFeatures(w, t.nonmiss, 0, version);
-  putInstructionFeatures(w, t.miss, 1, version);
-  putFieldsProp(w, PROP.MATCH, t.match, version, t.mask);
-  putFieldsProp(w, PROP.WILDCARDS, t.wildcard, version);
+  w.putU8(d.tableId);
+  w.putZeros(1);
+  w.putU32(configOf(d));
+  const flags = d.evictionFlags ?? (complete ? UNKNOWN_FLAGS : undefined);
+  if (flags !== undefined) putPropU32(w, PROP.EVICTION, flags);
+  if (d.vacancy || complete) putVacancy(w, d.tableVacancy ?? NO_VACANCY);
   w.setU16(start, w.length - start);
 }
+const UNKNOWN_FLAGS = 0xffffffff;
 
-const entry: OxmEntry = { field: undefined, hasMask: false, length: 0, badLength: false };
-
-/** What has been read of a table's properties. */
-class PropertyReader {
-  readonly #version: number;
-  readonly fields = new Map<number, Set<MatchField>>();
-  readonly mask = new Set<MatchField>();
-  readonly numbers = new Map<number, Set<number>>();
-
-  constructor(version: number) {
-    this.#version = version;
-  }
-
-  read(type: number, r: Reader): void {
-    const base = type >> 1;
-    if (base === PROP.NEXT_TABLES >> 1) this.numbers.set(type, new Set(r.rest()));
-    else if (type === PROP.MATCH || type === PROP.WILDCARDS || base >= PROP.WRITE_SETFIELD >> 1)
-      this.#readFields(type, r);
-    else this.#readNumbers(type, r);
-  }
-
-  #readNumbers(type: number, r: Reader): void {
-    const out = new Set<number>();
-    while (r.left >= 4) {
-      out.add(r.readU16());
-      const length = r.readU16();
-      if (length < 4) throw new OfDecodeError('OFPBPC_BAD_LEN');
-      r.skip(length - 4);
-    }
-    this.numbers.set(type, out);
-  }
-
-  #readFields(type: number, r: Reader): void {
-    const out = new Set<MatchField>();
-    while (r.left >= 4) {
-      readOxmHeader(r, entry);
-      if (!entry.field) continue;
-      out.add(entry.field);
-      if (type === PROP.MATCH && entry.hasMask) this.mask.add(entry.field);
-    }
-    this.fields.set(type, out);
-  }
-
-  instructions(miss: number): TableInstructionFeatures {
-    const numbers = (type: number) => this.numbers.get(type + miss) ?? this.numbers.get(type) ?? new Set<number>();
-    const fields = (type: number) => this.fields.get(type + miss) ?? this.fields.get(type) ?? new Set<MatchField>();
-    const actions = (type: number): Set<OfpactType> => {
-      const wanted = numbers(type);
-      return new Set(
-        actionMap(this.#version)
-          .filter(([n]) => wanted.has(n))
-          .map(([, a]) => a),
-      );
-    };
-    return {
-      next: numbers(PROP.NEXT_TABLES),
-      instructions: numbers(PROP.INSTRUCTIONS),
-      write: { ofpacts: actions(PROP.WRITE_ACTIONS), setFields: fields(PROP.WRITE_SETFIELD) },
-      apply: { ofpacts: actions(PROP.APPLY_ACTIONS), setFields: fields(PROP.APPLY_SETFIELD) },
-    };
-  }
-}
-
-function pullTableFeatures(r: Reader, version: number): TableFeatures {
-  const length = r.readU16();
-  if (length < 64) throw new OfDecodeError('OFPBPC_BAD_LEN');
-  const body = r.sub(length - 2);
-  const tableId = body.readU8();
-  body.skip(5);
-  const head = { name: body.string(32), metadataMatch: body.readU64(), metadataWrite: body.readU64() };
-  const capabilities = body.readU32();
-  const maxEntries = body.readU32();
-  const props = new PropertyReader(version);
-  while (body.left >= 4) {
-    const type = body.readU16();
-    const size = body.readU16();
-    if (size < 4) throw new OfDecodeError('OFPBPC_BAD_LEN');
-    if (type < 16) props.read(type, body.sub(size - 4, 'OFPBPC_BAD_LEN'));
-    else body.skip(size - 4);
-    body.skip(Math.min(body.left, -size & 7));
-  }
-  return {
-    tableId,
-    ...head,
-    maxEntries,
-    missConfig: 'default',
-    supportsEviction: version >= OFP14_VERSION && (capabilities & 4) !== 0,
-    supportsVacancyEvents: version >= OFP14_VERSION && (capabilities & 8) !== 0,
-    nonmiss: props.instructions(0),
-    miss: props.instructions(1),
-    match: props.fields.get(PROP.MATCH) ?? new Set(),
-    mask: props.mask,
-    wildcard: props.fields.get(PROP.WILDCARDS) ?? new Set(),
-  };
-}
-
-const tableFeaturesReply: MessageCodec<'table_features_stats_reply'> = {
-  decode(r, { version, more }) {
-    const tables: TableFeatures[] = [];
-    while (r.left > 0) tables.push(pullTableFeatures(r, version));
-    return { type: 'table_features_stats_reply', tables, more };
+const descReply: MessageCodec<'table_desc_reply'> = {
+  decode(r, { more }) {
+    const tables: TableDesc[] = [];
+    while (r.left > 0) tables.push(pullDesc(r));
+    return { type: 'table_desc_reply', tables, more };
   },
-  encode(w, m, { version }) {
-    for (const t of m.tables) putTableFeatures(w, t, version);
+  encode(w, m) {
+    for (const d of m.tables) putDesc(w, d);
   },
-  parts: (m, { version }) => m.tables.map((t) => (w) => putTableFeatures(w, t, version)),
+  parts: (m) => m.tables.map((d) => (w) => putDesc(w, d)),
 };
 
-const tableFeaturesRequest: MessageCodec<'table_features_stats_request'> = {
-  decode(r, { version, more }) {
-    const tables: TableFeatures[] = [];
-    while (r.left > 0) tables.push(pullTableFeatures(r, version));
-    return { type: 'table_features_stats_request', tables, more };
+const STATUS_REASONS: Readonly<Record<TableStatusReason, number>> = { vacancy_down: 3, vacancy_up: 4 };
+
+const STATUS_BY_NUMBER = new Map(Object.entries(STATUS_REASONS).map(([reason, n]) => [n, reason as TableStatusReason]));
+
+const status: MessageCodec<'table_status'> = {
+  decode(r) {
+    const number = r.readU8();
+    r.skip(7);
+    const reason = STATUS_BY_NUMBER.get(number);
+    if (!reason) throw new OfDecodeError('OFPBPC_BAD_VALUE', `table status reason ${number}`);
+    const desc = pullDesc(r);
+    r.skip(r.left);
+    return { type: 'table_status', reason, desc };
   },
-  encode(w, m, { version }) {
-    for (const t of m.tables) putTableFeatures(w, t, version);
+  encode(w, m) {
+    w.putU8(STATUS_REASONS[m.reason]);
+    w.putZeros(7);
+    putDesc(w, m.desc, true);
   },
-  parts: (m, { version }) => m.tables.map((t) => (w) => putTableFeatures(w, t, version)),
 };
 
 export const TABLE: MessageCodecs = {
-  table_stats_request: { decode: () => ({ type: 'table_stats_request' }), encode: () => undefined },
-  table_stats_reply: tableStatsReply,
-  table_features_stats_request: tableFeaturesRequest,
-  table_features_stats_reply: tableFeaturesReply,
+  table_mod: tableMod,
+  table_desc_request: emptyCodec({ type: 'table_desc_request' }),
+  table_desc_reply: descReply,
+  table_status: status,
+  ...TABLE_STATS,
 };
