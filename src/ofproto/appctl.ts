@@ -1,33 +1,18 @@
-import { formatMac } from '../base/address.ts';
 import type { OdpPort } from '../base/types.ts';
 import { UnixctlError } from '../base/unixctl.ts';
 import type { DpFlow, Dpif } from '../dpif/dpif.ts';
 import { formatOdpActions } from '../dpif/odp-action-text.ts';
 import { formatOdpFlow, formatOdpStats, type OdpTextOptions } from '../dpif/odp-text.ts';
-import { formatPort } from '../openflow/port.ts';
-import type { Bridge } from './bridge.ts';
+import { registerBond, registerLacp } from './appctl-bond.ts';
+import { registerBridge } from './appctl-bridge.ts';
+import { allBridges, type Backends, byName, findBridge } from './appctl-bridges.ts';
+import { registerFdb } from './appctl-fdb.ts';
 import type { CommandRegistry } from './config.ts';
-import { macBytes } from './mac-learning.ts';
 import type { OfprotoBackend } from './ofproto-backend.ts';
-import type { BridgePort, Bundle } from './port.ts';
+import type { BridgePort } from './port.ts';
 import { registerTrace } from './trace.ts';
 
 /** Commands of ovs-appctl over all bridges and datapaths, in the words of ovs-vswitchd(8). */
-
-type Backends = () => Iterable<OfprotoBackend>;
-
-const byName = <T extends { name: string }>(list: Iterable<T>): T[] =>
-  [...list].sort((a, b) => (a.name < b.name ? -1 : 1));
-
-function allBridges(backends: Backends): Bridge[] {
-  return byName([...backends()].flatMap((b) => [...b.bridges()]));
-}
-
-export function findBridge(backends: Backends, name: string | undefined): Bridge {
-  const bridge = allBridges(backends).find((b) => b.name === name);
-  if (!bridge) throw new UnixctlError('no such bridge');
-  return bridge;
-}
 
 const odpName = (dpif: Dpif) => {
   const names = new Map<OdpPort, string>();
@@ -37,49 +22,6 @@ const odpName = (dpif: Dpif) => {
 
 /** `netdev@ovs-netdev`, as a datapath is called. */
 const datapathName = (dpif: Dpif): string => `${dpif.type}@${dpif.name}`;
-
-// fdb/*
-
-function fdbShow(bridge: Bridge): string {
-  const lines = [' port  VLAN  MAC                Age\n'];
-  for (const e of bridge.macs.entries()) {
-    const port = (e.bundle as Bundle).ports[0];
-    const name = port ? formatPort(port.ofpPort) : '?';
-    const age = `${bridge.macs.ageS(e)}`.padStart(3);
-    lines.push(`${name.padStart(5)}  ${`${e.vlan}`.padStart(4)}  ${formatMac(macBytes(e.mac))}  ${age}\n`);
-  }
-  return lines.join('');
-}
-
-function fdbStats(bridge: Bridge): string {
-  const { macs, name } = bridge;
-  return (
-    `Statistics for bridge "${name}":\n` +
-    `  Current/maximum MAC entries in the table: ${macs.size}/${macs.maxEntries}\n` +
-    '  Current static MAC entries in the table : 0\n' +
-    `  Total number of learned MAC entries     : ${macs.totalLearned}\n` +
-    `  Total number of expired MAC entries     : ${macs.totalExpired}\n` +
-    `  Total number of evicted MAC entries     : ${macs.totalEvicted}\n` +
-    `  Total number of port moved MAC entries  : ${macs.totalMoved}\n`
-  );
-}
-
-function registerFdb(registry: CommandRegistry, backends: Backends): void {
-  registry.register('fdb/show', 'bridge', 1, 1, ([name]) => {
-    const bridge = findBridge(backends, name);
-    bridge.pushStats();
-    return fdbShow(bridge);
-  });
-  registry.register('fdb/stats-show', 'bridge', 1, 1, ([name]) => fdbStats(findBridge(backends, name)));
-  registry.register('fdb/flush', '[bridge]', 0, 1, ([name]) => {
-    for (const bridge of name === undefined ? allBridges(backends) : [findBridge(backends, name)]) {
-      bridge.pushStats();
-      bridge.macs.flush();
-      bridge.changed();
-    }
-    return 'table successfully flushed';
-  });
-}
 
 // dpif/*
 
@@ -241,6 +183,7 @@ function registerUpcall(registry: CommandRegistry, backends: Backends): void {
     for (const backend of backends()) backend.setFlowLimit(Number(n));
     return `set flow_limit to ${Number(n)}\n`;
   });
+  registerUpcallSwitches(registry, backends);
   registry.register('revalidator/wait', '', 0, 0, () => {
     for (const backend of backends()) backend.udpif.revalidateAll();
     return '';
@@ -256,9 +199,26 @@ function registerUpcall(registry: CommandRegistry, backends: Backends): void {
   );
 }
 
+function registerUpcallSwitches(registry: CommandRegistry, backends: Backends): void {
+  for (const enable of [true, false]) {
+    const word = enable ? 'enable' : 'disable';
+    registry.register(`upcall/${word}-megaflows`, '', 0, 0, () => {
+      for (const { udpif } of backends()) udpif.setMegaflows(enable);
+      return `megaflows ${word}d`;
+    });
+    // Megaflows are known by object here, their dump is not made shorter.
+    registry.register(`upcall/${word}-ufid`, '', 0, 0, () => {
+      return `Datapath dumping tersely using UFID ${word}d${enable ? ' for supported datapaths' : ''}`;
+    });
+  }
+}
+
 export function registerOfprotoCommands(registry: CommandRegistry, backends: () => Iterable<unknown>): void {
   const own = backends as Backends;
   registerFdb(registry, own);
+  registerBond(registry, own);
+  registerLacp(registry, own);
+  registerBridge(registry, own);
   registerDpif(registry, own);
   registerDpctl(registry, own);
   registerUpcall(registry, own);

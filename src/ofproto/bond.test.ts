@@ -19,7 +19,11 @@ class Rig {
       log: { err: quiet, warn: quiet, info: quiet, dbg: quiet },
       allocRecircId: () => 1,
       freeRecircId: quiet,
-      setRules: (id, ports) => this.rules.set(id, ports?.map((p) => p?.name)),
+      setRules: (id, ports) =>
+        this.rules.set(
+          id,
+          ports?.map((p) => p?.name),
+        ),
       ruleBytes: () => this.bytes,
       lbOutput: undefined,
       activeChanged: () => this.changes++,
@@ -47,8 +51,8 @@ function fakePort(name: string, i: number): BondPort & { up: boolean } {
     name,
     ofpPort: i + 1,
     up: true,
-    get carrier() {
-      return this.up;
+    get carrier(): boolean {
+      return (this as unknown as { up: boolean }).up;
     },
     mac: () => Uint8Array.of(2, 0, 0, 0, 0, i),
   } as unknown as BondPort & { up: boolean };
@@ -200,7 +204,10 @@ describe('planRebalance', () => {
   });
 
   it('moves what brings both to the middle, and nothing twice', () => {
-    const shifts = planRebalance([400_000, 300_000, 200_000, 100_000].map((n) => bucket('a', n)), ['a', 'b']);
+    const shifts = planRebalance(
+      [400_000, 300_000, 200_000, 100_000].map((n) => bucket('a', n)),
+      ['a', 'b'],
+    );
     assert.deepEqual(
       shifts.map((s) => [s.hash, s.from, s.to]),
       [

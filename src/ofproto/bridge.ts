@@ -27,8 +27,8 @@ import type {
 import { Connmgr } from './connmgr.ts';
 import { flowRemovedMessage } from './flow-stats.ts';
 import { FlowTables } from './flow-tables.ts';
-import { Links, type LinksHost } from './links.ts';
 import type { Group } from './group.ts';
+import { Links, type LinksHost } from './links.ts';
 import { MacLearning } from './mac-learning.ts';
 import { type RequestHost, unsupported } from './mods.ts';
 import type { Ofconn } from './ofconn.ts';
@@ -350,6 +350,11 @@ export class Bridge implements OfprotoApi, XBridge, RequestHost {
   setDatapathId(id: bigint): void {
     if (id === this.#datapathId) return;
     this.#datapathId = id;
+    this.reconnectControllers();
+  }
+
+  /** Closes the connections to controllers, to be made anew. */
+  reconnectControllers(): void {
     for (const conn of [...this.connmgr.conns()]) if (conn.type === 'primary') conn.stream.close('');
   }
 

@@ -1,6 +1,7 @@
 import type { Clock, ClockTimer } from '../base/clock.ts';
 import type { DpAction, DpFlow, Dpif, Upcall } from '../dpif/dpif.ts';
 import type { Flow } from '../flow/flow.ts';
+import { packetWildcards } from '../openflow/flow-format.ts';
 import { applyEffect, type EffectHooks, type Traffic } from './effects.ts';
 import { actionsEqual, hasExtraBits, megaflowMask, withInPort } from './megaflow.ts';
 import type { BridgePort } from './port.ts';
@@ -67,6 +68,7 @@ export class Udpif {
   #timer: ClockTimer | undefined;
   #immediate: NodeJS.Immediate | undefined;
   #closed = false;
+  #megaflows = true;
 
   constructor(dpif: Dpif, clock: Clock, host: UdpifHost) {
     this.dpif = dpif;
@@ -128,6 +130,12 @@ export class Udpif {
     while (this.#runSlice(Number.POSITIVE_INFINITY));
   }
 
+  /** Whether flows of the datapath have wildcards; for measurements and tests. */
+  setMegaflows(enable: boolean): void {
+    this.#megaflows = enable;
+    this.purge();
+  }
+
   /** Deletes every megaflow. */
   purge(): void {
     for (const ukey of [...this.#ukeys.values()]) this.#delete(ukey);
@@ -166,6 +174,7 @@ export class Udpif {
     if (out.avoidCaching || (key.recircId && !recircs.ref(key.recircId))) return false;
     const held = key.recircId ? [...out.recircs, key.recircId] : out.recircs;
     const mask = megaflowMask(key, out.wc);
+    if (!this.#megaflows) mask.orWith(packetWildcards(key));
     const actions = installedActions(out);
     const dpFlow = this.dpif.flowPut(key, mask, actions);
     if (!dpFlow) {
