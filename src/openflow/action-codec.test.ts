@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { decodeActions } from './action-decode.ts';
-import { canEncodeAction, encodeActions } from './action-encode.ts';
+import { encodeActions } from './action-encode.ts';
 import type { Ofpact } from './actions.ts';
 import { OfDecodeError, Reader, Writer } from './buffer.ts';
 import { formatActions, parse, parseActions } from './flow-text.ts';
@@ -108,7 +108,11 @@ test('instructions come back, and OpenFlow 1.0 says what it can of them', () => 
   for (const version of [2, 3, 4, 5]) {
     const w = new Writer();
     putInstructions(w, actions, version);
-    assert.equal(formatActions(pullInstructions(new Reader(w.done()), version)), text);
+    // Meters came with OpenFlow 1.3.
+    assert.equal(
+      formatActions(pullInstructions(new Reader(w.done()), version)),
+      version < 4 ? text.slice('meter:3,'.length) : text,
+    );
   }
   const w = new Writer();
   putInstructions(w, actions, 1);
@@ -140,20 +144,4 @@ test('what is wrong with an action is said with the right error', () => {
   assert.equal(errorOf('0019 0010 8000fe04 00000001 00000000', 4), 'OFPBAC_BAD_SET_TYPE');
   assert.equal(errorOf('0019 0010 80000a04 08000000 00000000', 4), 'OFPBAC_BAD_SET_LEN');
   assert.equal(errorOf('0019 0010 80000a02 0800 000000000000', 4), 'OFPBAC_BAD_SET_ARGUMENT');
-});
-
-test('the types that cannot be written yet are those of later issues', () => {
-  const later: Ofpact['type'][] = [
-    'bundle',
-    'learn',
-    'multipath',
-    'sample',
-    'ct',
-    'nat',
-    'encap',
-    'decap',
-    'delete_field',
-    'check_pkt_larger',
-  ];
-  for (const type of later) assert.equal(canEncodeAction(type), false, type);
 });

@@ -1,32 +1,19 @@
 import type { MatchField } from '../../protocols/fields.ts';
-import { NX_VENDOR_ID, OFP10_VERSION, OFP11_VERSION, OFP12_VERSION, OFP15_VERSION } from '../../protocols/openflow.ts';
-import { NXAST, OFPAT10, OFPAT11 } from '../../protocols/openflow-actions.ts';
+import { OFP10_VERSION, OFP11_VERSION, OFP12_VERSION, OFP13_VERSION, OFP15_VERSION } from '../../protocols/openflow.ts';
+import { NXAST, OFPAT10, OFPAT11, ONFACT_COPY_FIELD } from '../../protocols/openflow-actions.ts';
+import { encodeCt, encodeNat } from './action-ct.ts';
+import { encodeDecap, encodeEncap } from './action-encap.ts';
+import { encodeBundle, encodeMultipath } from './action-hash.ts';
+import { encodeLearn } from './action-learn.ts';
+import { encodeSample } from './action-sample.ts';
+import { putAction as action, encodeOfsNbits, putNicira as nicira, nxmWord, putOnf } from './action-wire.ts';
 import type { Ofpact, OfpactOf, OfpactType } from './actions.ts';
 import type { Writer } from './buffer.ts';
 import { exactMask, fieldValue, isAllOnes, mf, VLAN_CFI } from './field.ts';
 import { IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP } from './field-prereq.ts';
-import { oxmHeaderOf, putOxm, putOxmHeader } from './oxm.ts';
+import { putOxm, putOxmHeader } from './oxm.ts';
 
 /** Actions onto the wire, in the form that each version has for them. */
-
-/** Appends an action of `type`, whose body `put` writes; pads it to a multiple of 8 and fills in its length. */
-function action(w: Writer, type: number, put?: () => void): void {
-  const start = w.length;
-  w.putU16(type);
-  w.putU16(0);
-  put?.();
-  w.padTo(8, start);
-  w.setU16(start + 2, w.length - start);
-}
-
-/** Appends one of Nicira's; the body starts at byte 10. */
-function nicira(w: Writer, subtype: number, put?: () => void): void {
-  action(w, 0xffff, () => {
-    w.putU32(NX_VENDOR_ID);
-    w.putU16(subtype);
-    put?.();
-  });
-}
 
 function setField(w: Writer, f: MatchField, value: Uint8Array, version: number, mask?: Uint8Array): void {
   action(w, OFPAT11.SET_FIELD, () => putOxm(w, f, version, value, mask));
@@ -86,12 +73,11 @@ function setIpv4(w: Writer, f: MatchField, ip: number, version: number): void {
 
 function setL4(w: Writer, a: OfpactOf<'set_l4_src_port'> | OfpactOf<'set_l4_dst_port'>, version: number): void {
   const src = a.type === 'set_l4_src_port';
-  if (version < OFP12_VERSION) {
+  const proto = { [IPPROTO_TCP]: 'tcp', [IPPROTO_UDP]: 'udp', [IPPROTO_SCTP]: 'sctp' }[a.flowIpProto];
+  if (version < OFP12_VERSION || !proto) {
     action(w, src ? OFPAT10.SET_TP_SRC : OFPAT10.SET_TP_DST, () => w.putU16(a.port));
     return;
   }
-  const proto = { [IPPROTO_TCP]: 'tcp', [IPPROTO_UDP]: 'udp', [IPPROTO_SCTP]: 'sctp' }[a.flowIpProto];
-  if (!proto) return;
   const f = mf(`${proto}_${src ? 'src' : 'dst'}`);
   setField(w, f, fieldValue(f, a.port), version);
 }
@@ -116,17 +102,16 @@ function bitsOf(f: MatchField, value: Uint8Array, ofs: number, nBits: number): b
 
 function regLoad(w: Writer, a: OfpactOf<'set_field'>): void {
   const f = a.field;
-  if (oxmHeaderOf(f, 0)?.experimenter) {
+  if (a.raw === NXAST.REG_LOAD2 || f.variableLength || !nxmWord(f)) {
     nicira(w, NXAST.REG_LOAD2, () => {
-      w.putZeros(6);
       putOxm(w, f, 0, a.value, isAllOnes(a.mask) ? undefined : a.mask);
     });
     return;
   }
   for (const { ofs, nBits } of loadSegments(f, a.mask)) {
     nicira(w, NXAST.REG_LOAD, () => {
-      w.putU16((ofs << 6) | (nBits - 1));
-      putOxmHeader(w, f, 0, false);
+      w.putU16(encodeOfsNbits(ofs, nBits));
+      w.putU32(nxmWord(f));
       w.putU64(bitsOf(f, a.value, ofs, nBits));
     });
   }
@@ -135,17 +120,26 @@ function regLoad(w: Writer, a: OfpactOf<'set_field'>): void {
 /** OpenFlow 1.0 and 1.1 have an action each for some fields; the rest goes by reg_load. */
 function setFieldLegacy(w: Writer, a: OfpactOf<'set_field'>, version: number): void {
   const n = num(a.value);
-  const legacy = isAllOnes(a.mask) ? legacyAction(a.field, a.value, n, version) : undefined;
+  const legacy = isAllOnes(a.mask) ? legacyAction(a.field, a.value, n) : undefined;
   if (legacy) {
     for (const one of legacy) encodeAction(w, one, version);
-  } else if (a.field === VLAN_TCI) {
-    regLoad(w, a);
-  } else {
-    regLoad(w, { ...a, mask: a.mask.map((b, i) => b & exactMask(a.field)[i]) });
-  }
+  } else if (a.field === VLAN_TCI) setVlanTci(w, a, n, version);
+  else regLoad(w, { ...a, mask: a.mask.map((b, i) => b & exactMask(a.field)[i]) });
 }
 
-function legacyAction(f: MatchField, value: Uint8Array, n: number, version: number): Ofpact[] | undefined {
+/** A whole tag at once: its parts one by one, or no tag. */
+function setVlanTci(w: Writer, a: OfpactOf<'set_field'>, tci: number, version: number): void {
+  const v10 = version === OFP10_VERSION;
+  if (!(tci & VLAN_CFI)) {
+    action(w, v10 ? OFPAT10.STRIP_VLAN : OFPAT11.POP_VLAN);
+    return;
+  }
+  if (!v10 && !a.flowHasVlan) action(w, OFPAT11.PUSH_VLAN, () => w.putU16(0x8100));
+  action(w, OFPAT10.SET_VLAN_VID, () => w.putU16(tci & 0xfff));
+  action(w, OFPAT10.SET_VLAN_PCP, () => w.putU8(tci >> 13));
+}
+
+function legacyAction(f: MatchField, value: Uint8Array, n: number): Ofpact[] | undefined {
   switch (f) {
     case VLAN_VID:
       return [{ type: 'set_vlan_vid', vid: n & 0xfff, pushIfNeeded: false, flowHasVlan: true }];
@@ -164,7 +158,7 @@ function legacyAction(f: MatchField, value: Uint8Array, n: number, version: numb
     case IP_DSCP:
       return [{ type: 'set_ip_dscp', dscp: (n << 2) & 0xfc }];
     case IP_ECN:
-      return version === OFP11_VERSION ? [{ type: 'set_ip_ecn', ecn: n }] : undefined;
+      return [{ type: 'set_ip_ecn', ecn: n }];
   }
   if (/^(tcp|udp)_src$/.test(f.name)) return [{ type: 'set_l4_src_port', port: n, flowIpProto: 0 }];
   if (/^(tcp|udp)_dst$/.test(f.name)) return [{ type: 'set_l4_dst_port', port: n, flowIpProto: 0 }];
@@ -174,27 +168,30 @@ function legacyAction(f: MatchField, value: Uint8Array, n: number, version: numb
 function encodeSetField(w: Writer, a: OfpactOf<'set_field'>, version: number): void {
   const exact = isAllOnes(a.mask);
   if (version >= OFP15_VERSION) setField(w, a.field, a.value, version, exact ? undefined : a.mask);
-  else if (a.load) regLoad(w, a);
+  else if (a.load || a.raw === NXAST.REG_LOAD2) regLoad(w, a);
   else if (version < OFP12_VERSION) setFieldLegacy(w, a, version);
   else if (exact) setField(w, a.field, a.value, version);
   else regLoad(w, a);
 }
 
 function regMove(w: Writer, a: OfpactOf<'reg_move'>, version: number): void {
-  const put = (pad: number, v: number) => {
+  const put = (before: number, after: number, v: number) => {
+    w.putZeros(before);
     w.putU16(a.src.nBits);
     w.putU16(a.src.ofs);
     w.putU16(a.dst.ofs);
-    w.putZeros(pad);
+    w.putZeros(after);
     putOxmHeader(w, a.src.field, v, false);
     putOxmHeader(w, a.dst.field, v, false);
   };
-  if (version >= OFP15_VERSION) action(w, OFPAT11.COPY_FIELD, () => put(2, version));
-  else nicira(w, NXAST.REG_MOVE, () => put(0, 0));
+  const onf = version === OFP13_VERSION && a.raw === ONFACT_COPY_FIELD;
+  if (version >= OFP15_VERSION) action(w, OFPAT11.COPY_FIELD, () => put(0, 2, version));
+  else if (onf) putOnf(w, ONFACT_COPY_FIELD, () => put(2, 2, version));
+  else nicira(w, NXAST.REG_MOVE, () => put(0, 0, 0));
 }
 
 function controller(w: Writer, a: OfpactOf<'controller'>): void {
-  if (!a.userdata && !a.pause && a.meterId === undefined) {
+  if (!a.userdata?.length && !a.pause && a.meterId === undefined && a.raw !== NXAST.CONTROLLER2) {
     nicira(w, NXAST.CONTROLLER, () => {
       w.putU16(a.maxLen);
       w.putU16(a.controllerId);
@@ -214,9 +211,14 @@ function controllerProps(w: Writer, a: OfpactOf<'controller'>): void {
     w.setU16(start + 2, w.length - start);
     w.padTo(8, start);
   };
+  // A property of 16 bits has a length of 8, as those of OpenFlow have.
+  const u16 = (n: number) => {
+    w.putU16(n);
+    w.putZeros(2);
+  };
   w.putZeros(6);
-  if (a.maxLen !== 0xffff) prop(0, () => w.putU16(a.maxLen));
-  if (a.controllerId !== 0) prop(1, () => w.putU16(a.controllerId));
+  if (a.maxLen !== 0xffff) prop(0, () => u16(a.maxLen));
+  if (a.controllerId !== 0) prop(1, () => u16(a.controllerId));
   if (a.reason !== 1) prop(2, () => w.putU8(a.reason));
   const { userdata, meterId } = a;
   if (userdata?.length) prop(3, () => w.putBytes(userdata));
@@ -234,23 +236,39 @@ function output(w: Writer, port: number, maxLen: number, version: number): void 
 
 function outputReg(w: Writer, a: OfpactOf<'output_reg'>): void {
   const { field, ofs, nBits } = a.src;
-  const bits = (ofs << 6) | (nBits - 1);
-  const experimenter = oxmHeaderOf(field, 0)?.experimenter;
-  nicira(w, experimenter ? NXAST.OUTPUT_REG2 : NXAST.OUTPUT_REG, () => {
-    w.putU16(bits);
-    if (experimenter) w.putU16(a.maxLen);
-    putOxmHeader(w, field, 0, false);
-    if (!experimenter) {
+  const wide = a.raw === NXAST.OUTPUT_REG2 || !nxmWord(field);
+  nicira(w, wide ? NXAST.OUTPUT_REG2 : NXAST.OUTPUT_REG, () => {
+    w.putU16(encodeOfsNbits(ofs, nBits));
+    if (wide) {
+      const end = w.length + 12;
+      w.putU16(a.maxLen);
+      putOxmHeader(w, field, 0, false);
+      w.putZeros(end - w.length);
+    } else {
+      w.putU32(nxmWord(field));
       w.putU16(a.maxLen);
       w.putZeros(6);
     }
   });
 }
 
-/** Always in the form with a table, as ovs-ofctl sends it. */
-function resubmit(w: Writer, inPort: number, tableId: number, withCtOrig: boolean): void {
-  nicira(w, withCtOrig ? NXAST.RESUBMIT_TABLE_CT : NXAST.RESUBMIT_TABLE, () => {
-    w.putU16(inPort & 0xffff);
+/** In the form with a table, as ovs-ofctl sends it, unless it came without. */
+function resubmit(w: Writer, a: OfpactOf<'resubmit'>): void {
+  const inPort = a.inPort & 0xffff;
+  if (a.tableId === 255 && a.raw === NXAST.RESUBMIT) {
+    nicira(w, NXAST.RESUBMIT, () => w.putU16(inPort));
+    return;
+  }
+  nicira(w, a.withCtOrig ? NXAST.RESUBMIT_TABLE_CT : NXAST.RESUBMIT_TABLE, () => {
+    w.putU16(inPort);
+    w.putU8(a.tableId);
+  });
+}
+
+/** goto_table where there are no instructions. */
+function gotoTable(w: Writer, tableId: number): void {
+  nicira(w, NXAST.RESUBMIT_TABLE, () => {
+    w.putU16(0xfff8);
     w.putU8(tableId);
   });
 }
@@ -258,14 +276,34 @@ function resubmit(w: Writer, inPort: number, tableId: number, withCtOrig: boolea
 function stack(w: Writer, a: OfpactOf<'stack_push'> | OfpactOf<'stack_pop'>): void {
   const { field, ofs, nBits } = a.subfield;
   nicira(w, a.type === 'stack_push' ? NXAST.STACK_PUSH : NXAST.STACK_POP, () => {
+    const start = w.length;
     w.putU16(ofs);
     putOxmHeader(w, field, 0, false);
     w.putU16(nBits);
+    w.putZeros(24 - 10 - (w.length - start));
   });
 }
 
-function decTtl(w: Writer, ids: readonly number[], version: number): void {
-  if (ids.length !== 1 || ids[0] !== 0) {
+function deleteField(w: Writer, a: OfpactOf<'delete_field'>): void {
+  nicira(w, NXAST.DELETE_FIELD, () => {
+    const start = w.length;
+    putOxmHeader(w, a.field, 0, false);
+    w.putZeros(14 - (w.length - start));
+  });
+}
+
+function checkPktLarger(w: Writer, a: OfpactOf<'check_pkt_larger'>): void {
+  nicira(w, NXAST.CHECK_PKT_LARGER, () => {
+    const start = w.length;
+    w.putU16(a.pktLen);
+    w.putU16(a.dst.ofs);
+    putOxmHeader(w, a.dst.field, 0, false);
+    w.putZeros(14 - (w.length - start));
+  });
+}
+
+function decTtl(w: Writer, { ids, raw }: OfpactOf<'dec_ttl'>, version: number): void {
+  if (raw === NXAST.DEC_TTL_CNT_IDS || ids.length !== 1 || ids[0] !== 0) {
     nicira(w, NXAST.DEC_TTL_CNT_IDS, () => {
       w.putU16(ids.length);
       w.putZeros(4);
@@ -300,12 +338,12 @@ function enqueue(w: Writer, a: OfpactOf<'enqueue'>, version: number): void {
   nicira(w, NXAST.POP_QUEUE);
 }
 
-function setTunnel(w: Writer, tunId: bigint, version: number): void {
+function setTunnel(w: Writer, { tunId, raw }: OfpactOf<'set_tunnel'>, version: number): void {
   if (version >= OFP12_VERSION) {
     const value = new Uint8Array(8);
     new DataView(value.buffer).setBigUint64(0, tunId);
     setField(w, TUN_ID, value, version);
-  } else if (tunId <= 0xffffffffn) {
+  } else if (tunId <= 0xffffffffn && raw !== NXAST.SET_TUNNEL64) {
     nicira(w, NXAST.SET_TUNNEL, () => {
       w.putZeros(2);
       w.putU32(Number(tunId));
@@ -337,7 +375,7 @@ function setTtl(w: Writer, ttl: number, version: number): void {
   else regLoad(w, { type: 'set_field', field: NW_TTL, value: Uint8Array.of(ttl), mask: exactMask(NW_TTL), load: true });
 }
 
-type Encoders = { [T in OfpactType]?: (w: Writer, a: OfpactOf<T>, version: number) => void };
+type Encoders = { [T in OfpactType]: (w: Writer, a: OfpactOf<T>, version: number) => void };
 
 const ENCODERS: Encoders = {
   output: (w, a, v) => output(w, a.port, a.maxLen, v),
@@ -349,6 +387,16 @@ const ENCODERS: Encoders = {
   output_reg: outputReg,
   controller,
   enqueue,
+  bundle: encodeBundle,
+  multipath: encodeMultipath,
+  learn: encodeLearn,
+  sample: encodeSample,
+  ct: (w, a, v) => encodeCt(w, a, (actions) => encodeActions(w, actions, v)),
+  nat: encodeNat,
+  encap: encodeEncap,
+  decap: encodeDecap,
+  delete_field: deleteField,
+  check_pkt_larger: checkPktLarger,
   group: (w, a, v) => niciraBefore11(w, v, NXAST.GROUP, OFPAT11.GROUP, () => w.putU32(a.groupId), 2),
   set_field: encodeSetField,
   reg_move: regMove,
@@ -368,7 +416,7 @@ const ENCODERS: Encoders = {
   set_ip_ttl: (w, a, v) => setTtl(w, a.ttl, v),
   set_l4_src_port: setL4,
   set_l4_dst_port: setL4,
-  dec_ttl: (w, a, v) => decTtl(w, a.ids, v),
+  dec_ttl: decTtl,
   set_mpls_label: (w, a, v) => {
     const f = mf('mpls_label');
     if (v >= OFP12_VERSION) setField(w, f, fieldValue(f, a.label), v);
@@ -383,7 +431,7 @@ const ENCODERS: Encoders = {
   push_mpls: (w, a, v) => niciraBefore11(w, v, NXAST.PUSH_MPLS, OFPAT11.PUSH_MPLS, () => w.putU16(a.ethertype)),
   pop_mpls: (w, a, v) => niciraBefore11(w, v, NXAST.POP_MPLS, OFPAT11.POP_MPLS, () => w.putU16(a.ethertype)),
   dec_nsh_ttl: (w) => nicira(w, NXAST.DEC_NSH_TTL),
-  set_tunnel: (w, a, v) => setTunnel(w, a.tunId, v),
+  set_tunnel: setTunnel,
   set_queue: (w, a, v) => niciraBefore11(w, v, NXAST.SET_QUEUE, OFPAT11.SET_QUEUE, () => w.putU32(a.queue), 2),
   pop_queue: (w) => nicira(w, NXAST.POP_QUEUE),
   fin_timeout: (w, a) =>
@@ -393,7 +441,7 @@ const ENCODERS: Encoders = {
     }),
   stack_push: stack,
   stack_pop: stack,
-  resubmit: (w, a) => resubmit(w, a.inPort, a.tableId, a.withCtOrig),
+  resubmit,
   conjunction: (w, a) =>
     nicira(w, NXAST.CONJUNCTION, () => {
       w.putU8(a.clause);
@@ -418,7 +466,7 @@ const ENCODERS: Encoders = {
       w.putU64(a.mask);
     }),
   goto_table: (w, a, v) => {
-    if (v === OFP10_VERSION) resubmit(w, 0xfffffff8, a.tableId, false);
+    if (v === OFP10_VERSION) gotoTable(w, a.tableId);
   },
   clear_actions: () => undefined,
   write_actions: () => undefined,
@@ -427,14 +475,8 @@ const ENCODERS: Encoders = {
   },
 };
 
-/** Types that this switch can write; the others are issue 3's. */
-export function canEncodeAction(type: OfpactType): boolean {
-  return ENCODERS[type] !== undefined;
-}
-
 function encodeAction(w: Writer, a: Ofpact, version: number): void {
-  const encode = ENCODERS[a.type] as ((w: Writer, a: Ofpact, version: number) => void) | undefined;
-  if (!encode) throw new Error(`action ${a.type} has no wire form yet`);
+  const encode = ENCODERS[a.type] as (w: Writer, a: Ofpact, version: number) => void;
   encode(w, a, version);
 }
 

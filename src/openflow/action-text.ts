@@ -1,8 +1,14 @@
+import { NXAST } from '../../protocols/openflow-actions.ts';
+import { formatCt, formatNat } from './action-ct.ts';
+import { formatDecap, formatEncap } from './action-encap.ts';
+import { formatBundle, formatMultipath } from './action-hash.ts';
+import { formatLearn } from './action-learn.ts';
+import { formatSample } from './action-sample.ts';
 import type { Ofpact, OfpactOf, OfpactType, Subfield } from './actions.ts';
 import { formatIpv4, formatMac, hex } from './address-text.ts';
 import { formatField, formatSubfield } from './field-text.ts';
 import { OFPR_ACTION } from './messages.ts';
-import { formatPort, type PortNames } from './port.ts';
+import { formatPort, formatTable, type PortNames } from './port.ts';
 
 /** Actions as ovs-ofctl prints them. */
 
@@ -58,7 +64,7 @@ function formatController(a: OfpactOf<'controller'>): string {
 function formatResubmit(a: OfpactOf<'resubmit'>, names: PortNames | undefined): string {
   const own = a.inPort === 0xfffffff8;
   if (!own && a.tableId === 255) return `resubmit:${formatPort(a.inPort, names)}`;
-  const table = a.tableId === 255 ? '' : a.tableId;
+  const table = a.tableId === 255 ? '' : formatTable(a.tableId, names);
   return `resubmit(${own ? '' : formatPort(a.inPort, names)},${table}${a.withCtOrig ? ',ct' : ''})`;
 }
 
@@ -74,6 +80,12 @@ function formatFinTimeout(a: OfpactOf<'fin_timeout'>): string {
   return `fin_timeout(${[...idle, ...hard].join(',')})`;
 }
 
+/** With the ids of its controllers when they are not the usual one, or came expressly. */
+function formatDecTtl({ ids, raw }: OfpactOf<'dec_ttl'>): string {
+  const plain = raw !== NXAST.DEC_TTL_CNT_IDS && ids.length === 1 && ids[0] === 0;
+  return plain ? 'dec_ttl' : `dec_ttl(${ids.join(',')})`;
+}
+
 type Formatters = { [T in OfpactType]?: (a: OfpactOf<T>, names: PortNames | undefined) => string };
 const sub = (name: string) => (a: { subfield: Subfield }) => `${name}:${formatSubfield(a.subfield)}`;
 
@@ -83,6 +95,14 @@ const FORMATTERS: Formatters = {
   output_trunc: (a, names) => `output(port=${formatPort(a.port, names)},max_len=${a.maxLen})`,
   output_reg: (a) => `output:${formatSubfield(a.src)}`,
   controller: formatController,
+  bundle: formatBundle,
+  multipath: formatMultipath,
+  learn: formatLearn,
+  sample: formatSample,
+  ct: (a, names) => formatCt(a, names, (nested) => formatActions(nested, names)),
+  nat: formatNat,
+  encap: formatEncap,
+  decap: formatDecap,
   enqueue: (a, names) => `enqueue:${formatPort(a.port, names)}:${a.queue}`,
   group: (a) => `group:${a.groupId}`,
   set_field: (a, names) =>
@@ -101,14 +121,14 @@ const FORMATTERS: Formatters = {
   set_ip_ttl: (a) => `mod_nw_ttl:${a.ttl}`,
   set_l4_src_port: (a) => `mod_tp_src:${a.port}`,
   set_l4_dst_port: (a) => `mod_tp_dst:${a.port}`,
-  dec_ttl: (a) => (a.ids.length === 1 && a.ids[0] === 0 ? 'dec_ttl' : `dec_ttl(${a.ids.join(',')})`),
+  dec_ttl: formatDecTtl,
   set_mpls_label: (a) => `set_mpls_label(${a.label})`,
   set_mpls_tc: (a) => `set_mpls_tc(${a.tc})`,
   set_mpls_ttl: (a) => `set_mpls_ttl(${a.ttl})`,
   push_mpls: (a) => `push_mpls:${hex4(a.ethertype)}`,
   pop_mpls: (a) => `pop_mpls:${hex4(a.ethertype)}`,
   delete_field: (a) => `delete_field:${a.field.name}`,
-  set_tunnel: (a) => `set_tunnel${a.tunId > 0xffffffffn ? '64' : ''}:${hex(a.tunId)}`,
+  set_tunnel: (a) => `set_tunnel${a.tunId > 0xffffffffn || a.raw === NXAST.SET_TUNNEL64 ? '64' : ''}:${hex(a.tunId)}`,
   set_queue: (a) => `set_queue:${a.queue}`,
   fin_timeout: formatFinTimeout,
   stack_push: sub('push'),
@@ -121,7 +141,7 @@ const FORMATTERS: Formatters = {
   meter: (a) => `meter:${a.meterId}`,
   write_actions: (a, names) => `write_actions(${formatActions(a.actions, names)})`,
   write_metadata: (a) => `write_metadata:${hex(a.metadata)}${a.mask === ALL64 ? '' : `/${hex(a.mask)}`}`,
-  goto_table: (a) => `goto_table:${a.tableId}`,
+  goto_table: (a, names) => `goto_table:${formatTable(a.tableId, names)}`,
 };
 
 export function formatAction(a: Ofpact, names?: PortNames): string {

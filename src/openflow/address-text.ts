@@ -97,10 +97,10 @@ export function hex(n: number | bigint): string {
   return n === 0 || n === 0n ? '0' : `0x${n.toString(16)}`;
 }
 
-/** A whole value in hexadecimal without leading zeros. */
+/** A whole value in hexadecimal without leading zeros; zero is `0`. */
 export function hexBytes(b: Uint8Array): string {
   const digits = Buffer.from(b).toString('hex').replace(/^0+/, '');
-  return `0x${digits || '0'}`;
+  return digits ? `0x${digits}` : '0';
 }
 
 /** Names of flags by bit, lowest first; '' has no name. */
@@ -131,27 +131,4 @@ export function formatFlags(flags: number, mask: number, all: number, names: Fla
   if ((mask & all) === all) return flags ? bitsIn(flags, names).join('|') : '0';
   if (!mask) return '0/0';
   return names.map((name, i) => (mask & (1 << i) ? (flags & (1 << i) ? '+' : '-') + name : '')).join('');
-}
-
-/** The reverse, and numbers (`0x12/0xff`). */
-export function parseFlags(s: string, names: FlagNames, all: number): { flags: number; mask: number } | undefined {
-  const numeric = /^(0x[0-9a-fA-F]+|\d+)(?:\/(0x[0-9a-fA-F]+|\d+))?$/.exec(s);
-  if (numeric) return { flags: Number(numeric[1]), mask: numeric[2] === undefined ? all : Number(numeric[2]) };
-  const bit = (name: string) => names.indexOf(name);
-  if (/^[+-]/.test(s)) {
-    let [flags, mask] = [0, 0];
-    for (const [, sign, name] of s.matchAll(/([+-])([^+-]+)/g)) {
-      const i = bit(name);
-      if (i < 0 || mask & (1 << i)) return undefined;
-      mask |= 1 << i;
-      if (sign === '+') flags |= 1 << i;
-    }
-    return { flags, mask };
-  }
-  let flags = 0;
-  for (const name of s.split('|')) {
-    if (bit(name) < 0) return undefined;
-    flags |= 1 << bit(name);
-  }
-  return { flags, mask: all };
 }

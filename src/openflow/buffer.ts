@@ -1,4 +1,5 @@
 import type { OfErrorName } from '../../protocols/openflow-errors.ts';
+import type { TunTable } from './tun-metadata.ts';
 
 /** Why a message can't be decoded. Thrown inside the codec only; `decode` turns it into its result. */
 export class OfDecodeError extends Error {
@@ -16,6 +17,8 @@ export class Reader {
   pos: number;
   end: number;
   error: OfErrorName;
+  /** The bridge's TLV table, for what is read on its behalf; a client has none. */
+  tunTable: TunTable | undefined = undefined;
 
   constructor(u8: Uint8Array, pos = 0, end: number = u8.length, error: OfErrorName = 'OFPBRC_BAD_LEN') {
     this.u8 = u8;
@@ -92,6 +95,7 @@ export class Reader {
     r.pos = at;
     r.end = at + n;
     r.error = error;
+    r.tunTable = this.tunTable;
     return r as Reader;
   }
 

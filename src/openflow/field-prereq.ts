@@ -88,7 +88,7 @@ function isCtValid(flow: Flow, wc?: FlowWildcards): boolean {
 }
 
 /** A match must ask for a bit that only a valid entry has, or for "tracked and not invalid". */
-function isMatchCtValid(m: Match): boolean {
+export function isMatchCtValid(m: Match): boolean {
   const state = m.flow.ctState;
   if (state & (CS_NEW | CS_ESTABLISHED | CS_RELATED | CS_REPLY_DIR | CS_SRC_NAT | CS_DST_NAT)) return true;
   return (state & CS_TRACKED) !== 0 && (m.wc.ctState & CS_INVALID) !== 0 && (state & CS_INVALID) === 0;

@@ -1,6 +1,8 @@
 import { FIELDS, type MatchField } from '../../protocols/fields.ts';
 import type { Flow, FlowWildcards, Match } from '../flow/flow.ts';
 import { FLOW_MEMBERS } from '../gen/flow.ts';
+import { prefixLength } from './address-text.ts';
+import { P_ANY, P_NONE, P_NXM_OXM_ANY, P_OF10_STD_ANY, P_OF11_STD, type Protocols } from './protocol.ts';
 import {
   isTunMetadata,
   isTunMetadataPresent,
@@ -376,4 +378,19 @@ export function valueToBigInt(value: Uint8Array): bigint {
   let n = 0n;
   for (const byte of value) n = (n << 8n) | BigInt(byte);
   return n;
+}
+
+/** The flow formats that can match all of a field, or set it. */
+export function exactProtocols(f: MatchField): Protocols {
+  if (f === DL_VLAN || f === DL_VLAN_PCP) return P_ANY;
+  return (f.of10 ? P_OF10_STD_ANY : 0) | (f.of11 ? P_OF11_STD : 0) | (f.headers.length ? P_NXM_OXM_ANY : 0);
+}
+
+/** The flow formats that can match a field with this mask. */
+export function matchProtocols(f: MatchField, mask: Uint8Array): Protocols {
+  if (isAllOnes(mask)) return exactProtocols(f);
+  if (isAllZeros(mask) && !isTunMetadata(f)) return P_ANY;
+  if (!f.maskable) return P_NONE;
+  const of10 = f.of10 === 'cidr' && f.nBytes === 4 && prefixLength(mask) !== undefined;
+  return (of10 ? P_OF10_STD_ANY : 0) | (f.of11 === 'bitwise' ? P_OF11_STD : 0) | (f.headers.length ? P_NXM_OXM_ANY : 0);
 }

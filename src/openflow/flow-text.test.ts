@@ -151,13 +151,13 @@ test('what is wrong is said in the words of ovs-ofctl', () => {
     ['actions=output:2,drop', '"drop" must not be accompanied by any other action or instruction'],
     ['actions=set_field:5->eth_type', 'eth_type is read-only'],
     ['actions=set_field:5->nonsense', 'nonsense is not a valid OXM field name'],
-    ['actions=load:256->NXM_NX_REG0[0..7]', '256->NXM_NX_REG0[0..7]: value 256 does not fit into 8 bits'],
+    ['actions=load:256->NXM_NX_REG0[0..7]', '256->NXM_NX_REG0[0..7]: value 0x100 does not fit into 8 bits'],
     ['actions=mod_vlan_vid:4096', '4096: not a valid VLAN VID'],
     ['dl_type=65536 actions=drop', '65536: value too large for 2-byte field eth_type'],
     ['ip_dscp=1/2 actions=drop', '1/2: invalid mask for field ip_dscp'],
     [
       'actions=move:NXM_NX_REG0[0..40]->NXM_NX_REG1[]',
-      'NXM_NX_REG0[0..40]: ending bit 40 is not valid because field is only 32 bits wide',
+      'NXM_NX_REG0[0..40]->NXM_NX_REG1[]: ending bit 40 is not valid because field is only 32 bits wide',
     ],
     ['actions=set_field:1.2.3.4->ip_dst', 'actions are invalid with specified match (OFPBAC_MATCH_INCONSISTENT)'],
   ];

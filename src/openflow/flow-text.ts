@@ -1,11 +1,23 @@
+import type { MatchField } from '../../protocols/fields.ts';
 import { type OfpPort, ofpPort } from '../base/types.ts';
-import { checkActions } from './action-check.ts';
-import { parseActions, parseNumber, parseU64 } from './action-parse.ts';
+import type { Flow } from '../flow/flow.ts';
+import { checkUsable } from './action-check.ts';
+import { parseInstructionsText } from './action-parse.ts';
 import { formatActions } from './action-text.ts';
-import { fieldByName, getField, matchSetField } from './field.ts';
-import { FlowTextError, parseField, parseSubfield } from './field-text.ts';
+import {
+  fieldByName,
+  getField,
+  isAllOnes,
+  isAllZeros,
+  maskField,
+  matchProtocols,
+  matchSetField,
+  setField,
+} from './field.ts';
+import { ETH_TYPE_IPV6, isFieldPrereqOk } from './field-prereq.ts';
+import { FlowTextError, formatField, parseField, parseSubfield } from './field-text.ts';
 import { parseKeyValues } from './key-value.ts';
-import { catchallMatch, type Match, setDefaultPacketType } from './match.ts';
+import { catchallMatch, cloneMatch, type Match, setDefaultPacketType } from './match.ts';
 import { formatMatch, OFP_DEFAULT_PRIORITY } from './match-text.ts';
 import {
   FF_CHECK_OVERLAP,
@@ -18,9 +30,23 @@ import {
   type FlowStats,
   UINT64_MAX,
 } from './messages.ts';
-import { type PortNames, parsePort } from './port.ts';
+import { normalizeMatch } from './normalize.ts';
+import { parseIntString, scanNumber, strToU16, strToU64 } from './number-text.ts';
+import { formatTable, type PortNames, parsePort, parseTable } from './port.ts';
+import {
+  P_ANY,
+  P_NXM_OF11_UP,
+  P_NXM_OXM_ANY,
+  P_OF11_UP,
+  P_OF12_UP,
+  P_OF13_UP,
+  P_TID,
+  type Protocols,
+} from './protocol.ts';
+import { copyBits, fitsBits, setBits } from './subfield.ts';
+import { isTunMetadata, isTunMetadataPresent, type TunTable, tunMetadataIndex } from './tun-metadata.ts';
 
-export { parseActions } from './action-parse.ts';
+export { type ParsedActions, parseActions, parseActionsText, parseInstructionsText } from './action-parse.ts';
 export { formatAction, formatActions } from './action-text.ts';
 export { FlowTextError } from './field-text.ts';
 export { formatMatch } from './match-text.ts';
@@ -48,71 +74,132 @@ export const PROTOCOLS: Readonly<Record<string, readonly [dlType: number, nwProt
   mplsm: [0x8848, 0],
 };
 
-/** Short names that mean another field where the Ethertype or protocol says so. */
-function fieldFor(key: string, m: Match) {
-  const { dlType, nwProto } = m.flow;
-  if (dlType === 0x0806 || dlType === 0x8035) {
-    if (key === 'nw_src') return fieldByName('arp_spa');
-    if (key === 'nw_dst') return fieldByName('arp_tpa');
-    if (key === 'nw_proto') return fieldByName('arp_op');
+/** Takes a word that stands for an Ethertype, perhaps with an IP protocol. */
+function protocolWord(m: Match, key: string): boolean {
+  if (!Object.hasOwn(PROTOCOLS, key)) return false;
+  const [dlType, nwProto] = PROTOCOLS[key];
+  m.flow.dlType = dlType;
+  m.wc.dlType = 0xffff;
+  if (nwProto) {
+    m.flow.nwProto = nwProto;
+    m.wc.nwProto = 0xff;
   }
-  if (dlType === 0x86dd && nwProto === 58) {
-    if (key === 'icmp_type') return fieldByName('icmpv6_type');
-    if (key === 'icmp_code') return fieldByName('icmpv6_code');
-  }
-  return fieldByName(key);
+  setDefaultPacketType(m);
+  return true;
+}
+
+/** What a parser of flows finds out beside the flow. */
+interface FlowContext {
+  m: Match;
+  names: PortNames | undefined;
+  protocols: Protocols;
+}
+
+function matchField(c: FlowContext, field: MatchField, value: Uint8Array, mask: Uint8Array): void {
+  const error = matchSetField(c.m, field, value, isAllOnes(mask) ? undefined : mask);
+  if (error) throw new FlowTextError(error);
+  c.protocols &= matchProtocols(field, mask);
+  if (field.prereq !== 'none') setDefaultPacketType(c.m);
 }
 
 /** Takes one item if it belongs to a match. */
-function matchItem(m: Match, key: string, value: string, names: PortNames | undefined): boolean {
-  const protocol = value === '' ? PROTOCOLS[key] : undefined;
-  if (protocol) {
-    m.flow.dlType = protocol[0];
-    m.wc.dlType = 0xffff;
-    if (protocol[1]) {
-      m.flow.nwProto = protocol[1];
-      m.wc.nwProto = 0xff;
-    }
-    setDefaultPacketType(m);
+function matchItem(c: FlowContext, key: string, value: string): boolean {
+  if (protocolWord(c.m, key)) return true;
+  if (key === 'eth') {
+    c.m.flow.packetType = 0;
+    c.m.wc.packetType = 0xffffffff;
     return true;
   }
-  if (key === 'eth' && value === '') {
-    setDefaultPacketType(m);
-    return true;
-  }
-  const field = fieldFor(key, m);
+  const field = fieldByName(key);
   if (field) {
-    const parsed = parseField(field, value === '' ? '*' : value, names);
-    matchSetField(m, field, parsed.value, parsed.mask.every((b) => b === 0xff) ? undefined : parsed.mask);
-    if (field.prereq !== 'none') setDefaultPacketType(m);
+    const parsed = parseField(field, value === '' ? '0/0' : value, c.names);
+    matchField(c, field, parsed.value, parsed.mask);
     return true;
   }
-  return key.includes('[') && matchBits(m, key, value);
+  if (!key.includes('[')) return false;
+  matchBits(c, key, value);
+  return true;
 }
 
 /** `reg0[0..7]=5`: some bits of a field, beside what is matched of it already. */
-function matchBits(m: Match, key: string, value: string): boolean {
+function matchBits(c: FlowContext, key: string, text: string): void {
   const { field, ofs, nBits } = parseSubfield(key);
-  const n = parseU64(value);
-  if (n >> BigInt(nBits)) throw new FlowTextError(`${key}: value ${value} does not fit into ${nBits} bits`);
-  const [v, mask] = [getField(m.flow, field), getField(m.wc, field)];
-  for (let i = 0; i < nBits; i++) {
-    const at = field.nBytes - 1 - ((ofs + i) >> 3);
-    const bit = 1 << ((ofs + i) & 7);
-    mask[at] |= bit;
-    v[at] = (n >> BigInt(i)) & 1n ? v[at] | bit : v[at] & ~bit;
-  }
-  matchSetField(m, field, v, mask);
-  if (field.prereq !== 'none') setDefaultPacketType(m);
-  return true;
+  const parsed = parseIntString(text, field.nBytes);
+  if (typeof parsed === 'string' || parsed.tail) throw new FlowTextError(`${key}: cannot parse integer value: ${text}`);
+  if (!fitsBits(parsed.value, nBits))
+    throw new FlowTextError(`${key}: value ${formatField(field, parsed.value)} does not fit into ${nBits} bits`);
+  const [value, mask] = [getField(c.m.flow, field), getField(c.m.wc, field)];
+  copyBits(parsed.value, 0, value, ofs, nBits);
+  setBits(mask, ofs, nBits);
+  matchField(c, field, value, mask);
 }
 
 /** Parses a match alone: `in_port=1,tcp,nw_src=10.0.0.0/8`, the syntax of ofproto/trace too. */
 export function parseMatch(s: string, names?: PortNames): Match {
-  const m = catchallMatch();
+  const c: FlowContext = { m: catchallMatch(), names, protocols: P_ANY };
   for (const { key, value } of parseKeyValues(s)) {
-    if (!matchItem(m, key, value, names)) throw new FlowTextError(`${s}: unknown field ${key}`);
+    if (!matchItem(c, key, value)) throw new FlowTextError(`${s}: unknown field ${key}`);
   }
+  takeTypeOfPacketType(c.m);
+  return c.m;
+}
+
+/** A packet type that names an Ethertype is the Ethertype of the flow. */
+function takeTypeOfPacketType({ flow, wc }: Match): void {
+  if (wc.packetType === 0xffffffff && flow.packetType >>> 16 === 1) flow.dlType = flow.packetType & 0xffff;
+}
+
+/** Takes one item of a packet's headers. Throws FlowTextError with the reason alone. */
+function exactItem({ flow, wc }: Match, key: string, value: string, names: PortNames | undefined): void {
+  if (Object.hasOwn(PROTOCOLS, key)) {
+    const [dlType, nwProto] = PROTOCOLS[key];
+    if (flow.dlType) throw new FlowTextError('Ethernet type set multiple times');
+    if (nwProto && flow.nwProto) throw new FlowTextError('network protocol set multiple times');
+    flow.dlType = dlType;
+    wc.dlType = 0xffff;
+    if (!nwProto) return;
+    flow.nwProto = nwProto;
+    wc.nwProto = 0xff;
+    return;
+  }
+  const field = fieldByName(key);
+  if (!field) throw new FlowTextError(`unknown field ${key}`);
+  if (!isFieldPrereqOk(flow, field)) throw new FlowTextError(`prerequisites not met for setting ${key}`);
+  if (isFieldSet(flow, field)) throw new FlowTextError(`field ${key} set multiple times`);
+  setField(flow, field, exactValue(field, key, value, names));
+  maskField(wc, field);
+}
+
+function isFieldSet(flow: Flow, field: MatchField): boolean {
+  if (isTunMetadata(field)) return isTunMetadataPresent(flow, tunMetadataIndex(field));
+  return !isAllZeros(getField(flow, field));
+}
+
+function exactValue(field: MatchField, key: string, text: string, names: PortNames | undefined): Uint8Array {
+  try {
+    const { value, mask } = parseField(field, text, names);
+    if (!isAllOnes(mask)) throw new FlowTextError(`${text}: wildcards not allowed here`);
+    return value;
+  } catch (e) {
+    if (e instanceof FlowTextError) throw new FlowTextError(`bad value for ${key} (${e.message})`);
+    throw e;
+  }
+}
+
+/**
+ * Parses the headers of one packet, as ofproto/trace takes them: prerequisites first, no masks, nothing twice. `wc` has what was given.
+ * Without an in_port it is OFPP_ANY.
+ */
+export function parseExactFlow(s: string, names?: PortNames, tunTable?: TunTable): Match {
+  const m = catchallMatch();
+  m.flow.tunTable = m.wc.tunTable = tunTable;
+  try {
+    for (const { key, value } of parseKeyValues(s)) exactItem(m, key, value, names);
+  } catch (e) {
+    if (e instanceof FlowTextError) throw new FlowTextError(`${s}: ${e.message}`);
+    throw e;
+  }
+  if (!m.flow.inPort) m.flow.inPort = 0xffffffff;
   return m;
 }
 
@@ -123,34 +210,87 @@ const FLAG_WORDS: Readonly<Record<string, number>> = {
   no_packet_counts: FF_NO_PKT_COUNTS,
   no_byte_counts: FF_NO_BYT_COUNTS,
 };
+/** Flags that not every version has. */
+const FLAG_PROTOCOLS: Readonly<Record<string, Protocols>> = {
+  reset_counts: P_OF12_UP,
+  no_packet_counts: P_OF13_UP,
+  no_byte_counts: P_OF13_UP,
+};
 /** What `dump-flows` prints and flows may have when they are read back. */
-const IGNORED = new Set([
-  'duration',
-  'n_packets',
-  'n_bytes',
-  'idle_age',
-  'hard_age',
-  'no_readonly_table',
-  'allow_hidden_fields',
-]);
+const IGNORED = new Set(['duration', 'n_packets', 'n_bytes', 'idle_age', 'hard_age']);
 
-const U16 = 0xffff;
+/** How a flow's text is meant: a flow-mod's command, or criteria only ('match'), or a command is its first word ('any'). */
+export type FlowTextCommand = FlowModCommand | 'match' | 'any';
 
-/** Takes one item if it belongs to a flow-mod. */
-function flowModItem(fm: FlowMod, key: string, value: string, names: PortNames | undefined): boolean {
-  if (value === '' && FLAG_WORDS[key]) fm.flags |= FLAG_WORDS[key];
-  else if (IGNORED.has(key)) return true;
-  else if (key === 'table') fm.tableId = parseNumber(value, 'table', 255);
-  else if (key === 'priority') fm.priority = parseNumber(value, key, U16);
-  else if (key === 'idle_timeout') fm.idleTimeout = parseNumber(value, key, U16);
-  else if (key === 'hard_timeout') fm.hardTimeout = parseNumber(value, key, U16);
-  else if (key === 'importance') fm.importance = parseNumber(value, key, U16);
-  else if (key === 'out_port') fm.outPort = outPort(value, names);
-  else if (key === 'out_group') fm.outGroup = parseNumber(value, key, 0xffffffff);
-  else if (key === 'cookie') cookie(fm, value);
-  else return false;
-  return true;
+type Part = 'out' | 'actions' | 'importance' | 'timeout' | 'priority' | 'flags';
+/** What each command may say. */
+const PARTS: Readonly<Record<FlowModCommand | 'match', readonly Part[]>> = {
+  match: ['out'],
+  add: ['actions', 'timeout', 'priority', 'flags', 'importance'],
+  modify: ['actions', 'timeout', 'priority', 'flags'],
+  modify_strict: ['actions', 'timeout', 'priority', 'flags'],
+  delete: ['out'],
+  delete_strict: ['out', 'priority'],
+};
+
+interface FlowModContext extends FlowContext {
+  fm: FlowMod;
+  command: FlowModCommand | 'match';
+  parts: readonly Part[];
 }
+
+type FlowModItem = readonly [part: Part | undefined, take: (c: FlowModContext, value: string, key: string) => void];
+
+/** Items of a flow-mod that have a value. */
+const ITEMS: Readonly<Record<string, FlowModItem>> = {
+  table: [
+    undefined,
+    (c, value) => {
+      const table = parseTable(value, c.names);
+      if (table === undefined) throw new FlowTextError(`unknown table "${value}"`);
+      c.fm.tableId = table;
+      if (table !== 255) c.protocols &= P_TID;
+    },
+  ],
+  out_port: [
+    'out',
+    (c, value) => {
+      c.fm.outPort = outPort(value, c.names);
+    },
+  ],
+  out_group: [
+    'out',
+    (c, value) => {
+      c.protocols &= P_OF11_UP;
+      c.fm.outGroup = outGroup(value);
+    },
+  ],
+  priority: [
+    'priority',
+    (c, value, key) => {
+      c.fm.priority = strToU16(value, key);
+    },
+  ],
+  idle_timeout: [
+    'timeout',
+    (c, value, key) => {
+      c.fm.idleTimeout = strToU16(value, key);
+    },
+  ],
+  hard_timeout: [
+    'timeout',
+    (c, value, key) => {
+      c.fm.hardTimeout = strToU16(value, key);
+    },
+  ],
+  importance: [
+    'importance',
+    (c, value, key) => {
+      c.fm.importance = strToU16(value, key);
+    },
+  ],
+  cookie: [undefined, cookie],
+};
 
 function outPort(value: string, names: PortNames | undefined): OfpPort {
   const port = parsePort(value, names);
@@ -158,19 +298,51 @@ function outPort(value: string, names: PortNames | undefined): OfpPort {
   return port;
 }
 
-function cookie(fm: FlowMod, value: string): void {
-  const [n, mask] = value.split('/');
-  if (mask !== undefined) {
-    if (fm.command === 'add') throw new FlowTextError('flow additions cannot use a cookie mask');
-    fm.cookie = parseU64(n);
-    fm.cookieMask = parseU64(mask);
+const OFPG_MAX = 0xffffff00;
+
+/** `any`, `all` or a group's number. */
+export function parseGroupId(s: string): number | undefined {
+  if (/^any$/i.test(s)) return 0xffffffff;
+  if (/^all$/i.test(s)) return 0xfffffffc;
+  const x = scanNumber(s);
+  return x && !x.tail && x.n >= 0n && x.n <= BigInt(OFPG_MAX) ? Number(x.n) : undefined;
+}
+
+function outGroup(value: string): number {
+  const group = parseGroupId(value);
+  if (group === undefined) throw new FlowTextError(`${value} is not a valid OpenFlow group`);
+  return group;
+}
+
+function cookie(c: FlowModContext, value: string): void {
+  const { fm, command } = c;
+  const slash = value.indexOf('/');
+  if (slash >= 0) {
+    if (command === 'add') throw new FlowTextError('flow additions cannot use a cookie mask');
+    fm.cookie = strToU64(value.slice(0, slash));
+    fm.cookieMask = strToU64(value.slice(slash + 1));
+    if (fm.cookieMask !== 0n) c.protocols &= P_NXM_OF11_UP;
     return;
   }
-  if (fm.command.startsWith('delete')) {
-    throw new FlowTextError(`cannot set cookie (to match on a cookie, specify a mask, e.g. cookie=${n}/-1)`);
-  }
-  fm.newCookie = parseU64(n);
+  if (!c.parts.includes('flags'))
+    throw new FlowTextError(`cannot set cookie (to match on a cookie, specify a mask, e.g. cookie=${value}/-1)`);
+  fm.newCookie = strToU64(value);
   fm.modifyCookie = true;
+}
+
+/** Takes one item, a flow-mod's or a match's. */
+function flowModItem(c: FlowModContext, key: string, value: string): void {
+  const flag = c.parts.includes('flags') && Object.hasOwn(FLAG_WORDS, key) ? FLAG_WORDS[key] : 0;
+  if (flag) {
+    c.fm.flags |= flag;
+    c.protocols &= FLAG_PROTOCOLS[key] ?? P_ANY;
+    return;
+  }
+  if (key === 'no_readonly_table' || key === 'allow_hidden_fields' || matchItem(c, key, value)) return;
+  if (value === '') throw new FlowTextError(`field ${key} missing value`);
+  const [part, take] = Object.hasOwn(ITEMS, key) ? ITEMS[key] : [undefined, undefined];
+  if (take && (part === undefined || c.parts.includes(part))) take(c, value, key);
+  else if (!IGNORED.has(key)) throw new FlowTextError(`unknown keyword ${key}`);
 }
 
 function emptyFlowMod(command: FlowModCommand): FlowMod {
@@ -195,21 +367,67 @@ function emptyFlowMod(command: FlowModCommand): FlowMod {
   };
 }
 
-/** Parses a flow as add-flow (and mod-flows, del-flows) takes it. Actions are checked against the match. */
-export function parse(s: string, command: FlowModCommand = 'add', names?: PortNames): FlowMod {
-  const fm = emptyFlowMod(command);
-  const split = /actions?\s*=/.exec(s);
-  if (!split && !command.startsWith('delete')) throw new FlowTextError('must specify an action');
-  for (const { key, value } of parseKeyValues(split ? s.slice(0, split.index) : s)) {
-    if (flowModItem(fm, key, value, names) || matchItem(fm.match, key, value, names)) continue;
-    throw new FlowTextError(`unknown keyword ${key}`);
-  }
-  if (fm.newCookie === UINT64_MAX && fm.cookieMask === 0n && command.startsWith('modify')) fm.newCookie = 0n;
-  if (!split) return fm;
-  fm.actions = parseActions(s.slice(split.index + split[0].length), names);
-  const error = checkActions(fm.actions, fm.match, { tableId: fm.tableId, nTables: 255, allowInconsistent: true });
+const COMMAND_WORDS: readonly FlowModCommand[] = ['add', 'delete', 'delete_strict', 'modify', 'modify_strict'];
+
+/** The command that a text begins with (add when it is none), and the rest. A word may be cut short. */
+function takeCommand(s: string): [FlowModCommand, string] {
+  const text = s.trimStart();
+  const word = /^[^, \t\r\n]*/.exec(text)?.[0] ?? '';
+  const command = COMMAND_WORDS.find((w) => w.startsWith(word));
+  return command ? [command, text.slice(word.length)] : ['add', text];
+}
+
+/** Cuts a text at `actions=`; undefined when there are none. */
+function splitActions(s: string): [string, string] | undefined {
+  const at = s.indexOf('action');
+  const equals = at < 0 ? -1 : s.indexOf('=', at + 1);
+  return equals < 0 ? undefined : [s.slice(0, at), s.slice(equals + 1)];
+}
+
+/** A flow, and the flow formats that can carry it. */
+export interface ParsedFlow {
+  fm: FlowMod;
+  protocols: Protocols;
+}
+
+/** Parses a flow as add-flow and its like take it. Actions are checked against the match. */
+export function parseFlow(s: string, command: FlowTextCommand = 'add', names?: PortNames): ParsedFlow {
+  const [used, text] = command === 'any' ? takeCommand(s) : ([command, s] as const);
+  const fm = emptyFlowMod(used === 'match' ? 'delete' : used);
+  const parts = PARTS[used];
+  const split = parts.includes('actions') ? splitActions(text) : undefined;
+  if (parts.includes('actions') && !split) throw new FlowTextError('must specify an action');
+  const c: FlowModContext = { fm, m: fm.match, names, protocols: P_ANY, command: used, parts };
+  for (const { key, value } of parseKeyValues(split ? split[0] : text)) flowModItem(c, key, value);
+  takeTypeOfPacketType(fm.match);
+  const { flow, wc } = fm.match;
+  if (flow.dlType === ETH_TYPE_IPV6 && (wc.nwProto || wc.nwTos || wc.tpSrc || wc.tpDst)) c.protocols &= P_NXM_OXM_ANY;
+  if (fm.newCookie === UINT64_MAX && fm.cookieMask === 0n) fm.newCookie = 0n;
+  if (split) c.protocols &= takeActions(fm, split[1], c.protocols, names);
+  return { fm, protocols: c.protocols };
+}
+
+/** Returns the formats that can carry the actions. */
+function takeActions(fm: FlowMod, text: string, protocols: Protocols, names: PortNames | undefined): Protocols {
+  const parsed = parseInstructionsText(text, names);
+  const checked = checkUsable(parsed.actions, fm.match, { tableId: fm.tableId, nTables: 255 });
+  const usable = parsed.protocols & checked.protocols;
+  const error = checked.error ?? (usable & protocols ? undefined : 'OFPBAC_MATCH_INCONSISTENT');
   if (error) throw new FlowTextError(`actions are invalid with specified match (${error})`);
-  return fm;
+  fm.actions = parsed.actions;
+  return usable;
+}
+
+/** The same for a flow-mod that is sent; what OpenFlow will ignore of its match is logged. */
+export function parseFlowMod(s: string, command: FlowTextCommand = 'add', names?: PortNames): ParsedFlow {
+  const parsed = parseFlow(s, command, names);
+  normalizeMatch(cloneMatch(parsed.fm.match));
+  return parsed;
+}
+
+/** The flow alone. */
+export function parse(s: string, command: FlowModCommand = 'add', names?: PortNames): FlowMod {
+  return parseFlow(s, command, names).fm;
 }
 
 /** `5.123s`: decimals only as far as they are known. */
@@ -236,7 +454,10 @@ export function formatFlowStats(fs: FlowStats, stats = true, names?: PortNames):
   };
   add(stats || fs.cookie !== 0n, `cookie=0x${fs.cookie.toString(16)}`);
   add(stats, `duration=${formatDuration(fs.durationSec, fs.durationNsec)}`);
-  add(stats || fs.tableId !== 0, `table=${fs.tableId}`);
+  add(
+    stats || fs.tableId !== 0 || names?.tableNameOf?.(fs.tableId) !== undefined,
+    `table=${formatTable(fs.tableId, names)}`,
+  );
   add(stats && fs.packetCount !== UINT64_MAX, `n_packets=${fs.packetCount}`);
   add(stats && fs.byteCount !== UINT64_MAX, `n_bytes=${fs.byteCount}`);
   add(fs.idleTimeout !== 0, `idle_timeout=${fs.idleTimeout}`);

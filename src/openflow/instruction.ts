@@ -1,42 +1,18 @@
-import { OFP10_VERSION, OFP15_VERSION } from '../../protocols/openflow.ts';
+import { OFP10_VERSION, OFP13_VERSION, OFP15_VERSION } from '../../protocols/openflow.ts';
 import { OFPIT } from '../../protocols/openflow-actions.ts';
 import { decodeActions } from './action-decode.ts';
 import { encodeActions } from './action-encode.ts';
+import { verifyActions } from './action-verify.ts';
 import { isInstruction, type Ofpact, type OfpactType } from './actions.ts';
 import { OfDecodeError, type Reader, type Writer } from './buffer.ts';
+import { actionWarn } from './openflow-log.ts';
 
 /** Instructions of OpenFlow 1.1+ (section A.2.4); OpenFlow 1.0 has actions only. */
-
-/** Order of instructions in a list; the actions of apply_actions are 1. */
-const ORDER: Partial<Record<OfpactType, number>> = {
-  meter: 0,
-  clear_actions: 2,
-  write_actions: 3,
-  write_metadata: 4,
-  goto_table: 5,
-};
-const rank = (a: Ofpact): number => ORDER[a.type] ?? 1;
-
-/** Checks that the list could be instructions: each once, in their order (in OpenFlow 1.5 meter is an action). Throws OFPBAC_*. */
-export function verifyActions(actions: readonly Ofpact[], version: number, instructionsAllowed = true): void {
-  if (actions.some((a) => a.type === 'conjunction')) {
-    if (actions.every((a) => a.type === 'conjunction' || a.type === 'note')) return;
-    throw new OfDecodeError('NXBAC_BAD_CONJUNCTION');
-  }
-  let last = -1;
-  for (const a of actions) {
-    const next = a.type === 'meter' && version >= OFP15_VERSION ? 1 : rank(a);
-    if (next < last || (next === last && next !== 1)) throw new OfDecodeError('OFPBAC_UNSUPPORTED_ORDER');
-    if (!instructionsAllowed && next !== 1) throw new OfDecodeError('OFPBIC_UNSUP_INST');
-    last = next;
-  }
-}
 
 /** What a write_actions instruction may hold. */
 const IN_ACTION_SET: ReadonlySet<OfpactType> = new Set<OfpactType>([
   'output',
   'group',
-  'controller',
   'set_field',
   'reg_move',
   'set_vlan_vid',
@@ -62,7 +38,7 @@ const IN_ACTION_SET: ReadonlySet<OfpactType> = new Set<OfpactType>([
   'set_tunnel',
   'set_queue',
   'ct',
-  'nat',
+  'ct_clear',
   'resubmit',
   'encap',
   'decap',
@@ -71,9 +47,12 @@ const IN_ACTION_SET: ReadonlySet<OfpactType> = new Set<OfpactType>([
 
 /** Decodes actions to the end of `r`, as OpenFlow 1.0's flow-mods and every packet-out carry them. */
 export function pullActions(r: Reader, version: number, instructionsAllowed: boolean): Ofpact[] {
-  if (r.left % 8 !== 0) throw new OfDecodeError('OFPBRC_BAD_LEN');
+  if (r.left % 8 !== 0) {
+    actionWarn(`OpenFlow message actions length ${r.left} is not a multiple of 8`);
+    throw new OfDecodeError('OFPBRC_BAD_LEN');
+  }
   const actions = decodeActions(r, version);
-  verifyActions(actions, version, instructionsAllowed);
+  verifyActions(actions, version, { instructions: instructionsAllowed, meter: true });
   return actions;
 }
 
@@ -91,6 +70,7 @@ interface Instructions {
 
 function splitInstructions(r: Reader, version: number): Instructions {
   const found: Instructions = {};
+  const start = r.pos;
   while (r.left > 0) {
     if (r.left < 8) throw new OfDecodeError('OFPBIC_BAD_LEN');
     const type = r.readU16();
@@ -99,8 +79,11 @@ function splitInstructions(r: Reader, version: number): Instructions {
     if (type < 1 || type > 6 || (type === OFPIT.METER && version >= OFP15_VERSION))
       throw new OfDecodeError('OFPBIC_UNKNOWN_INST');
     const size = SIZES[type];
-    if (length < 8 || length % 8 !== 0 || length - 4 > r.left || (size !== undefined && length !== size))
+    if (length < 8 || length % 8 !== 0 || length - 4 > r.left) {
+      actionWarn(`bad instruction format at offset ${r.pos - 4 - start}`);
       throw new OfDecodeError('OFPBIC_BAD_LEN');
+    }
+    if (size !== undefined && length !== size) throw new OfDecodeError('OFPBIC_BAD_LEN');
     if (found[type]) throw new OfDecodeError('OFPBIC_DUP_INST');
     found[type] = r.sub(length - 4);
   }
@@ -114,14 +97,21 @@ function actionsOf(r: Reader, version: number): Ofpact[] {
 
 function decodeWriteActions(r: Reader, version: number): Ofpact {
   const actions = actionsOf(r, version);
-  for (const a of actions) if (!IN_ACTION_SET.has(a.type)) throw new OfDecodeError('OFPBAC_BAD_TYPE', a.type);
+  for (const a of actions) {
+    if (IN_ACTION_SET.has(a.type)) continue;
+    actionWarn('disallowed action in action set');
+    throw new OfDecodeError('OFPBAC_BAD_TYPE', a.type);
+  }
   return { type: 'write_actions', actions };
 }
 
 /** Decodes instructions to the end of `r`; in OpenFlow 1.0, actions. */
 export function pullInstructions(r: Reader, version: number): Ofpact[] {
   if (version === OFP10_VERSION) return pullActions(r, version, true);
-  if (r.left % 8 !== 0) throw new OfDecodeError('OFPBIC_BAD_LEN');
+  if (r.left % 8 !== 0) {
+    actionWarn(`OpenFlow message instructions length ${r.left} is not a multiple of 8`);
+    throw new OfDecodeError('OFPBIC_BAD_LEN');
+  }
   const found = splitInstructions(r, version);
   const out: Ofpact[] = [];
   const meter = found[OFPIT.METER];
@@ -152,15 +142,12 @@ function instruction(w: Writer, type: number, put: () => void): void {
 }
 
 function putInstruction(w: Writer, a: Ofpact, version: number): void {
-  if (a.type === 'meter') instruction(w, OFPIT.METER, () => w.putU32(a.meterId));
-  else if (a.type === 'clear_actions') instruction(w, OFPIT.CLEAR_ACTIONS, () => undefined);
+  if (a.type === 'meter') {
+    if (version >= OFP13_VERSION) instruction(w, OFPIT.METER, () => w.putU32(a.meterId));
+  } else if (a.type === 'clear_actions') instruction(w, OFPIT.CLEAR_ACTIONS, () => undefined);
   else if (a.type === 'goto_table') instruction(w, OFPIT.GOTO_TABLE, () => w.putU8(a.tableId));
-  else if (a.type === 'write_actions') {
-    instruction(w, OFPIT.WRITE_ACTIONS, () => {
-      w.putZeros(4);
-      encodeActions(w, a.actions, version);
-    });
-  } else if (a.type === 'write_metadata') {
+  else if (a.type === 'write_actions') putActionsInstruction(w, OFPIT.WRITE_ACTIONS, a.actions, version);
+  else if (a.type === 'write_metadata') {
     instruction(w, OFPIT.WRITE_METADATA, () => {
       w.putZeros(4);
       w.putU64(a.metadata);
@@ -169,23 +156,32 @@ function putInstruction(w: Writer, a: Ofpact, version: number): void {
   }
 }
 
-/** Appends a list as instructions; in OpenFlow 1.0, as actions. */
+/** Appends a list as instructions; in OpenFlow 1.0, as actions. Neighbouring actions make an apply_actions. */
 export function putInstructions(w: Writer, actions: readonly Ofpact[], version: number): void {
   if (version === OFP10_VERSION) {
     encodeActions(w, actions, version);
     return;
   }
   const isInst = (a: Ofpact) => isInstruction(a) && !(a.type === 'meter' && version >= OFP15_VERSION);
-  const apply = actions.filter((a) => !isInst(a));
-  let applied = apply.length === 0;
-  for (const a of actions) {
-    if (isInst(a)) putInstruction(w, a, version);
-    else if (!applied) {
-      applied = true;
-      instruction(w, OFPIT.APPLY_ACTIONS, () => {
-        w.putZeros(4);
-        encodeActions(w, apply, version);
-      });
+  for (let i = 0; i < actions.length; ) {
+    if (isInst(actions[i])) {
+      putInstruction(w, actions[i++], version);
+      continue;
     }
+    let end = i;
+    while (end < actions.length && !isInst(actions[end])) end++;
+    const apply = actions.slice(i, end);
+    putActionsInstruction(w, OFPIT.APPLY_ACTIONS, apply, version);
+    i = end;
   }
+}
+
+/** An instruction that holds actions; none when they have no bytes in this version. */
+function putActionsInstruction(w: Writer, type: number, actions: readonly Ofpact[], version: number): void {
+  const start = w.length;
+  instruction(w, type, () => {
+    w.putZeros(4);
+    encodeActions(w, actions, version);
+  });
+  if (w.length === start + 8) w.length = start;
 }

@@ -7,55 +7,42 @@ export interface KeyValue {
 }
 
 const SPACE = ', \t\r\n';
+const KEY_END = /[:=(, \t\r\n]/g;
 
-/** Where the value that starts at `i` ends; parentheses (and brackets of a field) hide separators. */
-function endOfValue(s: string, i: number): number {
+/** Where the value that starts at `i` ends: at one of `delimiters` outside parentheses. */
+function endOfValue(s: string, i: number, delimiters: string): number {
   let depth = 0;
   for (; i < s.length; i++) {
     const c = s[i];
+    if (depth === 0 && delimiters.includes(c)) return i;
     if (c === '(') depth++;
-    else if (c === ')') {
-      if (depth === 0) return i;
-      depth--;
-    } else if (depth === 0 && SPACE.includes(c)) return i;
+    else if (c === ')' && depth > 0) depth--;
   }
   return i;
 }
 
-function closing(s: string, open: number): number {
-  let depth = 0;
-  for (let i = open; i < s.length; i++) {
-    if (s[i] === '(') depth++;
-    else if (s[i] === ')' && --depth === 0) return i;
-  }
-  return s.length;
-}
-
-/** Splits a list. A value in parentheses comes without them; what follows them directly (`->dst`) is appended. */
+/** Splits a list. A value in parentheses comes without them; followed by `->`, with the second one and what follows. */
 export function parseKeyValues(s: string): KeyValue[] {
   const out: KeyValue[] = [];
   let i = 0;
-  while (i < s.length) {
-    if (SPACE.includes(s[i])) {
-      i++;
-      continue;
-    }
-    const start = i;
-    while (i < s.length && !`:=(${SPACE}`.includes(s[i])) i++;
-    const key = s.slice(start, i);
-    if (s[i] === ':' || s[i] === '=') {
-      const end = endOfValue(s, i + 1);
-      out.push({ key, value: s.slice(i + 1, end) });
-      i = end + 1;
-    } else if (s[i] === '(') {
-      const end = closing(s, i);
-      const tail = endOfValue(s, end + 1);
-      out.push({ key, value: s.slice(i + 1, end) + s.slice(end + 1, tail) });
-      i = tail + 1;
+  for (;;) {
+    while (i < s.length && SPACE.includes(s[i])) i++;
+    if (i >= s.length) return out;
+    KEY_END.lastIndex = i;
+    const at = KEY_END.exec(s)?.index ?? s.length;
+    const key = s.slice(i, at);
+    const delimiter = s[at];
+    i = at + 1;
+    let end = at;
+    if (delimiter === ':' || delimiter === '=') end = endOfValue(s, i, SPACE);
+    else if (delimiter === '(') {
+      end = endOfValue(s, i, ')');
+      if (s.startsWith(')->', end)) end = endOfValue(s, end, SPACE);
     } else {
       out.push({ key, value: '' });
-      i++;
+      continue;
     }
+    out.push({ key, value: s.slice(i, end) });
+    i = end + 1;
   }
-  return out;
 }

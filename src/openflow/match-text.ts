@@ -7,6 +7,7 @@ import {
   formatMaskedMac,
   formatPrefixed,
   hex,
+  hexBytes,
   TCP_FLAG_NAMES,
   TUN_FLAG_NAMES,
 } from './address-text.ts';
@@ -29,6 +30,7 @@ import {
 import { formatField } from './field-text.ts';
 import { hasDefaultPacketType } from './match.ts';
 import { formatPort, type PortNames } from './port.ts';
+import { matchedTunMetadata } from './tun-metadata.ts';
 
 /** A match as ovs-ofctl prints it. */
 
@@ -169,7 +171,18 @@ function putTunnel(s: Items): void {
   if (wc.tunGtpuFlags) s.add('gtpu_flags', hex(f.tunGtpuFlags));
   if (wc.tunGtpuMsgtype) s.add('gtpu_msgtype', f.tunGtpuMsgtype);
   if (wc.tunFlags & 0xf) s.add('tun_flags', formatFlags(f.tunFlags & 0xf, wc.tunFlags & 0xf, 0xf, TUN_FLAG_NAMES));
+  putTunMetadata(s);
   s.hex('metadata', f.metadata, wc.metadata, ALL64);
+}
+
+function putTunMetadata(s: Items): void {
+  for (const t of matchedTunMetadata(s.m)) {
+    const name = `tun_metadata${t.index}`;
+    const exact = t.mask.every((b) => b === 0xff);
+    if (t.absent) s.add(name, 'NP');
+    else if (t.masked && t.mask.every((b) => b === 0)) s.out.push(name);
+    else s.add(name, exact ? hexBytes(t.value) : `${hexBytes(t.value)}/${hexBytes(t.mask)}`);
+  }
 }
 
 const hex4 = (n: number): string => `0x${n.toString(16).padStart(4, '0')}`;

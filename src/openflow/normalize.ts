@@ -1,21 +1,26 @@
 import type { Match } from '../flow/flow.ts';
 import {
+  ETH_TYPE_ARP,
   ETH_TYPE_IP,
   ETH_TYPE_IPV6,
+  ETH_TYPE_RARP,
   IPPROTO_ICMP,
   IPPROTO_ICMPV6,
   IPPROTO_SCTP,
   IPPROTO_TCP,
   IPPROTO_UDP,
-  isArp,
   isMplsType,
   ND_NEIGHBOR_ADVERT,
   ND_NEIGHBOR_SOLICIT,
 } from './field-prereq.ts';
+import { cloneMatch, hasDefaultPacketType } from './match.ts';
+import { formatMatch } from './match-text.ts';
+import { matchInfo, matchInfoAlways } from './openflow-log.ts';
 
 /** Removes from a match what its Ethertype and IP protocol make meaningless, as OpenFlow 1.0 wants it ignored. */
 
 interface May {
+  ether: boolean;
   nwAddr: boolean;
   tp: boolean;
   nwProto: boolean;
@@ -28,16 +33,20 @@ interface May {
 }
 
 function mayMatch(m: Match): May {
-  const { flow } = m;
-  const v4 = flow.dlType === ETH_TYPE_IP;
-  const v6 = flow.dlType === ETH_TYPE_IPV6;
-  const arp = isArp(flow);
+  const { flow, wc } = m;
+  const ether = wc.packetType === 0 || hasDefaultPacketType(m);
+  const typed = wc.packetType === 0xffffffff && flow.packetType >>> 16 === 1;
+  const dlType = ether ? flow.dlType : typed ? flow.packetType & 0xffff : 0;
+  const v4 = dlType === ETH_TYPE_IP;
+  const v6 = dlType === ETH_TYPE_IPV6;
+  const arp = dlType === ETH_TYPE_ARP || dlType === ETH_TYPE_RARP;
   const proto = flow.nwProto;
   const l4 = (v4 || v6) && (proto === IPPROTO_TCP || proto === IPPROTO_UDP || proto === IPPROTO_SCTP);
   const icmp6 = v6 && proto === IPPROTO_ICMPV6;
   const solicit = icmp6 && flow.tpSrc === ND_NEIGHBOR_SOLICIT;
   const advert = icmp6 && flow.tpSrc === ND_NEIGHBOR_ADVERT;
   return {
+    ether,
     nwAddr: v4 || arp,
     tp: l4 || (v4 && proto === IPPROTO_ICMP) || icmp6,
     nwProto: v4 || v6 || arp,
@@ -46,13 +55,19 @@ function mayMatch(m: Match): May {
     arpTha: arp || advert,
     ipv6: v6,
     ndTarget: solicit || advert,
-    mpls: isMplsType(flow.dlType),
+    mpls: isMplsType(dlType),
   };
 }
 
-export function normalizeMatch(m: Match): void {
+/** Takes away what the match may not have. False: there was nothing. */
+function normalize(m: Match): boolean {
   const may = mayMatch(m);
   const { wc } = m;
+  const before = wc.clone();
+  if (!may.ether) {
+    wc.dlSrc.fill(0);
+    wc.dlDst.fill(0);
+  }
   if (!may.nwAddr) wc.nwSrc = wc.nwDst = 0;
   if (!may.tp) wc.tpSrc = wc.tpDst = 0;
   if (!may.nwProto) wc.nwProto = 0;
@@ -66,5 +81,21 @@ export function normalizeMatch(m: Match): void {
   }
   if (!may.ndTarget) wc.ndTarget.fill(0);
   if (!may.mpls) wc.mplsLse0 = wc.mplsLse1 = wc.mplsLse2 = 0;
+  if (wc.equals(before)) return false;
   m.flow.maskWith(wc);
+  return true;
+}
+
+/** The same; what changed is logged. */
+export function normalizeMatch(m: Match): void {
+  const before = cloneMatch(m);
+  if (!normalize(m)) return;
+  logNormalization(formatMatch(before), formatMatch(m));
+}
+
+/** The three lines count as one message. */
+function logNormalization(pre: string, post: string): void {
+  if (!matchInfo('normalization changed ofp_match, details:')) return;
+  matchInfoAlways(` pre: ${pre}`);
+  matchInfoAlways(`post: ${post}`);
 }

@@ -1,10 +1,10 @@
 import type { MatchField } from '../../protocols/fields.ts';
 import type { Match } from '../flow/flow.ts';
+import { mappedField } from './action-wire.ts';
 import { OfDecodeError, type Reader, type Writer } from './buffer.ts';
 import {
   fieldIsWild,
   fieldMaskOk,
-  fieldSupported,
   fieldValueOk,
   getField,
   isAllOnes,
@@ -30,7 +30,8 @@ import {
   ND_NEIGHBOR_SOLICIT,
 } from './field-prereq.ts';
 import { catchallMatch, hasDefaultPacketType, setDefaultPacketType } from './match.ts';
-import { isCookieHeader, type OxmEntry, putOxm, readOxmHeader } from './oxm.ts';
+import { isCookieHeader, type OxmEntry, putOxm, putOxmBytes, readOxmHeader } from './oxm.ts';
+import { matchedTunMetadata } from './tun-metadata.ts';
 
 /** nx_match and OXM matches: a row of entries, each a header, a value and perhaps a mask. */
 
@@ -46,6 +47,8 @@ export interface PullOptions {
   cookie?: boolean;
   /** Skip unknown fields and do not check prerequisites. */
   loose?: boolean;
+  /** Others than metadata of the pipeline are an error, as in a packet-out. */
+  pipelineFieldsOnly?: boolean;
 }
 
 const entry: OxmEntry = { field: undefined, hasMask: false, length: 0, badLength: false };
@@ -54,9 +57,10 @@ const entry: OxmEntry = { field: undefined, hasMask: false, length: 0, badLength
 export function pullNxMatch(r: Reader, length: number, o: PullOptions = {}): PulledMatch {
   const sub = r.sub(length, 'OFPBMC_BAD_LEN');
   const out: PulledMatch = { match: catchallMatch(), cookie: 0n, cookieMask: 0n };
+  out.match.flow.tunTable = out.match.wc.tunTable = r.tunTable;
   while (sub.left > 0) {
     if (o.cookie && sub.left >= 4 && isCookieHeader(sub.view.getUint32(sub.pos))) pullCookie(sub, out);
-    else pullEntry(sub, out.match, o.loose === true);
+    else pullEntry(sub, out.match, o);
   }
   return out;
 }
@@ -64,6 +68,7 @@ export function pullNxMatch(r: Reader, length: number, o: PullOptions = {}): Pul
 function pullCookie(r: Reader, out: PulledMatch): void {
   readOxmHeader(r, entry);
   if (entry.length !== (entry.hasMask ? 16 : 8)) throw new OfDecodeError('OFPBMC_BAD_FIELD');
+  if (r.left < entry.length) throw new OfDecodeError('OFPBMC_BAD_LEN');
   if (out.cookieMask !== 0n) throw new OfDecodeError('OFPBMC_DUP_FIELD');
   const { hasMask } = entry;
   out.cookie = r.readU64();
@@ -71,24 +76,43 @@ function pullCookie(r: Reader, out: PulledMatch): void {
   if (out.cookie & ~out.cookieMask) throw new OfDecodeError('OFPBMC_BAD_WILDCARDS');
 }
 
-function pullEntry(r: Reader, match: Match, loose: boolean): void {
+/** Value or mask of a field: tunnel metadata of any width is right-aligned in the field's. */
+function alignTo(f: MatchField, bytes: Uint8Array): Uint8Array {
+  if (bytes.length === f.nBytes) return bytes;
+  const out = new Uint8Array(f.nBytes);
+  const size = Math.min(bytes.length, f.nBytes);
+  out.set(bytes.subarray(0, size), f.nBytes - size);
+  return out;
+}
+
+function pullEntry(r: Reader, match: Match, o: PullOptions): void {
   readOxmHeader(r, entry);
-  const { field: f, hasMask, length } = entry;
+  const { hasMask, length } = entry;
+  const known = entry.field;
+  const f = known && mappedField(r, known);
   const at = r.take(length);
   const width = hasMask ? length >> 1 : length;
   if (hasMask) checkMaskCovers(r.u8, at, width);
-  if (!f || !fieldSupported(f)) {
-    if (loose) return;
+  if (!f) {
+    if (o.loose) return;
     throw new OfDecodeError('OFPBMC_BAD_FIELD');
   }
-  const value = r.u8.subarray(at, at + width);
-  const mask = hasMask ? r.u8.subarray(at + width, at + length) : undefined;
+  const value = alignTo(f, r.u8.subarray(at, at + width));
+  const mask = hasMask ? alignTo(f, r.u8.subarray(at + width, at + length)) : undefined;
   if (mask && !fieldMaskOk(f, mask)) throw new OfDecodeError('OFPBMC_BAD_MASK', f.name);
   if (!fieldValueOk(f, value)) throw new OfDecodeError('OFPBMC_BAD_VALUE', f.name);
-  if (!loose && f.prereq !== 'none' && !isMatchPrereqOk(match, f)) throw new OfDecodeError('OFPBMC_BAD_PREREQ', f.name);
+  if (!o.loose && f.prereq !== 'none' && !isMatchPrereqOk(match, f))
+    throw new OfDecodeError('OFPBMC_BAD_PREREQ', f.name);
   if (!fieldIsWild(match.wc, f)) throw new OfDecodeError('OFPBMC_DUP_FIELD', f.name);
-  matchSetField(match, f, value, mask && isAllOnes(mask) ? undefined : mask);
+  if (o.pipelineFieldsOnly && !isPipelineField(f)) throw new OfDecodeError('OFPBRC_PIPELINE_FIELDS_ONLY', f.name);
+  const error = matchSetField(match, f, value, mask && isAllOnes(mask) ? undefined : mask);
+  if (error) throw new OfDecodeError('OFPBMC_BAD_VALUE', error);
   if (f.prereq !== 'none') setDefaultPacketType(match);
+}
+
+/** What a packet-out's match may have: metadata that the pipeline keeps. */
+function isPipelineField(f: MatchField): boolean {
+  return /^(metadata|in_port|in_port_oxm|packet_type|x{0,2}reg\d+)$/.test(f.name) || /^tun_(?!tos|ttl)/.test(f.name);
 }
 
 /** A bit of the value outside the mask is an error. */
@@ -97,7 +121,7 @@ function checkMaskCovers(u8: Uint8Array, at: number, width: number): void {
 }
 
 /** Decodes an `ofp_match` of OpenFlow 1.2+ (type OFPMT_OXM, length, entries, padding to 8). */
-export function pullOxmMatch(r: Reader, loose = false): Match {
+export function pullOxmMatch(r: Reader, loose = false, pipelineFieldsOnly = false): Match {
   if (r.left < 4) throw new OfDecodeError('OFPBMC_BAD_LEN');
   const type = r.readU16();
   const length = r.readU16();
@@ -105,7 +129,7 @@ export function pullOxmMatch(r: Reader, loose = false): Match {
   if (type !== 1) throw new OfDecodeError('OFPBMC_BAD_TYPE');
   const padded = (length + 7) & ~7;
   if (padded - 4 > r.left) throw new OfDecodeError('OFPBMC_BAD_LEN');
-  const { match } = pullNxMatch(r, length - 4, { loose });
+  const { match } = pullNxMatch(r, length - 4, { loose, pipelineFieldsOnly });
   r.skip(padded - length);
   return match;
 }
@@ -147,6 +171,8 @@ const TUNNEL = fields(
   'tun_ipv6_dst',
   'tun_gbp_id',
   'tun_gbp_flags',
+);
+const TUNNEL_2 = fields(
   'tun_erspan_idx',
   'tun_erspan_ver',
   'tun_erspan_dir',
@@ -179,6 +205,8 @@ const CONNTRACK = fields(
 );
 const CT_PROTO = fields('ct_nw_proto', 'ct_tp_src', 'ct_tp_dst');
 const METADATA = mf('metadata');
+const TUN_METADATA = Array.from({ length: 64 }, (_, i) => mf(`tun_metadata${i}`));
+const TUN_FLAGS = mf('tun_flags');
 
 /** What has been appended so far says "Ethernet packet" by itself. */
 interface PutState {
@@ -201,10 +229,13 @@ function putField(s: PutState, f: MatchField): void {
     putEntry(s, f, value);
     return;
   }
-  const mask = getField(s.m.wc, f);
+  const mask = f === TUN_FLAGS ? tunFlagsMask(s.m) : getField(s.m.wc, f);
   const exact = isAllOnes(mask) || (f === IP_FRAG && mask[0] === 3);
   putEntry(s, f, value, exact ? undefined : mask);
 }
+
+/** The whole mask: all of it is an exact match, of which only the public flags can be told. */
+const tunFlagsMask = ({ wc }: Match): Uint8Array => Uint8Array.of(wc.tunFlags >> 8, wc.tunFlags & 0xff);
 
 function putFields(s: PutState, list: readonly MatchField[]): void {
   for (const f of list) putField(s, f);
@@ -270,7 +301,9 @@ export function putNxMatch(w: Writer, m: Match, version: number, cookie = 0n, co
   putFields(s, ETHERNET);
   putVlan(s);
   putL3(s);
-  for (const f of TUNNEL) {
+  putFields(s, TUNNEL);
+  putTunMetadata(s);
+  for (const f of TUNNEL_2) {
     if (f === NSH_SPI && m.wc.nshPathHdr >>> 8 === 0xffffff) putEntry(s, f, getField(m.flow, f));
     else putField(s, f);
   }
@@ -288,6 +321,12 @@ function putCookie(w: Writer, cookie: bigint, mask: bigint): void {
   w.putU32((0x0001 << 16) | (30 << 9) | (exact ? 8 : 0x100 | 16));
   w.putU64(cookie & mask);
   if (!exact) w.putU64(mask);
+}
+
+function putTunMetadata(s: PutState): void {
+  for (const t of matchedTunMetadata(s.m)) {
+    putOxmBytes(s.w, TUN_METADATA[t.index], s.version, t.value, t.masked ? t.mask : undefined);
+  }
 }
 
 /** Nothing else in the match says that packets are Ethernet: say so in front. */

@@ -1,5 +1,6 @@
 import { FIELDS, type MatchField, type OxmHeader } from '../../protocols/fields.ts';
 import { OfDecodeError, type Reader, type Writer } from './buffer.ts';
+import { significantLength } from './tun-metadata.ts';
 
 /**
  * NXM and OXM headers (ovs-fields(7), OpenFlow 1.3 section 7.2.3.2): class (16 bits), field (7), has-mask (1), length (8); class 0xffff
@@ -75,18 +76,29 @@ for (let version = 0; version <= 6; version++) {
   }
 }
 
-/** Appends the header alone. Throws when the field has none in any version. */
-export function putOxmHeader(w: Writer, f: MatchField, version: number, hasMask: boolean): void {
+/**
+ * Appends the header alone, for a value of `nBytes` (tunnel metadata has any width). Throws when the field has no header in any version.
+ */
+export function putOxmHeader(w: Writer, f: MatchField, version: number, hasMask: boolean, nBytes = f.nBytes): void {
   const word = WORDS[version][f.id];
   if (word === 0 && f.headers.length === 0) throw new Error(`${f.name} can't be written in NXM or OXM`);
   const experimenter = EXPERIMENTERS[version][f.id];
-  w.putU32(hasMask ? ((word & ~0xff) | 0x100 | ((word & 0xff) + f.nBytes)) >>> 0 : word);
+  const length = (experimenter ? 4 : 0) + (hasMask ? 2 * nBytes : nBytes);
+  w.putU32(((word & ~0x1ff) | (hasMask ? 0x100 : 0) | (length & 0xff)) >>> 0);
   if (experimenter) w.putU32(experimenter);
 }
 
 /** Appends header, value and mask; an all-ones mask is `undefined`. */
 export function putOxm(w: Writer, f: MatchField, version: number, value: Uint8Array, mask?: Uint8Array): void {
-  putOxmHeader(w, f, version, mask !== undefined);
+  if (f.variableLength) {
+    const n = Math.max(significantLength(value), mask ? significantLength(mask) : 0);
+    putOxmBytes(w, f, version, value.subarray(value.length - n), mask?.subarray(mask.length - n));
+  } else putOxmBytes(w, f, version, value, mask);
+}
+
+/** The same with all the bytes that are given, for tunnel metadata whose width is known. */
+export function putOxmBytes(w: Writer, f: MatchField, version: number, value: Uint8Array, mask?: Uint8Array): void {
+  putOxmHeader(w, f, version, mask !== undefined, value.length);
   w.putBytes(value);
   if (mask) w.putBytes(mask);
 }
