@@ -90,6 +90,8 @@ export interface Netdev {
   /** An error's text when the MTU is refused. */
   setMtu(mtu: number): string | undefined;
   linkUp(): boolean;
+  /** How often the link came or went by itself; absent for a device whose link is what its administrator says. */
+  carrierResets?(): number;
   /** Bumped at every change of link, MAC, MTU or status. */
   changeSeq(): number;
   /** Called after changeSeq moved. */

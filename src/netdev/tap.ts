@@ -23,6 +23,7 @@ export class TapNetdev extends BasicNetdev {
   readonly #buffer = new Uint8Array(MAX_FRAME);
   #rx: ((frame: Uint8Array) => void) | undefined;
   #closed = false;
+  #carrierResets = 0;
 
   /** Makes the host's interface `name`. Throws a system error, EPERM without CAP_NET_ADMIN. */
   constructor(name: string, type = 'tap') {
@@ -96,7 +97,13 @@ export class TapNetdev extends BasicNetdev {
     return this.#ask(() => (getIfFlags(this.name) & IFF_UP) !== 0, false);
   }
 
+  /** The host's kernel takes the carrier with the administrative state. */
+  carrierResets(): number {
+    return this.#carrierResets;
+  }
+
   override setAdminUp(up: boolean): void {
+    if (up !== this.adminUp()) this.#carrierResets++;
     setIfFlags(this.name, up ? IFF_UP : 0, up ? 0 : IFF_UP);
     this.changed();
   }

@@ -167,11 +167,10 @@ export class Links {
 
   /** A device's link, address or state moved. */
   portChanged(port: BridgePort): void {
-    const { carrier } = port;
-    if (carrier !== port.seenCarrier) {
-      port.seenCarrier = carrier;
-      port.carrierResets++;
-      port.bundle?.lacpState?.carrierChanged(port, carrier);
+    const resets = port.carrierResets;
+    if (resets !== port.seenCarrierResets) {
+      port.seenCarrierResets = resets;
+      port.bundle?.lacpState?.carrierChanged(port, port.carrier);
     }
     this.requestRun();
   }

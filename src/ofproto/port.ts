@@ -32,9 +32,8 @@ export class BridgePort implements XPort {
   shownLinkUp: boolean;
   shownLive = false;
   shown = '';
-  /** As `Links` saw it last, and how often it changed. */
-  seenCarrier: boolean;
-  carrierResets = 0;
+  /** As `Links` saw it last. */
+  seenCarrierResets: number;
   /** Packets over a patch; the datapath counts the others. */
   readonly patchStats = { rxPackets: 0, rxBytes: 0, txPackets: 0, txBytes: 0 };
 
@@ -55,7 +54,8 @@ export class BridgePort implements XPort {
     this.netdev = netdev;
     this.odpPort = odpPort;
     this.createdMs = nowMs;
-    this.seenCarrier = this.shownLinkUp = this.carrier;
+    this.shownLinkUp = this.carrier;
+    this.seenCarrierResets = this.carrierResets;
   }
 
   get name(): string {
@@ -69,6 +69,10 @@ export class BridgePort implements XPort {
   /** The device is up and has its link. */
   get carrier(): boolean {
     return this.netdev.adminUp() && this.netdev.linkUp();
+  }
+
+  get carrierResets(): number {
+    return this.netdev.carrierResets?.() ?? 0;
   }
 
   get live(): boolean {

@@ -72,6 +72,7 @@ export class VhostUserNetdev implements Netdev {
   #adminUp = true;
   #txRetriesMax = TX_RETRIES_DEFAULT;
   #ready = false;
+  #carrierResets = 0;
   /** What status() said when the listeners were last called. */
   #shown = '';
   #closed = false;
@@ -138,6 +139,11 @@ export class VhostUserNetdev implements Netdev {
 
   linkUp(): boolean {
     return this.#ready;
+  }
+
+  /** The guest came or went. */
+  carrierResets(): number {
+    return this.#carrierResets;
   }
 
   changeSeq(): number {
@@ -327,6 +333,7 @@ export class VhostUserNetdev implements Netdev {
     const ready = this.#device.ready;
     if (ready !== this.#ready) {
       this.#ready = ready;
+      this.#carrierResets++;
       log.infoRl(limit, `vHost Device '${this.#path}' has been ${ready ? 'added on numa node 0' : 'removed'}`);
     }
     const shown = [...this.status().values()].join();
