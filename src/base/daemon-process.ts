@@ -127,8 +127,9 @@ function runOnce(health: string): Promise<Outcome> {
 
 let reported = false;
 
-/** Tells whoever started this process in the background that it is ready, and lets go of the terminal. */
-export function reportReady(): void {
+/** Tells whoever started this process in the background that it is ready, and lets go of the terminal; with `keepOutput` what it prints
+ *  still arrives. */
+export function reportReady(keepOutput = false): void {
   if (reported || daemonRole() === 'command') return;
   reported = true;
   try {
@@ -138,12 +139,12 @@ export function reportReady(): void {
     // Nobody waits for it any more.
   }
   vlog.closeConsole();
-  closeStdio();
+  closeStdio(keepOutput ? [0] : [0, 1, 2]);
 }
 
 /** Puts /dev/null where the terminal was. Open gives the lowest free descriptor, so each takes the place of the one just closed. */
-function closeStdio(): void {
-  for (const fd of [0, 1, 2]) {
+function closeStdio(fds: readonly number[]): void {
+  for (const fd of fds) {
     closeSync(fd);
     openSync('/dev/null', 'r+');
   }

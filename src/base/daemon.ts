@@ -201,9 +201,9 @@ export class Daemon {
     }
   }
 
-  /** Tells the waiting parent that the daemon is up, and lets go of the terminal. */
-  complete(): void {
-    reportReady();
+  /** Tells the waiting parent that the daemon is up, and lets go of the terminal, but with `keepOutput` not of stdout and stderr. */
+  complete(keepOutput = false): void {
+    reportReady(keepOutput);
   }
 
   /** Calls `stop` once at SIGTERM, SIGINT or SIGALRM; once it is through, the process ends with the exit code of that signal. */

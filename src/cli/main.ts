@@ -36,6 +36,7 @@ const COMMANDS: readonly CommandEntry[] = [
   },
   { name: 'vsctl', summary: 'configure the switch, as ovs-vsctl', load: () => import('./vsctl/main.ts') },
   { name: 'appctl', summary: 'ask a running daemon, as ovs-appctl', load: () => import('./appctl.ts') },
+  { name: 'ovsdb-client', summary: 'talk to a database server', load: () => import('./ovsdb-client/main.ts') },
   { name: 'ovsdb-tool', summary: 'manage database files', load: () => import('./ovsdb-tool/main.ts') },
   { name: 'dpctl', summary: "look at the switch's datapath, as ovs-dpctl", load: () => import('./dpctl/main.ts') },
   {

@@ -68,6 +68,7 @@ export class JsonRpcConnection {
   private lastActivity = performance.now();
   private isProbing = false;
   private isCorked = false;
+  private isPaused = false;
   private isClosed = false;
   private reason: string | null = null;
 
@@ -122,6 +123,17 @@ export class JsonRpcConnection {
     this.write({ id, result: null, error });
   }
 
+  /** Reads nothing until `resume`. */
+  pause(): void {
+    this.isPaused = true;
+    this.stream.pause();
+  }
+
+  resume(): void {
+    this.isPaused = false;
+    this.stream.resume();
+  }
+
   /** Closes after what was sent has left; what still comes is not read. */
   end(): void {
     this.stream.removeAllListeners('data');
@@ -151,7 +163,7 @@ export class JsonRpcConnection {
 
   private drained(): void {
     if (this.isClosed) return;
-    this.stream.resume();
+    if (!this.isPaused) this.stream.resume();
     this.handlers.drained?.();
   }
 

@@ -70,7 +70,9 @@ export class LogFile {
     const { create = false, readOnly = false, name = path, io = fs as LogIo } = options;
     try {
       const access = readOnly ? fs.constants.O_RDONLY : fs.constants.O_RDWR;
-      const flags = access | (create ? fs.constants.O_CREAT | fs.constants.O_EXCL : 0);
+      // A link that leads nowhere yet is filled; O_EXCL would refuse it.
+      const exclusive = create && !isDanglingLink(path) ? fs.constants.O_EXCL : 0;
+      const flags = access | (create ? fs.constants.O_CREAT | exclusive : 0);
       return new LogFile(path, name, fs.openSync(path, flags, 0o640), io);
     } catch (error) {
       throw ioError(error, `${name}: ${create ? 'create' : 'open'} failed`);
@@ -213,6 +215,10 @@ export class LogFile {
     if (this.fd >= 0) fs.closeSync(this.fd);
     this.fd = -1;
   }
+}
+
+function isDanglingLink(path: string): boolean {
+  return !fs.existsSync(path) && fs.lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() === true;
 }
 
 function writeFully(io: LogIo, fd: number, data: Buffer, position: number): void {

@@ -95,6 +95,15 @@ export class RpcClient {
     this.connection.notify(method, params);
   }
 
+  /** Reads nothing until `resume`. */
+  pause(): void {
+    this.connection.pause();
+  }
+
+  resume(): void {
+    this.connection.resume();
+  }
+
   close(): void {
     this.connection.destroy();
   }
