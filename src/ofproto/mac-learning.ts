@@ -1,4 +1,5 @@
 import { coverageCounter } from '../base/coverage.ts';
+import { type HeapNode, MaxHeap } from '../base/heap.ts';
 
 /**
  * The MAC learning table of a bridge: which bundle a station's address was last seen on, by VLAN. Ages on the clock it is given.
@@ -36,12 +37,19 @@ export const macBytes = (mac: number): Uint8Array =>
 
 export const isMulticastMac = (mac: number): boolean => (Math.floor(mac / 2 ** 40) & 1) === 1;
 
+/** The entries of one bundle, least recently seen first. */
+interface Usage<B> extends HeapNode {
+  readonly entries: Set<MacEntry<B>>;
+}
+
 export class MacLearning<B> {
   /** Per VLAN, by address. */
   readonly #vlans = new Map<number, Map<number, MacEntry<B>>>();
   /** Least recently seen first. */
   readonly #lru = new Set<MacEntry<B>>();
-  readonly #perBundle = new Map<B, Set<MacEntry<B>>>();
+  readonly #perBundle = new Map<B, Usage<B>>();
+  /** The bundle with most entries on top. */
+  readonly #usage = new MaxHeap<Usage<B>>();
   readonly #nowMs: () => number;
   /** Nothing is learned in these. */
   #floodVlans: ReadonlySet<number> = new Set();
@@ -215,9 +223,8 @@ export class MacLearning<B> {
 
   /** Takes the oldest entry of the bundle that has most, so that one port can't push out the others'. Learned ones go first. */
   #evict(): void {
-    let most: Set<MacEntry<B>> | undefined;
-    for (const entries of this.#perBundle.values()) if (!most || entries.size > most.size) most = entries;
-    const oldest = this.#firstLearned(most ?? []) ?? this.#firstLearned(this.#lru) ?? this.#lru.values().next().value;
+    const most = this.#usage.max()?.entries ?? [];
+    const oldest = this.#firstLearned(most) ?? this.#firstLearned(this.#lru) ?? this.#lru.values().next().value;
     if (!oldest) return;
     this.#remove(oldest);
     this.totalEvicted++;
@@ -231,17 +238,31 @@ export class MacLearning<B> {
 
   /** Makes `e` the most recently seen entry of `bundle`. */
   #own(e: MacEntry<B>, bundle: B): void {
+    let usage = this.#perBundle.get(bundle);
+    if (usage?.entries.delete(e)) {
+      usage.entries.add(e);
+      return;
+    }
     this.#disown(e);
     e.bundle = bundle;
-    const entries = this.#perBundle.get(bundle);
-    if (entries) entries.add(e);
-    else this.#perBundle.set(bundle, new Set([e]));
+    if (usage) this.#usage.change(usage, usage.priority + 1);
+    else {
+      usage = { entries: new Set(), priority: 1, index: 0 };
+      this.#perBundle.set(bundle, usage);
+      this.#usage.insert(usage);
+    }
+    usage.entries.add(e);
   }
 
   #disown(e: MacEntry<B>): void {
-    const entries = this.#perBundle.get(e.bundle);
-    entries?.delete(e);
-    if (entries?.size === 0) this.#perBundle.delete(e.bundle);
+    const usage = this.#perBundle.get(e.bundle);
+    if (!usage?.entries.delete(e)) return;
+    if (usage.entries.size > 0) {
+      this.#usage.change(usage, usage.priority - 1);
+      return;
+    }
+    this.#usage.remove(usage);
+    this.#perBundle.delete(e.bundle);
   }
 
   #remove(e: MacEntry<B>): void {
