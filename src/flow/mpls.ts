@@ -52,10 +52,16 @@ export function countCommonMplsLabels(a: Flow, an: number, b: Flow, bn: number):
 
 const L3_AT = FLOW_MEMBERS.nw_src.offset;
 
+/** An IP packet, with an Ethernet header or without. */
+function isIp({ packetType, dlType }: Flow): boolean {
+  const type = packetType === 0 ? dlType : packetType >>> 16 === 1 ? packetType & 0xffff : 0;
+  return type === IP || type === IPV6;
+}
+
 /** The first label of a packet: explicit null, its TTL and class from the IP header. */
 function firstLse(flow: Flow, wc: FlowWildcards | undefined): number {
   let [tc, ttl] = [0, 64];
-  if (flow.dlType === IP || flow.dlType === IPV6) {
+  if (isIp(flow)) {
     tc = (flow.nwTos & DSCP) >> 2;
     ttl = flow.nwTtl || 64;
     if (wc) {

@@ -218,6 +218,19 @@ function putNetwork(s: Items, dlType: number): void {
   }
 }
 
+/** A label entry as a number, under a partial mask in hexadecimal. */
+function putLse(s: Items, name: string, lse: number, mask: number): void {
+  const hex8 = (n: number) => `0x${n.toString(16).padStart(8, '0')}`;
+  if (mask) s.add(name, mask === ALL32 ? lse : `${hex8(lse)}/${hex8(mask)}`);
+}
+
+const NSH_CONTEXTS = [
+  ['nsh_c1', 'nshContext0'],
+  ['nsh_c2', 'nshContext1'],
+  ['nsh_c3', 'nshContext2'],
+  ['nsh_c4', 'nshContext3'],
+] as const;
+
 function putNsh(s: Items): void {
   const { flow: f, wc } = s.m;
   s.number('nsh_flags', f.nshFlags, wc.nshFlags, 0xff);
@@ -227,7 +240,11 @@ function putNsh(s: Items): void {
   if (wc.nshPathHdr >>> 8) s.add('nsh_spi', `0x${(f.nshPathHdr >>> 8).toString(16)}`);
   s.number('nsh_si', f.nshPathHdr & 0xff, wc.nshPathHdr & 0xff, 0xff);
   if (wc.nshMdtype !== 0xff || f.nshMdtype !== 1) return;
-  for (const name of ['nsh_c1', 'nsh_c2', 'nsh_c3', 'nsh_c4']) s.field(name);
+  const hex = (n: number) => `0x${n.toString(16)}`;
+  for (const [name, key] of NSH_CONTEXTS) {
+    const [value, mask] = [f[key], wc[key]];
+    if (mask) s.add(name, mask === ALL32 ? hex(value) : `${hex(value)}/${hex(mask)}`);
+  }
 }
 
 const FRAGS: Readonly<Record<number, readonly string[]>> = {
@@ -251,8 +268,8 @@ function putIp(s: Items, dlType: number, saysProto: boolean): void {
   if (wc.mplsLse0 & 0xe00) s.add('mpls_tc', (f.mplsLse0 >>> 9) & 7);
   if (wc.mplsLse0 & 0xff) s.add('mpls_ttl', f.mplsLse0 & 0xff);
   if (wc.mplsLse0 & 0x100) s.add('mpls_bos', (f.mplsLse0 >>> 8) & 1);
-  s.number('mpls_lse1', f.mplsLse1, wc.mplsLse1, ALL32);
-  s.number('mpls_lse2', f.mplsLse2, wc.mplsLse2, ALL32);
+  putLse(s, 'mpls_lse1', f.mplsLse1, wc.mplsLse1);
+  putLse(s, 'mpls_lse2', f.mplsLse2, wc.mplsLse2);
   const frag = FRAGS[wc.nwFrag & 3]?.[f.nwFrag & 3];
   if (frag) s.add('nw_frag', frag);
 }

@@ -79,7 +79,7 @@ function randomAction(rnd: (n: number) => number, pick: Pick, match: readonly st
     () => 'output:NXM_NX_REG0[0..15]',
     () => 'load:0x7->OXM_OF_METADATA[]',
     () => 'exit',
-    () => 'note:00.01',
+    () => 'note:00.01.00.00.00.00',
     () => 'CONTROLLER',
   ];
   const ip = [() => 'dec_ttl', () => 'mod_nw_tos:40', () => 'load:5->NXM_NX_IP_TTL[]'];

@@ -14,6 +14,9 @@ const L3_FIELDS = new Set(
 );
 const ARP_FIELDS = new Set(['arp_op', 'arp_sha', 'arp_tha', 'arp_spa', 'arp_tpa'].map(mf));
 
+const IPV6_LABEL = mf('ipv6_label');
+const LABEL_MASK = [0, 0x0f, 0xff, 0xff];
+
 /** A write to a network header depends on the protocol: a packet of another protocol has another header. */
 function maskL3Prereqs({ flow, wc }: XlateCtx, field: MatchField): void {
   if ((isIpAny(flow) && L3_FIELDS.has(field)) || (flow.dlType === 0x0806 && ARP_FIELDS.has(field))) wc.nwProto = 0xff;
@@ -26,7 +29,8 @@ export function setFieldAction(ctx: XlateCtx, a: OfpactOf<'set_field'>): void {
     return;
   }
   maskL3Prereqs(ctx, a.field);
-  maskFieldBits(wc, a.field, a.mask);
+  // The flow label's word has bits that are none of it.
+  maskFieldBits(wc, a.field, a.field === IPV6_LABEL ? a.mask.map((b, i) => b & LABEL_MASK[i]) : a.mask);
   setFieldMasked(flow, a.field, a.value, a.mask);
 }
 
@@ -108,5 +112,6 @@ function reportSubfield(ctx: XlateCtx, sf: Subfield): void {
 function subfieldText(flow: Flow, sf: Subfield): string {
   if (sf.ofs === 0 && sf.nBits >= sf.field.nBits) return formatField(sf.field, getField(flow, sf.field));
   const digits = Buffer.from(readSubfield(flow, sf)).toString('hex');
-  return `0x${digits.replace(/^0+(?=.)/, '')}`;
+  const significant = digits.replace(/^0+/, '');
+  return significant ? `0x${significant}` : '0';
 }

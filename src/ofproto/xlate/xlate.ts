@@ -152,8 +152,9 @@ export function xlateActions(xin: XlateIn): XlateOut {
   ctx.trace = ctx.report('bridge', `bridge("${xin.bridge.name}")`);
   run(ctx);
   ctx.trace = outer;
-  finishWildcards(ctx);
   const { error, actions } = ctx;
+  // A trace of what failed shows all that was looked at.
+  if (!error || !xin.trace) finishWildcards(ctx);
   // A clone at the end needs no copy.
   const final = actions.at(-1);
   if (final?.type === 'clone') actions.splice(-1, 1, ...final.actions);
