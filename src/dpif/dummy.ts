@@ -89,7 +89,8 @@ export class DummyDpif implements Dpif {
   /** Thread whose upcall is being answered. */
   #asking: DummyThread | undefined;
   maxFlows = 1_000_000;
-  vlanLimit = 1;
+  /** Undefined: that of the whole program. */
+  vlanLimit: number | undefined;
 
   constructor(nowMs: () => number, options: DummyDpifOptions = {}) {
     this.#nowMs = nowMs;

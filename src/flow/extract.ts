@@ -24,9 +24,26 @@ const CFI = 0x1000;
 const FRAG_ANY = 1;
 const FRAG_LATER = 2;
 
-/** Tags that are looked at when nobody says otherwise (Open_vSwitch.other_config:vlan-limit). */
+/** Tags that are looked at when the configuration does not say otherwise. */
 export const VLAN_LIMIT_DEFAULT = 1;
 const VLAN_HEADERS_MAX = 2;
+let vlanLimitOfAll = VLAN_LIMIT_DEFAULT;
+
+/** Open_vSwitch.other_config:vlan-limit, which counts for the whole program: 0 is as many as a Flow has. False when it was so before. */
+export function setVlanLimit(limit: number): boolean {
+  const next = limit <= 0 ? VLAN_HEADERS_MAX : Math.min(limit, VLAN_HEADERS_MAX);
+  const changed = next !== vlanLimitOfAll;
+  vlanLimitOfAll = next;
+  return changed;
+}
+
+/** Puts the tags beyond the limit out of sight: the first of them is what the packet holds. */
+export function limitVlans(flow: Flow): void {
+  if (vlanLimitOfAll >= VLAN_HEADERS_MAX || !flow.vlanTci1) return;
+  flow.u8.fill(0, FLOW_MEMBERS.nw_src.offset);
+  flow.dlType = flow.vlanTpid1;
+  flow.vlanTpid1 = flow.vlanTci1 = 0;
+}
 
 /** The bytes from `at` to `end`. */
 class Cursor {
@@ -266,12 +283,7 @@ const METADATA_END = FLOW_MEMBERS.dl_dst.offset;
  * stays as it is. A frame shorter than an Ethernet header has none. Keeps no reference to `packet`. `packetType`, when given, is what the
  * packet starts with (0: an Ethernet header; ns 1: the header of that Ethertype), and becomes `into.packetType`.
  */
-export function extract(
-  packet: Uint8Array,
-  into: Flow,
-  vlanLimit: number = VLAN_LIMIT_DEFAULT,
-  packetType?: number,
-): void {
+export function extract(packet: Uint8Array, into: Flow, vlanLimit: number = vlanLimitOfAll, packetType?: number): void {
   into.u8.fill(0, METADATA_END);
   if (packetType !== undefined) into.packetType = packetType;
   const c = new Cursor(packet);

@@ -1,8 +1,11 @@
 import type { OdpPort } from '../base/types.ts';
 import type { Dpif, Upcall } from '../dpif/dpif.ts';
+import type { Continuation } from '../openflow/messages-nicira.ts';
 import { Bridge, type BridgeBackend } from './bridge.ts';
 import type { OfprotoDeps, TlsConfig } from './config.ts';
+import { continuationOf } from './continuation.ts';
 import { applyEffect, type EffectHooks } from './effects.ts';
+import { MeterIds } from './meters.ts';
 import type { OfprotoApi } from './ofproto.ts';
 import { packetInMetadata } from './packet-in.ts';
 import type { BridgePort } from './port.ts';
@@ -13,12 +16,18 @@ import type { Effect } from './xlate/types.ts';
 
 /** All bridges of one datapath. */
 
+/** Open_vSwitch.other_config:bundle-idle-timeout. */
+const DEFAULT_BUNDLE_IDLE_MS = 10_000;
+const MIN_BUNDLE_IDLE_MS = 1000;
+
 export class OfprotoBackend implements BridgeBackend, UdpifHost {
   readonly dpif: Dpif;
   readonly deps: OfprotoDeps;
   readonly udpif: Udpif;
   readonly hooks: EffectHooks;
   readonly recircs: RecircIds;
+  readonly meterIds: MeterIds;
+  bundleIdleMs = DEFAULT_BUNDLE_IDLE_MS;
   readonly #bridges = new Map<string, Bridge>();
   readonly #byOdp = new Map<OdpPort, BridgePort>();
   #tls: TlsConfig | undefined;
@@ -27,6 +36,7 @@ export class OfprotoBackend implements BridgeBackend, UdpifHost {
     this.dpif = dpif;
     this.deps = deps;
     this.recircs = new RecircIds(() => performance.now());
+    this.meterIds = new MeterIds(dpif);
     this.hooks = {
       learned: () => this.changed(),
       reduceTimeouts: (rule, idle, hard) => this.#reduceTimeouts(rule, idle, hard),
@@ -46,8 +56,21 @@ export class OfprotoBackend implements BridgeBackend, UdpifHost {
     this.udpif.maxRevalidatorMs = ms;
   }
 
+  /** Undefined: the default. */
+  setBundleIdleTimeout(seconds: number | undefined): void {
+    this.bundleIdleMs = seconds ? Math.max(seconds * 1000, MIN_BUNDLE_IDLE_MS) : DEFAULT_BUNDLE_IDLE_MS;
+  }
+
+  releaseRecircs(ids: readonly number[]): void {
+    for (const id of ids) this.recircs.unref(id);
+  }
+
   setTls(tls: TlsConfig | undefined): void {
     this.#tls = tls;
+  }
+
+  flush(): void {
+    this.udpif.purge();
   }
 
   tls(): TlsConfig | undefined {
@@ -137,9 +160,17 @@ export class OfprotoBackend implements BridgeBackend, UdpifHost {
         metadata: packetInMetadata(userdata.metadata),
         maxLen: userdata.maxLen,
         ...(userdata.userdata ? { userdata: userdata.userdata } : {}),
+        ...this.#continuation(upcall),
       },
       userdata.controllerId,
     );
+  }
+
+  /** What the controller gets to resume a paused packet with. */
+  #continuation({ userdata, key }: Upcall): { continuation?: Continuation } {
+    if (userdata?.kind !== 'controller' || !userdata.continuation) return {};
+    const state = this.recircs.find(userdata.recircId ?? 0);
+    return state ? { continuation: continuationOf(state, key.inPort) } : {};
   }
 
   expire(): void {

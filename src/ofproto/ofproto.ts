@@ -13,6 +13,7 @@ import type {
   OfpVersion,
   TlsConfig,
 } from './config.ts';
+import type { TableSettings } from './oftable.ts';
 
 /** What ofproto offers to vswitchd: one backend a datapath, one ofproto a bridge. Control thread only. */
 
@@ -24,7 +25,11 @@ export interface OfprotoBackendApi {
   setFlowLimit(n: number): void;
   setMaxIdle(ms: number): void;
   setMaxRevalidator(ms: number): void;
+  /** Open_vSwitch.other_config:bundle-idle-timeout, in seconds; undefined: the default (10). */
+  setBundleIdleTimeout(seconds: number | undefined): void;
   setTls(tls: TlsConfig | undefined): void;
+  /** Takes every flow out of the datapath: packets are to be looked at anew. */
+  flush(): void;
   /** Makes a bridge's OpenFlow switch; its ports are added afterwards, the one named like the bridge is OFPP_LOCAL. */
   createOfproto(name: string, datapathId: bigint): OfprotoApi;
   ofprotos(): Iterable<OfprotoApi>;
@@ -66,6 +71,8 @@ export interface OfprotoApi {
   controllerStatus(): ControllerStatus[];
   /** Listens on `<rundir>/<bridge>.mgmt` and `.snoop`. */
   listenServices(): Promise<void>;
+  /** Rows of Flow_Table by table number; tables without one have the defaults. */
+  configureTables(settings: ReadonlyMap<number, TableSettings>): void;
   /** Bridge.other_config: mac-aging-time (300 s), mac-table-size (8192). */
   configureMac(agingTimeS: number, tableSize: number): void;
   /** Bridge.other_config:forward-bpdu. */

@@ -2,6 +2,7 @@ import type { OdpPort } from '../base/types.ts';
 import { UnixctlError } from '../base/unixctl.ts';
 import { OdpParseError, parseOdpFlow, splitTop } from '../dpif/odp-parse.ts';
 import { composePacket } from '../flow/compose.ts';
+import { limitVlans } from '../flow/extract.ts';
 import type { Flow } from '../flow/flow.ts';
 import { flowFromPacket } from '../flow/packet-flow.ts';
 import { FLOW_MEMBERS } from '../gen/flow.ts';
@@ -176,6 +177,7 @@ function fromOdpFlow(backend: OfprotoBackend | undefined, text: string): Start |
     return odpSyntaxError(text, parse);
   }
   if (!backend) throw new UnixctlError('Cannot find the datapath');
+  limitVlans(flow);
   const from = lookupIngress(flow, backend.recircs, (odp) => backend.portOf(odp));
   if (typeof from === 'string') throw new UnixctlError(from);
   return { bridge: from.bridge as Bridge, flow: withInPort(flow, from.inPort) };

@@ -1,6 +1,7 @@
 import { coverageCounter } from '../base/coverage.ts';
 import { strerror } from '../base/errno.ts';
 import { VlogRateLimit, vlogModule } from '../base/vlog.ts';
+import { setVlanLimit, VLAN_LIMIT_DEFAULT } from '../flow/extract.ts';
 import { type Netdev, NetdevError } from '../netdev/netdev.ts';
 import { OFPP_LOCAL } from '../ofproto/ofproto.ts';
 import {
@@ -321,6 +322,8 @@ class Apply {
   async #configureDatapath(config: WantedConfig): Promise<void> {
     const { otherConfig } = config;
     logIgnored(otherConfig);
+    if (setVlanLimit(readUint(otherConfig, 'vlan-limit', VLAN_LIMIT_DEFAULT)))
+      for (const backend of this.#deps.backends()) backend.flush();
     this.#state.vhostConfig = { sockDir: vhostSockDir(otherConfig, this.#deps.rundir) };
     const key = datapathKey(config);
     for (const backend of this.#deps.backends()) {

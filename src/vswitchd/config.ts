@@ -249,6 +249,7 @@ const PROTOCOLS: Readonly<Record<string, OfpVersion>> = {
   OpenFlow12: 3,
   OpenFlow13: 4,
   OpenFlow14: 5,
+  OpenFlow15: 6,
 };
 
 /** Without any named, those that Open vSwitch offers by default: 1.0 to 1.5, of which 1.4 is the highest that is spoken here. */

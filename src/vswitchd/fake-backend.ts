@@ -106,6 +106,7 @@ export class FakeOfproto implements OfprotoApi {
     return this.controllers.map(({ target }) => ({ target, isConnected: false, role: 'other', status: new Map() }));
   }
   async listenServices(): Promise<void> {}
+  configureTables(): void {}
   configureMac(): void {}
   setForwardBpdu(): void {}
   setDesc(): void {}
@@ -137,7 +138,9 @@ export class FakeBackend implements OfprotoBackendApi {
     this.maxIdle = ms;
   }
   setMaxRevalidator(): void {}
+  setBundleIdleTimeout(): void {}
   setTls(): void {}
+  flush(): void {}
   createOfproto(name: string, datapathId: bigint): FakeOfproto {
     const ofproto = new FakeOfproto(this, name, datapathId);
     this.bridges.set(name, ofproto);
