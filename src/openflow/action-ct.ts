@@ -239,11 +239,13 @@ function parseNatRange(s: string): NatRange {
 }
 
 function setPorts(range: NatRange, [, min, dash, max]: RegExpExecArray, invalid: () => FlowTextError): void {
-  if (min === undefined || Number(min) > 0xffff) throw invalid();
-  if (Number(min)) range.portMin = Number(min);
+  if (min === undefined) throw invalid();
+  const least = Number(BigInt(min) & 0xffffn);
+  if (least) range.portMin = least;
   if (!dash) return;
-  if (max === undefined || Number(max) > 0xffff || Number(max) < Number(min)) throw invalid();
-  if (Number(max)) range.portMax = Number(max);
+  const most = Number(BigInt(max ?? 0) & 0xffffn);
+  if (max === undefined || most < least) throw invalid();
+  if (most) range.portMax = most;
 }
 
 const NAT_FLAG_WORDS: Readonly<Record<string, number>> = {

@@ -160,7 +160,7 @@ const STANDARD11: Readonly<Record<number, Row>> = {
 const entry: OxmEntry = { field: undefined, hasMask: false, length: 0, badLength: false };
 
 /** A field's value of `length` bytes from `at`; tunnel metadata is right-aligned in the field's width. */
-function valueOf(r: Reader, f: MatchField, at: number, length: number): Uint8Array {
+function fieldBytes(r: Reader, f: MatchField, at: number, length: number): Uint8Array {
   const size = Math.min(length, f.nBytes);
   if (size === f.nBytes) return r.u8.slice(at, at + size);
   const value = new Uint8Array(f.nBytes);
@@ -184,8 +184,8 @@ function pullEntry(r: Reader, mayMask: boolean): { field: MatchField; value: Uin
   if (hasMask && !mayMask) throw new OfDecodeError('OFPBAC_BAD_SET_MASK');
   return {
     field,
-    value: valueOf(r, field, at, width),
-    mask: hasMask ? valueOf(r, field, at + width, width) : new Uint8Array(field.nBytes).fill(0xff),
+    value: fieldBytes(r, field, at, width),
+    mask: hasMask ? fieldBytes(r, field, at + width, width) : new Uint8Array(field.nBytes).fill(0xff),
   };
 }
 

@@ -72,7 +72,7 @@ function parseOutput(s: string, { names }: ParseContext): Ofpact {
 function truncatePort(s: string, names: PortNames | undefined) {
   const port = parsePort(s, names);
   if (port === undefined) throw new FlowTextError(`output to unknown truncate port: ${s}`);
-  if (port > 0xff00 && port !== LOCAL && port !== IN_PORT)
+  if ((port & 0xffff) > 0xff00 && port !== LOCAL && port !== IN_PORT)
     throw new FlowTextError(`output to unsupported truncate port: ${s}`);
   return port;
 }

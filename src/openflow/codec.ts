@@ -21,6 +21,7 @@ import { QUEUE } from './msg-queue.ts';
 import { STATS } from './msg-stats.ts';
 import { TABLE } from './msg-table.ts';
 import { TABLE_FEATURES } from './msg-table-features.ts';
+import type { TunTable } from './tun-metadata.ts';
 
 /**
  * The OpenFlow codec, versions 1.0 to 1.5, with Nicira's and ONF's extensions. Control thread; decoding copies whatever outlives the call,
@@ -64,6 +65,8 @@ export interface CodecContext {
   version?: number;
   /** A controller's view, and that of who prints a message: what is not understood is left out. */
   loose?: boolean;
+  /** The bridge's TLV table: gives tunnel metadata its widths and places; what it does not map is an error. */
+  tunTable?: TunTable;
 }
 
 export type DecodeResult = { ok: true; value: Envelope } | { ok: false; error: OfError; version: number; xid: number };
@@ -100,6 +103,7 @@ function decodeMessage(msg: Uint8Array, version: number, xid: number, ctx: Codec
   checkVersion(version, type, ctx.version);
   const known = Math.min(version, OFP15_VERSION);
   const r = new Reader(msg, 8);
+  r.tunTable = ctx.tunTable;
   const head = readHead(r, known, type);
   checkLength(head.raw, r.pos, msg.length);
   return decodeBody(r, head, type === OFPT_HELLO ? version : known, xid, ctx);

@@ -137,7 +137,7 @@ function parseIp(f: MatchField, s: string, words: (typeof IP_WORDS)['ipv4' | 'ip
     return { value, mask: prefixMask(f.nBytes, Number(m)) };
   }
   const mask = words.one(m);
-  if (!mask) throw new FlowTextError(`${s}: ${words.badMask}`);
+  if (!mask) throw new FlowTextError(`${s}: ${/^[0-9a-fA-F:.]+$/.test(m) ? words.badMask : words.invalid}`);
   return { value, mask };
 }
 
@@ -157,12 +157,16 @@ const FLAG_KINDS: Readonly<Partial<Record<MatchField['format'], string>>> = {
 };
 
 /** `+syn-ack`: those that must be set and those that must not. */
-function parseSignedFlags(s: string, kind: string, bitOf: (name: string) => number): { flags: number; mask: number } {
+function parseSignedFlags(
+  s: string,
+  kind: string,
+  bitOf: (name: string, rest: string) => number,
+): { flags: number; mask: number } {
   let [flags, mask] = [0, 0];
   for (let rest = s; rest; ) {
     const m = /^([+-])([^+-]*)/.exec(rest);
     if (!m) throw new FlowTextError(`${rest}: ${kind} must be preceded by '+' (for SET) or '-' (NOT SET)`);
-    const bit = bitOf(m[2]);
+    const bit = bitOf(m[2], rest.slice(1));
     if (mask & bit) throw new FlowTextError(`${rest.slice(1)}: Each ${kind} flag can be specified only once`);
     mask |= bit;
     if (m[1] === '+') flags |= bit;
@@ -173,10 +177,10 @@ function parseSignedFlags(s: string, kind: string, bitOf: (name: string) => numb
 
 function parseFlags(f: MatchField, s: string, names: FlagNames, allowed: number): MaskedValue {
   const kind = FLAG_KINDS[f.format] ?? '';
-  const unknown = () => new FlowTextError(`${s}: unknown ${kind} flag(s)`);
-  const bitOf = (name: string) => {
+  const unknown = (rest = s) => new FlowTextError(`${rest}: unknown ${kind} flag(s)`);
+  const bitOf = (name: string, rest = s) => {
     const bit = names.includes(name) && name ? 1 << names.indexOf(name) : 0;
-    if (!bit || bit & ~allowed) throw unknown();
+    if (!bit || bit & ~allowed) throw unknown(rest);
     return bit;
   };
   const number = (text: string) => {

@@ -32,6 +32,8 @@ export function matchInfo(text: VlogText): boolean {
 }
 export const matchInfoAlways = (text: VlogText): void => match.info(text);
 export const portWarn = (text: VlogText): void => port.warn(text);
+const table = vlogModule('ofp_table');
+export const portWarnOfTable = (text: VlogText): void => table.warn(text);
 export const portWarnLimited = (text: VlogText): void => port.warnRl(limitOfPort, text);
 
 /** Lines of 16 bytes: offset, and the bytes in hexadecimal. Each ends with a newline. */

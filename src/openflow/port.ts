@@ -1,6 +1,7 @@
 import type { OfErrorName } from '../../protocols/openflow-errors.ts';
 import { type OfpPort, ofpPort } from '../base/types.ts';
 import { OfDecodeError } from './buffer.ts';
+import { portWarn, portWarnLimited, portWarnOfTable } from './openflow-log.ts';
 
 /** OpenFlow port numbers on the wire and in text. In memory they always have 32 bits. */
 
@@ -29,7 +30,10 @@ const numberByName = new Map([...RESERVED, ['NONE', 0xffffffff] as const]);
 
 /** A port of OpenFlow 1.1+; between 0xff00 and 0xffffff00 there are none. */
 export function portFromOfp11(port: number, error: OfErrorName = 'OFPBAC_BAD_OUT_PORT'): OfpPort {
-  if (port >= 0xff00 && port < 0xffffff00) throw new OfDecodeError(error, `port ${port}`);
+  if (port >= 0xff00 && port < 0xffffff00) {
+    portWarnLimited(`port ${port} is outside the supported range 0 through 65279 or 0xffffff00 through 0xffffffff`);
+    throw new OfDecodeError(error, `port ${port}`);
+  }
   return ofpPort(port);
 }
 
@@ -52,24 +56,70 @@ export function formatTable(tableId: number, names?: PortNames): string {
   return name === undefined ? String(tableId) : quoteName(name);
 }
 
+/** A name that may be a JSON string; undefined when it is a broken one. */
+function unquote(s: string): string | undefined {
+  if (s[0] !== '"') return s;
+  try {
+    const name: unknown = JSON.parse(s);
+    return typeof name === 'string' ? name : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
 /** Undefined when it is neither a number from 0 to 255 nor a known name, which may be quoted. */
 export function parseTable(s: string, names?: PortNames): number | undefined {
-  if (/^(0[xX][0-9a-fA-F]+|[0-9]+)$/.test(s)) {
-    const n = /^0[0-7]/.test(s) ? Number.parseInt(s, 8) : Number(s);
-    return n <= 255 ? n : undefined;
+  if (s[0] === '-') {
+    portWarnOfTable(`Negative value ${s} is not a valid table number.`);
+    return undefined;
   }
-  return names?.tableNumberOf?.(s.startsWith('"') && s.endsWith('"') ? String(JSON.parse(s)) : s);
+  if (/^\s*\+?[0-9]+$/.test(s)) {
+    const n = Number(s);
+    if (n <= 255) return n;
+    portWarnOfTable(`table ${n} is outside the supported range 0 through 255`);
+    return undefined;
+  }
+  const name = unquote(s);
+  return name === undefined ? undefined : names?.tableNumberOf?.(name);
+}
+
+const OFP10_MAX = 0xff00;
+const OFP10_FIRST_RESERVED = 0xfff7;
+const OFP11_MAX = 0xffffff00;
+/** Reserved ports whose OpenFlow 1.0 number was taken once: that is said once. */
+let deprecatedTold = false;
+
+function parsePortNumber(n: number): OfpPort | undefined {
+  if (n < OFP10_MAX) return ofpPort(n);
+  const port = ofpPort((n | 0xffff0000) >>> 0);
+  if (n < OFP10_FIRST_RESERVED)
+    portWarn(
+      `port ${n} is a reserved OF1.0 port number that will be translated to ${port} when talking to an OF1.1 or later controller`,
+    );
+  else if (n <= 0xffff) {
+    if (!deprecatedTold)
+      portWarn(
+        `referring to port ${formatPort(port)} as ${n} is deprecated for compatibility with OpenFlow 1.1 and later`,
+      );
+    deprecatedTold = true;
+  } else if (n < OFP11_MAX) {
+    portWarn(
+      `port ${n} is outside the supported range 0 through ffff or 0x${OFP11_MAX.toString(16)} through 0xffffffff`,
+    );
+    return undefined;
+  } else return ofpPort(n);
+  return port;
 }
 
 /** Undefined when it is neither a number in range nor a known name. OpenFlow 1.0's reserved numbers are taken too. */
 export function parsePort(s: string, names?: PortNames): OfpPort | undefined {
-  if (/^[0-9]+$/.test(s)) {
-    const n = Number(s);
-    if (n < 0xff00) return ofpPort(n);
-    if (n <= 0xffff) return ofpPort((n | 0xffff0000) >>> 0);
-    return n >= 0xffffff00 && n <= 0xffffffff ? ofpPort(n) : undefined;
+  if (s[0] === '-') {
+    portWarn(`Negative value ${s} is not a valid port number.`);
+    return undefined;
   }
+  if (/^[0-9]+$/.test(s) && Number(s) <= 0xffffffff) return parsePortNumber(Number(s));
   const reserved = numberByName.get(s.toUpperCase());
   if (reserved !== undefined) return ofpPort(reserved);
-  return names?.numberOf(s.startsWith('"') && s.endsWith('"') ? String(JSON.parse(s)) : s);
+  const name = unquote(s);
+  return name === undefined ? undefined : names?.numberOf(name);
 }
