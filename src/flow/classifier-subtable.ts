@@ -17,14 +17,18 @@ export const STAGE_STABLE = 0;
 export const STAGE_COMING = 1;
 /** It will be gone after the change. */
 export const STAGE_GOING = 2;
+/** It comes and goes in the same change. */
+export const STAGE_NEVER = 3;
 
 /** Which side of the change lookups see; shared by the classifiers that change together. */
 export class ClsView {
   next = false;
+  /** A change is under way. */
+  busy = false;
 }
 
 export const isIn = (rule: ClsRule, next: boolean): boolean =>
-  rule.stage === STAGE_STABLE || (rule.stage === STAGE_COMING) === next;
+  rule.stage === STAGE_STABLE || rule.stage === (next ? STAGE_COMING : STAGE_GOING);
 
 /** A rule of a classifier. `flow` bits outside the mask are zero. Belongs to one classifier at a time. */
 export class ClsRule {
@@ -39,10 +43,12 @@ export class ClsRule {
   lower: ClsRule | undefined;
   /** @internal The next match with the same hash. */
   chain: ClsRule | undefined;
+  /** @internal How its match's tunnel metadata lies in the flow. */
+  tunTable: Flow['tunTable'] = undefined;
   /** The clauses that it stands for; such a rule matches nothing by itself. Not to be changed while it is in a classifier. */
   conjunctions: readonly ClsConjunction[] | undefined;
   /** `STAGE_*`. */
-  stage = STAGE_STABLE as 0 | 1 | 2;
+  stage = STAGE_STABLE as 0 | 1 | 2 | 3;
 
   constructor(priority: number) {
     this.priority = priority;
@@ -54,6 +60,7 @@ export class ClsRule {
     const st = this.subtable;
     if (!st) return { flow, wc: new FlowWildcards() };
     for (let i = 0; i < st.words.length; i++) flow.u32[st.words[i]] = this.values[i];
+    flow.tunTable = this.tunTable;
     return { flow, wc: st.mask.clone() };
   }
 }
@@ -196,6 +203,15 @@ export class Subtable<R extends ClsRule> {
     const { words, maskWords } = this;
     for (let i = 0; i < words.length; i++) if ((u32[words[i]] & maskWords[i]) >>> 0 !== values[i]) return false;
     return true;
+  }
+
+  /** A copy of the list of rules, which stays as it is when they come and go. */
+  snapshot(): R[] {
+    const list: R[] = [];
+    for (const first of this.heads.values())
+      for (let head: R | undefined = first; head; head = head.chain as R | undefined)
+        for (let rule: R | undefined = head; rule; rule = rule.lower as R | undefined) list.push(rule);
+    return list;
   }
 
   *rules(): IterableIterator<R> {

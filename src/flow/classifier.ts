@@ -23,6 +23,7 @@ export {
   ClsView,
   STAGE_COMING,
   STAGE_GOING,
+  STAGE_NEVER,
   STAGE_STABLE,
 } from './classifier-subtable.ts';
 
@@ -122,6 +123,7 @@ export class Classifier<R extends ClsRule = ClsRule> {
     const st = this.#findSubtable(match.wc) ?? this.#newSubtable(match.wc);
     rule.subtable = st as unknown as Subtable<ClsRule>;
     rule.values = st.valuesOf(match.flow);
+    rule.tunTable = match.flow.tunTable;
     rule.hash = st.hashValues(rule.values, rule.values.length);
     this.#link(st, rule);
     this.#ruleAdded(st, rule);
@@ -136,6 +138,7 @@ export class Classifier<R extends ClsRule = ClsRule> {
     }
     rule.subtable = like.subtable;
     rule.values = like.values;
+    rule.tunTable = like.tunTable;
     rule.hash = like.hash;
     this.#link(st, rule);
     this.#ruleAdded(st, rule);
@@ -154,6 +157,21 @@ export class Classifier<R extends ClsRule = ClsRule> {
     const st = rule.subtable as unknown as Subtable<R> | undefined;
     for (let r = st?.find(rule.hash, rule.values); r; r = r.lower as R | undefined) if (r === rule) return true;
     return false;
+  }
+
+  /** Whether `rule`, which is in, is there before or (`next`) after the change under way. */
+  sees(rule: R, next: boolean): boolean {
+    return isIn(rule, next);
+  }
+
+  /** Whether the match of `rule`, which is in, is `target` or more specific. */
+  isLoose(rule: R, target: Match): boolean {
+    const st = rule.subtable as unknown as Subtable<R>;
+    if (!covers(st.mask, target.wc)) return false;
+    const { words } = st;
+    for (let i = 0; i < words.length; i++)
+      if ((rule.values[i] ^ target.flow.u32[words[i]]) & target.wc.u32[words[i]]) return false;
+    return true;
   }
 
   /** The rule with that match and priority that is in after the change under way, if any. */
@@ -243,9 +261,9 @@ export class Classifier<R extends ClsRule = ClsRule> {
     return rule;
   }
 
-  /** Every rule, in no particular order. Rules may be removed on the way, not added. */
+  /** Every rule, in no particular order. Rules may come and go on the way. */
   *rules(): IterableIterator<R> {
-    for (const st of [...this.#subtables]) yield* st.rules();
+    for (const st of [...this.#subtables]) yield* st.snapshot();
   }
 
   /** The rules whose match is `target` or more specific (the "loose" match of OpenFlow), in the view's state or the one after the change. */
@@ -256,7 +274,7 @@ export class Classifier<R extends ClsRule = ClsRule> {
       st.words.forEach((w, i) => {
         if (target.wc.u32[w]) at.push(i);
       });
-      for (const rule of st.rules()) {
+      for (const rule of st.snapshot()) {
         if (!isIn(rule, next)) continue;
         if (at.every((i) => ((rule.values[i] ^ target.flow.u32[st.words[i]]) & target.wc.u32[st.words[i]]) === 0))
           yield rule;

@@ -2,7 +2,9 @@ import { strerror } from '../base/errno.ts';
 import { VlogRateLimit, vlogModule } from '../base/vlog.ts';
 import { BasicNetdev } from './basic.ts';
 import { type ConnState, PcapWriter, StreamLink } from './dummy-link.ts';
-import type { NetdevIo, NetdevProvider, NetdevStats } from './netdev.ts';
+import type { NetdevIo, NetdevProvider, NetdevQueue, NetdevStats } from './netdev.ts';
+
+const UINT64_MAX = 0xffff_ffff_ffff_ffffn;
 
 const log = vlogModule('netdev_dummy');
 const limit = new VlogRateLimit(20, 20);
@@ -218,6 +220,11 @@ export class DummyNetdev extends BasicNetdev {
 
   override queues(): { rx: number; tx: number } {
     return { rx: this.#rxqs.length, tx: this.#txqs.length };
+  }
+
+  /** One queue, which counts nothing. */
+  qosQueues(): readonly NetdevQueue[] {
+    return [{ id: 0, txBytes: UINT64_MAX, txPackets: UINT64_MAX, txErrors: UINT64_MAX }];
   }
 
   override stats(): Partial<NetdevStats> {

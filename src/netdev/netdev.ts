@@ -79,6 +79,16 @@ export type NetdevIo =
   /** Never seen by the datapath (patch). */
   | { kind: 'none' };
 
+/** An output queue of a device (QoS). Counters that are unknown are UINT64_MAX. */
+export interface NetdevQueue {
+  id: number;
+  txBytes: bigint;
+  txPackets: bigint;
+  txErrors: bigint;
+  /** On the monotonic clock; undefined: unknown. */
+  createdMs?: number;
+}
+
 export interface Netdev {
   readonly name: string;
   /** As in Interface.type: `dpdkvhostuser`, `internal`, `patch`, … */
@@ -114,6 +124,8 @@ export interface Netdev {
   config?(): ReadonlyMap<string, string>;
   /** IP addresses with their prefix lengths; absent: unknown. */
   addresses?(): { address: Uint8Array; prefix: number }[];
+  /** Output queues; absent: the device has no such thing. */
+  qosQueues?(): readonly NetdevQueue[];
   close(): Promise<void>;
 }
 

@@ -1,18 +1,17 @@
+import { randomUUID } from 'node:crypto';
 import type { OfErrorName } from '../../protocols/openflow-errors.ts';
 import type { ClockTimer } from '../base/clock.ts';
 import { OVS_VERSION } from '../base/program.ts';
 import { type OdpPort, type OfpPort, ofpPort } from '../base/types.ts';
-import { flowFromPacket } from '../flow/packet-flow.ts';
 import { type Netdev, NetdevError, type NetdevStats } from '../netdev/netdev.ts';
 import type { Ofpact } from '../openflow/actions.ts';
 import { catchallMatch } from '../openflow/match.ts';
 import {
-  FF_SEND_FLOW_REM,
-  type FlowRemovedReason,
   type FragHandling,
   OFP_NO_BUFFER,
   OFPR_IMPLICIT_MISS,
   type PacketOut,
+  type Resume,
 } from '../openflow/messages.ts';
 import type {
   BundleConfig,
@@ -24,25 +23,25 @@ import type {
   OfprotoDesc,
   OfpVersion,
 } from './config.ts';
-import { Connmgr } from './connmgr.ts';
-import { flowRemovedMessage } from './flow-stats.ts';
-import { FlowTables } from './flow-tables.ts';
+import type { Connmgr } from './connmgr.ts';
+import { FailOpen } from './fail-open.ts';
+import type { FlowTables } from './flow-tables.ts';
 import type { Group } from './group.ts';
 import { Links, type LinksHost } from './links.ts';
 import { MacLearning } from './mac-learning.ts';
-import { type RequestHost, unsupported } from './mods.ts';
-import type { Ofconn } from './ofconn.ts';
+import type { MeterIds } from './meters.ts';
+import type { StagedPacketOut } from './mods.ts';
 import type { OfprotoApi, OfprotoBackendApi } from './ofproto.ts';
-import { type OfTable, TBL_INTERNAL } from './oftable.ts';
+import { type OfTable, type TableSettings, TBL_INTERNAL } from './oftable.ts';
+import { type OpenflowBridge, OpenflowHost } from './openflow-host.ts';
+import { resumePacket, stagePacketOut } from './packet-out.ts';
 import { BridgePort, OfportAllocator } from './port.ts';
 import { netdevStats } from './port-stats.ts';
-import { OFPP_CONTROLLER, OFPP_LOCAL, OFPP_MAX, OFPP_NONE, OFPP_NORMAL } from './ports.ts';
+import { OFPP_LOCAL, OFPP_MAX, OFPP_NONE, OFPP_NORMAL } from './ports.ts';
 import type { RecircIds } from './recirc.ts';
-import { handleRequest } from './requests.ts';
 import { Rule } from './rule.ts';
 import { dpSupport } from './xlate/support.ts';
-import type { DpSupport, XBridge, XBundle, XPort } from './xlate/types.ts';
-import { xlateActions } from './xlate/xlate.ts';
+import type { DpSupport, Effect, XBridge, XBundle, XPort } from './xlate/types.ts';
 
 /** A bridge: its ports, tables and connections. Control thread only. */
 
@@ -56,7 +55,12 @@ export interface BridgeBackend extends OfprotoBackendApi {
   /** Says what is wrong with a translation. */
   warn(text: string): void;
   /** Runs what one packet-out does beside being forwarded. */
-  creditOne(effects: ReturnType<typeof xlateActions>['effects'], bytes: number): void;
+  creditOne(effects: readonly Effect[], bytes: number): void;
+  /** Gives references to recirculation numbers back. */
+  releaseRecircs(ids: readonly number[]): void;
+  readonly meterIds: MeterIds;
+  readonly bundleIdleMs: number;
+  bridges(): Iterable<Bridge>;
   portAdded(port: BridgePort): void;
   portRemoved(port: BridgePort): void;
   removed(bridge: Bridge): void;
@@ -76,10 +80,12 @@ function internalRule(priority: number, actions: Ofpact[], tableId = TBL_INTERNA
 
 const normalActions = (): Ofpact[] => [{ type: 'output', port: OFPP_NORMAL, maxLen: 0 }];
 
-export class Bridge implements OfprotoApi, XBridge, RequestHost {
+export class Bridge implements OfprotoApi, XBridge, OpenflowBridge {
   readonly name: string;
   readonly backend: BridgeBackend;
-  readonly flowTables: FlowTables;
+  /** Names it in what controllers keep of a paused packet. */
+  readonly uuid = randomUUID();
+  readonly openflow: OpenflowHost;
   readonly macs: MacLearning<XBundle>;
   readonly desc: OfprotoDesc = {
     mfrDesc: 'Nicira, Inc.',
@@ -95,16 +101,12 @@ export class Bridge implements OfprotoApi, XBridge, RequestHost {
   ]);
   readonly noPacketInRule = internalRule(HIDDEN_PRIORITY, []);
   readonly dropFragsRule = internalRule(HIDDEN_PRIORITY, []);
-  readonly #failOpenRule = internalRule(FAIL_OPEN_PRIORITY, normalActions(), 0);
-  readonly connmgr: Connmgr;
+  readonly #failOpen: FailOpen;
   /** Its Ports: members, bonds, LACP, mirrors. */
   readonly links: Links;
-  readonly groups = new Map<number, Group>();
   readonly #ports = new Map<number, BridgePort>();
   readonly #ofports: OfportAllocator;
   #datapathId: bigint;
-  #failMode: FailMode = 'standalone';
-  #failOpen = false;
   #expireTimer: ClockTimer;
 
   constructor(backend: BridgeBackend, name: string, datapathId: bigint) {
@@ -113,25 +115,28 @@ export class Bridge implements OfprotoApi, XBridge, RequestHost {
     this.name = name;
     this.#datapathId = datapathId;
     this.macs = new MacLearning(() => clock.monotonicMs());
-    this.flowTables = new FlowTables(
-      { removed: (rule, reason) => this.#flowRemoved(rule, reason), changed: () => backend.changed() },
-      () => clock.monotonicMs(),
-    );
     this.#ofports = new OfportAllocator(
       (port) => this.#ports.has(port),
       () => clock.monotonicMs(),
     );
-    this.connmgr = new Connmgr(
+    this.openflow = new OpenflowHost(
+      this,
       {
-        name,
-        request: (conn, env, raw) => handleRequest(this, conn, env, raw),
+        deps: backend.deps,
+        meterIds: backend.meterIds,
+        dpif: backend.dpif,
+        bundleIdleMs: () => backend.bundleIdleMs,
+      },
+      {
         controllersChanged: () => this.#flushFlows(),
-        connectionChanged: () => this.#updateFailOpen(),
-        gone: () => undefined,
+        connectionChanged: () => this.#failOpen.run(),
         tls: () => backend.tls(),
       },
-      backend.deps,
     );
+    const rule = internalRule(FAIL_OPEN_PRIORITY, normalActions(), 0);
+    const { connmgr, flowTables } = this;
+    const host = { connmgr, flowTables, flush: () => this.openflow.flush() };
+    this.#failOpen = new FailOpen(host, rule, backend.deps.vlog('fail_open'), clock);
     this.links = new Links(this.#linksHost());
     this.#expireTimer = clock.every(1000, () => this.age());
     this.#flushFlows();
@@ -153,12 +158,26 @@ export class Bridge implements OfprotoApi, XBridge, RequestHost {
     return this.connmgr.anyConnected;
   }
 
-  meterProviderId(_meterId: number): number | undefined {
-    return undefined;
+  get flowTables(): FlowTables {
+    return this.openflow.flowTables;
   }
 
-  readonly controllerMeter: number | undefined = undefined;
-  readonly slowpathMeter: number | undefined = undefined;
+  get connmgr(): Connmgr {
+    return this.openflow.connmgr;
+  }
+
+  meterProviderId(meterId: number): number | undefined {
+    return this.openflow.meters.providerId(meterId);
+  }
+
+  get controllerMeter(): number | undefined {
+    return this.openflow.controllerMeter;
+  }
+
+  get slowpathMeter(): number | undefined {
+    return this.openflow.slowpathMeter;
+  }
+
   readonly ipfix: boolean = false;
 
   get tables(): readonly OfTable[] {
@@ -178,7 +197,7 @@ export class Bridge implements OfprotoApi, XBridge, RequestHost {
   }
 
   group(id: number): Group | undefined {
-    return this.groups.get(id);
+    return this.openflow.groupTable.get(id);
   }
 
   get mirrors(): XBridge['mirrors'] {
@@ -255,7 +274,9 @@ export class Bridge implements OfprotoApi, XBridge, RequestHost {
   #send(port: BridgePort, packet: Uint8Array): void {
     const actions: Ofpact[] = [{ type: 'output', port: port.ofpPort, maxLen: 0 }];
     const metadata = catchallMatch();
-    this.packetOut({ type: 'packet_out', bufferId: OFP_NO_BUFFER, metadata, inPort: OFPP_NONE, actions, packet });
+    const m = { type: 'packet_out', bufferId: OFP_NO_BUFFER, metadata, inPort: OFPP_NONE, actions, packet } as const;
+    const staged = this.packetOut(m);
+    if (typeof staged !== 'string') staged.finish();
   }
 
   async portDel(number: OfpPort): Promise<void> {
@@ -335,11 +356,6 @@ export class Bridge implements OfprotoApi, XBridge, RequestHost {
     this.backend.changed();
   }
 
-  portConfigChanged(port: BridgePort): void {
-    this.#portShownChanged(port);
-    this.backend.changed();
-  }
-
   // Settings.
 
   datapathId(): bigint {
@@ -359,10 +375,10 @@ export class Bridge implements OfprotoApi, XBridge, RequestHost {
   }
 
   setFailMode(mode: FailMode): void {
-    if (mode === this.#failMode) return;
-    this.#failMode = mode;
+    if (mode === this.#failOpen.mode) return;
+    this.#failOpen.mode = mode;
+    this.#failOpen.run();
     if (!this.connmgr.hasControllers) this.#flushFlows();
-    this.#updateFailOpen();
   }
 
   setProtocols(versions: readonly OfpVersion[]): void {
@@ -379,6 +395,10 @@ export class Bridge implements OfprotoApi, XBridge, RequestHost {
 
   async listenServices(): Promise<void> {
     await this.connmgr.listenServices();
+  }
+
+  configureTables(settings: ReadonlyMap<number, TableSettings>): void {
+    this.openflow.configureTables(settings);
   }
 
   configureMac(agingTimeS: number, tableSize: number): void {
@@ -400,9 +420,9 @@ export class Bridge implements OfprotoApi, XBridge, RequestHost {
     this.destroyed = true;
     this.#expireTimer.cancel();
     this.links.close();
-    await this.connmgr.close();
+    await this.openflow.close();
     for (const number of [...this.#ports.keys()]) await this.portDel(ofpPort(number));
-    this.flowTables.flush();
+    this.openflow.flush();
     this.backend.removed(this);
   }
 
@@ -420,54 +440,25 @@ export class Bridge implements OfprotoApi, XBridge, RequestHost {
     this.backend.changed();
   }
 
-  conns(): Iterable<Ofconn> {
-    return this.connmgr.conns();
+  /** Translates a controller's packet. */
+  packetOut(m: PacketOut): StagedPacketOut | OfErrorName {
+    return stagePacketOut(this, m);
   }
 
-  get generationId(): bigint | undefined {
-    return this.connmgr.generationId;
+  resume(m: Resume): OfErrorName | undefined {
+    return resumePacket(this, m);
   }
 
-  set generationId(id: bigint | undefined) {
-    this.connmgr.generationId = id;
-  }
-
-  /** Sends a controller's packet through its actions. */
-  packetOut(m: PacketOut): OfErrorName | undefined {
-    if (m.bufferId !== OFP_NO_BUFFER) return 'OFPBRC_BUFFER_UNKNOWN';
-    const reserved = m.inPort >= OFPP_MAX;
-    if (reserved && m.inPort !== OFPP_LOCAL && m.inPort !== OFPP_CONTROLLER && m.inPort !== OFPP_NONE)
-      return 'OFPBRC_BAD_PORT';
-    const error = unsupported(m.actions);
-    if (error) return error;
-    const { packet } = m;
-    const flow = flowFromPacket(packet, m.inPort);
-    const out = xlateActions({
-      bridge: this,
-      flow,
-      packet,
-      actions: m.actions,
-      inPacketOut: true,
-      warn: (text) => this.backend.deps.vlog('ofproto_dpif_xlate').warn(text),
-    });
-    this.backend.creditOne(out.effects, packet.length);
-    if (out.actions.length) {
-      const key = flow.clone();
-      key.inPort = this.#ports.get(m.inPort)?.odpPort ?? 0xffffffff;
-      this.backend.dpif.execute(packet, key, out.actions);
-    }
+  ctFlush(_zone: number | undefined): OfErrorName | undefined {
+    // Nothing is tracked yet.
     return undefined;
-  }
-
-  #flowRemoved(rule: Rule, reason: FlowRemovedReason): void {
-    if (rule.flags & FF_SEND_FLOW_REM)
-      this.connmgr.flowRemoved(() => flowRemovedMessage(rule, reason, this.nowMs()), reason);
   }
 
   /** Back to the tables of a new bridge: empty, or NORMAL where no controller is to decide. */
   #flushFlows(): void {
-    this.flowTables.flush();
-    if (this.connmgr.hasControllers || this.#failMode !== 'standalone') return;
+    this.openflow.flush();
+    this.#failOpen.flushed();
+    if (this.connmgr.hasControllers || this.#failOpen.mode !== 'standalone') return;
     this.flowTables.flowMod({
       type: 'flow_mod',
       match: catchallMatch(),
@@ -489,39 +480,12 @@ export class Bridge implements OfprotoApi, XBridge, RequestHost {
     });
   }
 
-  /** Standalone mode: when no controller has been there for three probe intervals, the bridge switches by itself. */
-  #updateFailOpen(): void {
-    const probeMs = 5000;
-    const open =
-      this.#failMode === 'standalone' &&
-      this.connmgr.hasControllers &&
-      !this.connmgr.anyConnected &&
-      this.connmgr.disconnectedForMs() >= 3 * probeMs;
-    if (open === this.#failOpen) return;
-    this.#failOpen = open;
-    const log = this.backend.deps.vlog('fail_open');
-    if (open) {
-      const seconds = Math.floor(this.connmgr.disconnectedForMs() / 1000);
-      log.warn(
-        "Could not connect to controller (or switch failed controller's post-connection admission control policy) " +
-          `for ${seconds} seconds, failing open`,
-      );
-      this.flowTables.flush();
-      this.flowTables.addHidden(this.#failOpenRule, catchallMatch());
-    } else {
-      log.warn('No longer in fail-open mode');
-      this.flowTables.removeHidden(this.#failOpenRule);
-    }
-  }
-
   /** Once a second, and after each round of revalidation. */
   age(): void {
-    if (!this.flowTables.anyMortal && this.macs.size === 0) return;
+    this.openflow.expire();
+    if (this.macs.size === 0) return;
     const { seq } = this.macs;
     this.macs.expire();
     if (this.macs.seq !== seq) this.backend.changed();
-    if (!this.flowTables.anyMortal) return;
-    this.backend.pushStats();
-    this.flowTables.expire();
   }
 }

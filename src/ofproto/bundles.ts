@@ -1,21 +1,31 @@
 import type { OfErrorName } from '../../protocols/openflow-errors.ts';
 import { decode } from '../openflow/codec.ts';
-import type { FlowMod, MessageOf } from '../openflow/messages.ts';
-import { applyFlowMod, applyPortMod, type Request, type RequestHost } from './mods.ts';
+import { BF_ATOMIC, type FlowMod, type Message, type MessageOf } from '../openflow/messages.ts';
+import { FlowModOp } from './flow-mod.ts';
+import { groupModOp, inSlices, type Outcome, PacketOutOp, PortModOp, type Request, type RequestHost } from './mods.ts';
 import type { Ofconn } from './ofconn.ts';
-import { N_TABLES } from './oftable.ts';
+import { change, type Failure, type ModOp } from './transaction.ts';
 
 /** Bundles (OpenFlow 1.4 section 6.8, and ONF extension 230): messages that are applied together or not at all. */
 
-type BundleMessage = { m: FlowMod | MessageOf<'port_mod'>; raw: Uint8Array };
+interface BundleMessage {
+  op: ModOp;
+  /** For the connection's statistics. */
+  command: FlowMod['command'] | undefined;
+  /** The message that added it. */
+  raw: Uint8Array;
+}
 
 interface OfBundle {
   flags: number;
   closed: boolean;
   messages: BundleMessage[];
+  usedMs: number;
+  /** The message that opened it. */
+  raw: Uint8Array;
 }
 
-/** Messages of one bundle. */
+/** Messages of one bundle, and bundles of one connection. */
 const MAX_MESSAGES = 1_000_000;
 const MAX_BUNDLES = 64;
 
@@ -30,36 +40,36 @@ function bundles(conn: Ofconn): Map<number, OfBundle> {
   return map;
 }
 
-export function bundleControl(r: Request<'bundle_control'>): OfErrorName | undefined {
-  const { m, conn, host } = r;
-  const error = control(host, conn, m);
-  if (error === 'handled') return undefined;
-  if (error) return error;
-  const answer = m.control.replace('request', 'reply') as typeof m.control;
-  conn.reply({ type: 'bundle_control', bundleId: m.bundleId, control: answer, flags: m.flags }, r.env.xid);
-  return undefined;
+/** Forgets the bundles that have been left alone for too long, and says so. */
+export function expireBundles(conn: Ofconn, nowMs: number, idleMs: number): void {
+  for (const [id, b] of bundlesOf.get(conn) ?? []) {
+    if (b.usedMs > nowMs - idleMs) continue;
+    conn.sendError('OFPBFC_TIMEOUT', b.raw);
+    bundles(conn).delete(id);
+  }
 }
 
-function control(host: RequestHost, conn: Ofconn, m: MessageOf<'bundle_control'>): OfErrorName | 'handled' | undefined {
+export function bundleControl(r: Request<'bundle_control'>): Outcome {
+  const { m, conn } = r;
+  const answer = (error: OfErrorName | undefined): OfErrorName | undefined => {
+    if (error) return error;
+    const control = m.control.replace('request', 'reply') as typeof m.control;
+    conn.reply({ type: 'bundle_control', bundleId: m.bundleId, control, flags: 0 }, r.env.xid);
+    return undefined;
+  };
+  const outcome = control(r);
+  return outcome instanceof Promise ? outcome.then(answer) : answer(outcome);
+}
+
+function control(r: Request<'bundle_control'>): Outcome {
+  const { m, conn, host } = r;
   const map = bundles(conn);
   const bundle = map.get(m.bundleId);
   switch (m.control) {
     case 'open_request':
-      if (bundle) {
-        map.delete(m.bundleId);
-        return 'OFPBFC_BAD_ID';
-      }
-      if (map.size >= MAX_BUNDLES) return 'OFPBFC_OUT_OF_BUNDLES';
-      map.set(m.bundleId, { flags: m.flags, closed: false, messages: [] });
-      return undefined;
+      return open(r, bundle);
     case 'close_request':
-      if (!bundle) return 'OFPBFC_BAD_ID';
-      if (bundle.closed || bundle.flags !== m.flags) {
-        map.delete(m.bundleId);
-        return bundle.closed ? 'OFPBFC_BUNDLE_CLOSED' : 'OFPBFC_BAD_FLAGS';
-      }
-      bundle.closed = true;
-      return undefined;
+      return bundle ? close(r, bundle) : 'OFPBFC_BAD_ID';
     case 'commit_request':
       if (!bundle) return 'OFPBFC_BAD_ID';
       map.delete(m.bundleId);
@@ -71,50 +81,103 @@ function control(host: RequestHost, conn: Ofconn, m: MessageOf<'bundle_control'>
   }
 }
 
-/** Applies all messages; when one fails, those before it are undone, and the failing one is answered. */
-function commit(host: RequestHost, conn: Ofconn, bundle: OfBundle): OfErrorName | 'handled' | undefined {
-  let failed: { error: OfErrorName; raw: Uint8Array } | undefined;
-  host.flowTables.transaction(() => {
-    for (const { m, raw } of bundle.messages) {
-      if (m.type !== 'flow_mod') continue;
-      const error = applyFlowMod(host, m);
-      if (!error) continue;
-      failed = { error, raw };
-      return false;
-    }
-    return true;
-  });
+function open(r: Request<'bundle_control'>, bundle: OfBundle | undefined): OfErrorName | undefined {
+  const { m, conn, host } = r;
+  const map = bundles(conn);
+  if (bundle) {
+    host.log('bundles').info(`Bundle ${m.bundleId.toString(16)} already exists.`);
+    map.delete(m.bundleId);
+    return 'OFPBFC_BAD_ID';
+  }
+  if (map.size >= MAX_BUNDLES) return 'OFPBFC_OUT_OF_BUNDLES';
+  map.set(m.bundleId, newBundle(m.flags, r));
+  return undefined;
+}
+
+const newBundle = (flags: number, { host, raw }: Pick<Request, 'host' | 'raw'>): OfBundle => ({
+  flags,
+  closed: false,
+  messages: [],
+  usedMs: host.nowMs(),
+  raw: raw.slice(),
+});
+
+function close(r: Request<'bundle_control'>, bundle: OfBundle): OfErrorName | undefined {
+  const { m, conn, host } = r;
+  if (bundle.closed || bundle.flags !== m.flags) {
+    bundles(conn).delete(m.bundleId);
+    return bundle.closed ? 'OFPBFC_BUNDLE_CLOSED' : 'OFPBFC_BAD_FLAGS';
+  }
+  bundle.usedMs = host.nowMs();
+  bundle.closed = true;
+  return undefined;
+}
+
+/** Applies all messages in slices; when one fails, nothing has happened, and the failing one is answered. */
+function commit(host: RequestHost, conn: Ofconn, bundle: OfBundle): Outcome {
+  const ops = bundle.messages.map(({ op }) => op);
+  const failed = inSlices(host.slicer, () => change(host.flowTables, ops, { conn, xid: 0 }, xids(bundle)));
+  const done = (f: Failure | undefined) => settled(host, conn, bundle, f);
+  return failed instanceof Promise ? failed.then(done) : done(failed);
+}
+
+/** The xid of each message, for flow monitors that abbreviate. */
+const xids = (bundle: OfBundle) => (i: number) => {
+  const { raw } = bundle.messages[i];
+  return ((raw[4] << 24) | (raw[5] << 16) | (raw[6] << 8) | raw[7]) >>> 0;
+};
+
+function settled(
+  host: RequestHost,
+  conn: Ofconn,
+  bundle: OfBundle,
+  failed: Failure | undefined,
+): OfErrorName | undefined {
   if (failed) {
-    conn.sendError(failed.error, failed.raw);
+    conn.sendError(failed.error, bundle.messages[failed.index].raw);
     return 'OFPBFC_MSG_FAILED';
   }
-  for (const { m, raw } of bundle.messages) {
-    if (m.type !== 'port_mod') continue;
-    const error = applyPortMod(host, m);
-    if (error) conn.sendError(error, raw);
-  }
+  const nowMs = host.nowMs();
+  for (const { command } of bundle.messages) if (command) conn.countFlowMod(command, nowMs);
   return undefined;
 }
 
 export function bundleAdd(r: Request<'bundle_add_message'>): OfErrorName | undefined {
-  const { m, conn } = r;
-  const map = bundles(conn);
-  let bundle = map.get(m.bundleId);
-  if (!bundle) {
-    bundle = { flags: m.flags, closed: false, messages: [] };
-    map.set(m.bundleId, bundle);
-  }
-  if (bundle.closed) {
-    map.delete(m.bundleId);
-    return 'OFPBFC_BUNDLE_CLOSED';
-  }
-  if (bundle.flags !== m.flags) return 'OFPBFC_BAD_FLAGS';
-  if (bundle.messages.length >= MAX_MESSAGES) return 'OFPBFC_MSG_TOO_MANY';
-  const inner = decode(m.message, { version: conn.version, nTables: N_TABLES, flowModTableId: conn.flowModTableId });
+  const { m, conn, host } = r;
+  const inner = decode(m.message, conn.codecContext());
   if (!inner.ok) return inner.error.name;
   const { message, xid } = inner.value;
   if (xid !== r.env.xid) return 'OFPBFC_MSG_BAD_XID';
-  if (message.type !== 'flow_mod' && message.type !== 'port_mod') return 'OFPBFC_MSG_UNSUP';
-  bundle.messages.push({ m: message, raw: m.message });
+  const map = bundles(conn);
+  let bundle = map.get(m.bundleId);
+  const op = makeOp(host, conn, message, (bundle?.flags ?? m.flags) & BF_ATOMIC ? 'atomic' : 'plain');
+  if (typeof op === 'string') return op;
+  if (!bundle) {
+    if (map.size >= MAX_BUNDLES) return 'OFPBFC_OUT_OF_BUNDLES';
+    bundle = newBundle(m.flags, r);
+    map.set(m.bundleId, bundle);
+  } else if (bundle.closed || bundle.flags !== m.flags) {
+    map.delete(m.bundleId);
+    return bundle.closed ? 'OFPBFC_BUNDLE_CLOSED' : 'OFPBFC_BAD_FLAGS';
+  }
+  if (bundle.messages.length >= MAX_MESSAGES) return 'OFPBFC_MSG_TOO_MANY';
+  bundle.usedMs = host.nowMs();
+  const command = message.type === 'flow_mod' ? message.command : undefined;
+  bundle.messages.push({ op, command, raw: r.raw.slice() });
   return undefined;
+}
+
+function makeOp(host: RequestHost, conn: Ofconn, m: Message, mode: 'atomic' | 'plain'): ModOp | OfErrorName {
+  switch (m.type) {
+    case 'flow_mod':
+      return FlowModOp.init(host.flowTables, m);
+    case 'group_mod':
+      return groupModOp(host, m);
+    case 'packet_out':
+      return new PacketOutOp(host, m);
+    case 'port_mod':
+      return new PortModOp(host, m as MessageOf<'port_mod'>, mode === 'atomic', conn);
+    default:
+      return 'OFPBFC_MSG_UNSUP';
+  }
 }

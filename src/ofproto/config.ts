@@ -36,7 +36,8 @@ export const OFP11_VERSION = 0x02;
 export const OFP12_VERSION = 0x03;
 export const OFP13_VERSION = 0x04;
 export const OFP14_VERSION = 0x05;
-export type OfpVersion = 0x01 | 0x02 | 0x03 | 0x04 | 0x05;
+export const OFP15_VERSION = 0x06;
+export type OfpVersion = 0x01 | 0x02 | 0x03 | 0x04 | 0x05 | 0x06;
 
 /** As Port.vlan_mode; undefined in the database means `access` with a tag, `trunk` without. */
 export type VlanMode = 'access' | 'trunk' | 'native-tagged' | 'native-untagged' | 'dot1q-tunnel';

@@ -2,7 +2,23 @@ import type { Server, Socket } from 'node:net';
 import type { ClockTimer } from '../base/clock.ts';
 import { encode } from '../openflow/codec.ts';
 import type { Envelope, FlowRemovedReason, Message, PacketIn, PhyPort } from '../openflow/messages.ts';
-import type { ControllerConfig, ControllerStatus, Logger, OfprotoDeps, OfpVersion, TlsConfig } from './config.ts';
+import type { GroupMod } from '../openflow/messages-group.ts';
+import type { MeterMod } from '../openflow/messages-meter.ts';
+import type { TableDesc, TableStatusReason } from '../openflow/messages-table.ts';
+import { messageName, readHeader } from '../openflow/print/header.ts';
+import type { TunTable } from '../openflow/tun-metadata.ts';
+import { expireBundles } from './bundles.ts';
+import {
+  type ControllerConfig,
+  type ControllerStatus,
+  type Logger,
+  OFP13_VERSION,
+  OFP14_VERSION,
+  OFP15_VERSION,
+  type OfprotoDeps,
+  type OfpVersion,
+  type TlsConfig,
+} from './config.ts';
 import { OfStream } from './of-stream.ts';
 import { Ofconn, type OfconnEvents, type OfconnType } from './ofconn.ts';
 import { Rconn } from './rconn.ts';
@@ -19,11 +35,18 @@ export interface ConnmgrHost {
   connectionChanged(): void;
   /** A connection is gone, with what it had under way. */
   gone(conn: Ofconn): void;
+  /** A connection has sent all that was queued. */
+  drained(conn: Ofconn): void;
+  tunTable(): TunTable;
+  /** A bundle that nobody has touched for so long is forgotten. */
+  bundleIdleMs(): number;
   tls(): TlsConfig | undefined;
 }
 
-const DEFAULT_VERSIONS: readonly OfpVersion[] = [1, 2, 3, 4, 5];
+const DEFAULT_VERSIONS: readonly OfpVersion[] = [1, 2, 3, 4, 5, 6];
 const PROBE_CHECK_MS = 1000;
+/** Flow-mods are logged so long after the first. */
+const FLOW_MOD_REPORT_MS = 10_000;
 const OFPT_ECHO_XID = 0;
 
 /** A row of the Controller table, and what came of it. */
@@ -36,6 +59,9 @@ interface Controller {
   tokens: number;
   countedMs: number;
 }
+
+/** Numbers accepted connections. */
+let nextPeer = 0;
 
 const ROLE_NAMES = { equal: 'other', primary: 'master', secondary: 'slave' } as const;
 
@@ -70,6 +96,23 @@ export class Connmgr {
   get anyConnected(): boolean {
     for (const c of this.#conns) if (c.type === 'primary' && c.version !== 0) return true;
     return false;
+  }
+
+  /** Some controller has shown that it takes this switch. */
+  get anyAdmitted(): boolean {
+    for (const c of this.#conns) if (c.type === 'primary' && c.admitted) return true;
+    return false;
+  }
+
+  /** The longest of the controllers' probe intervals. */
+  maxProbeIntervalMs(): number {
+    const primaries = [...this.#controllers.values()].filter((c) => c.config.type === 'primary');
+    return Math.max(0, ...primaries.map((c) => c.config.inactivityProbeMs));
+  }
+
+  /** Closes all connections; those that the switch makes come back. */
+  reconnect(): void {
+    for (const conn of [...this.#conns]) conn.stream.close('');
   }
 
   /** Milliseconds since the last controller was there; 0 while one is. */
@@ -151,11 +194,48 @@ export class Connmgr {
     for (const conn of this.#conns) if (conn.wants('flowRemoved', number[reason])) conn.notify(make());
   }
 
-  /** `source`: the connection whose port-mod it was does not get it with OpenFlow 1.4 and earlier either way. */
-  portStatus(reason: 'add' | 'delete' | 'modify', port: PhyPort): void {
+  /**
+   * `before`: what it was; who would see no difference is not told. `by`: whose port-mod it was; until OpenFlow 1.4 that one knows it
+   * (EXT-338).
+   */
+  portStatus(reason: 'add' | 'delete' | 'modify', port: PhyPort, before?: PhyPort, by?: Ofconn): void {
     const number = { add: 0, delete: 1, modify: 2 }[reason];
+    for (const conn of this.#conns) {
+      if (!conn.wants('portStatus', number) || (conn === by && conn.version < OFP15_VERSION)) continue;
+      if (
+        before &&
+        conn.looksSame({ type: 'port_status', reason, port: before }, { type: 'port_status', reason, port })
+      )
+        continue;
+      conn.notify({ type: 'port_status', reason, port });
+    }
+  }
+
+  /** Tells the other controllers of a group-mod or meter-mod. */
+  requestForward(request: GroupMod | MeterMod, by: { conn: Ofconn; xid: number }): void {
+    const reason = request.type === 'group_mod' ? 0 : 1;
+    for (const conn of this.#conns) {
+      if (conn === by.conn || (reason === 1 && conn.version < OFP13_VERSION)) continue;
+      if (conn.wants('requestForward', reason)) conn.notify({ type: 'requestforward', xid: by.xid, request });
+    }
+  }
+
+  tableStatus(reason: TableStatusReason, desc: TableDesc): void {
+    const number = reason === 'vacancy_down' ? 3 : 4;
     for (const conn of this.#conns)
-      if (conn.wants('portStatus', number)) conn.notify({ type: 'port_status', reason, port });
+      if (conn.version >= OFP14_VERSION && conn.wants('tableStatus', number))
+        conn.notify({ type: 'table_status', reason, desc });
+  }
+
+  /** Tells a controller that its role is another. */
+  roleStatus(conn: Ofconn, reason: number): void {
+    if (conn.version >= OFP14_VERSION && conn.role !== 'equal')
+      conn.notify({
+        type: 'role_status',
+        role: conn.role,
+        reason,
+        generationId: this.generationId ?? 0xffff_ffff_ffff_ffffn,
+      });
   }
 
   #versionBits(): number {
@@ -211,20 +291,34 @@ export class Connmgr {
       request: (conn, env, raw) => this.#request(conn, env, raw),
       ready: (conn) => this.#ready(conn),
       copy: (conn, raw) => this.#snoop(conn, raw),
+      badVersion: (conn, raw) => {
+        const hex = (n: number) => n.toString(16).padStart(2, '0');
+        this.#deps
+          .vlog('vconn')
+          .err(`${conn.peer}: received OpenFlow version 0x${hex(raw[0])} != expected ${hex(conn.version)}`);
+      },
+      error: (conn, name, request) =>
+        this.#deps.vlog('connmgr').info(`${conn.name}: sending ${name} error reply to ${requestName(request)} message`),
     };
   }
 
   #accept(socket: Socket, type: OfconnType, controller: Controller | undefined): Ofconn {
-    const name = controller?.config.target ?? 'unix';
+    // As Open vSwitch names them: an accepted connection by the kind of its socket and a number.
+    const peer = controller?.rconn ? controller.config.target : `unix#${nextPeer++}`;
+    const name = `${this.#host.name}<->${peer}`;
     const stream = new OfStream(socket, {
       message: (raw) => {
         conn.lastActivityMs = this.#deps.clock.monotonicMs();
         conn.receive(raw);
       },
       closed: (reason) => this.#closed(conn, controller, reason),
+      drained: () => this.#host.drained(conn),
     });
     const enableAsync = controller?.config.enableAsyncMsgs ?? true;
-    const conn = new Ofconn(type, name, stream, this.#versionBits(), this.#events(), enableAsync);
+    const conn = new Ofconn(type, name, stream, this.#versionBits(), this.#events(), enableAsync, () =>
+      this.#host.tunTable(),
+    );
+    conn.peer = peer;
     conn.lastActivityMs = this.#deps.clock.monotonicMs();
     if (controller) {
       controller.conns.add(conn);
@@ -249,6 +343,7 @@ export class Connmgr {
     this.#conns.delete(conn);
     controller?.conns.delete(conn);
     this.#host.gone(conn);
+    this.#reportFlowMods(conn, this.#deps.clock.monotonicMs(), 0);
     if (!controller?.rconn) return;
     this.#log.warn(`${conn.name}: connection ${reason ? `dropped (${reason})` : 'closed by peer'}`);
     controller.rconn.lost(reason);
@@ -288,6 +383,8 @@ export class Connmgr {
   #checkProbes(): void {
     const nowMs = this.#deps.clock.monotonicMs();
     for (const conn of [...this.#conns]) {
+      expireBundles(conn, nowMs, this.#host.bundleIdleMs());
+      this.#reportFlowMods(conn, nowMs, FLOW_MOD_REPORT_MS);
       const probeMs = this.#owner.get(conn)?.config.inactivityProbeMs ?? 0;
       if (probeMs === 0 || conn.type !== 'primary') continue;
       const silentMs = nowMs - conn.lastActivityMs;
@@ -304,6 +401,11 @@ export class Connmgr {
     this.#host.connectionChanged();
   }
 
+  #reportFlowMods(conn: Ofconn, nowMs: number, ageMs: number): void {
+    const text = conn.takeFlowModReport(nowMs, ageMs);
+    if (text) this.#deps.vlog('connmgr').info(`${conn.name}: ${text}`);
+  }
+
   #statusOf(c: Controller): ControllerStatus {
     const conn = [...c.conns][0];
     const nowMs = this.#deps.clock.monotonicMs();
@@ -318,4 +420,10 @@ export class Connmgr {
     const isConnected = conn !== undefined && conn.version !== 0;
     return { target: c.config.target, isConnected, role: ROLE_NAMES[conn?.role ?? 'equal'], status };
   }
+}
+
+/** A request's type in the words of the log. */
+function requestName(raw: Uint8Array): string {
+  const head = readHeader(raw);
+  return head ? messageName(head.family, head.type, head.number) : 'invalid';
 }

@@ -1,6 +1,5 @@
 import type { Bond } from './bond.ts';
 import type { Bridge } from './bridge.ts';
-import { learnFlow } from './learned.ts';
 import type { BridgePort } from './port.ts';
 import type { Bundle } from './port-bundle.ts';
 import type { Rule } from './rule.ts';
@@ -62,7 +61,7 @@ export function applyEffect(e: Effect, t: Traffic, hooks: EffectHooks): void {
       e.group.credit(t.packets, t.bytes, e.bucket);
       break;
     case 'learn_flow':
-      learnFlow(e.bridge as Bridge, e.flowMod, e.limit);
+      if (t.packets > 0) (e.bridge as Bridge).openflow.learn(e.flowMod, e.limit);
       break;
     case 'fin':
       if (t.tcpFlags & TCP_FIN_OR_RST) hooks.reduceTimeouts(e.rule, e.idleTimeout, e.hardTimeout);

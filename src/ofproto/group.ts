@@ -1,36 +1,13 @@
-import type { MatchField } from '../../protocols/fields.ts';
-import type { Ofpact } from '../openflow/actions.ts';
+import type { GroupProps, GroupType, Bucket as MessageBucket } from '../openflow/messages-group.ts';
+import type { Rule } from './rule.ts';
 
 /** One OpenFlow group. What describes it never changes: a modification makes another Group. Counters are numbers (exact to 2^53). */
 
-export type GroupType = 'all' | 'select' | 'indirect' | 'ff';
-
-/** OFPG_ANY: no group is watched. */
-export const OFPG_ANY = 0xffffffff;
-export const OFPG_ALL = 0xfffffffc;
-/** Group numbers go up to here. */
-export const OFPG_MAX = 0xffffff00;
+export { OFPG_ANY } from '../openflow/messages-group.ts';
+export type { GroupProps, GroupType };
 
 /** A bucket as a group-mod describes it. */
-export interface BucketSpec {
-  bucketId: number;
-  /** Relative share, in `select` groups. */
-  weight: number;
-  /** OFPP_NONE (0xffffffff): none. */
-  watchPort: number;
-  /** OFPG_ANY: none. */
-  watchGroup: number;
-  actions: readonly Ofpact[];
-}
-
-/** Netronome's selection method (OpenFlow 1.5 and its backport). */
-export interface GroupProps {
-  /** Empty: the switch chooses. `hash` or `dp_hash`. */
-  selectionMethod: string;
-  selectionMethodParam: bigint;
-  /** Fields that `hash` looks at, each with the bytes of its mask. */
-  fields: readonly { field: MatchField; mask: Uint8Array }[];
-}
+export type BucketSpec = Readonly<MessageBucket>;
 
 export interface Bucket extends BucketSpec {
   packets: number;
@@ -57,6 +34,8 @@ export class Group {
   readonly createdMs: number;
   readonly modifiedMs: number;
   readonly selection: Selection;
+  /** Flows whose actions name it. */
+  rules = new Set<Rule>();
   packets = 0;
   bytes = 0;
 

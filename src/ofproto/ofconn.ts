@@ -1,8 +1,19 @@
 import type { OfErrorName } from '../../protocols/openflow-errors.ts';
+import type { CodecContext } from '../openflow/codec.ts';
 import { decode, encode } from '../openflow/codec.ts';
 import { ofError } from '../openflow/error.ts';
-import type { AsyncConfig, AsyncConfigHalf, Envelope, Message, PacketInFormat } from '../openflow/messages.ts';
-import { OFP10_VERSION, OFP12_VERSION, OFP14_VERSION } from './config.ts';
+import {
+  type AsyncConfig,
+  type AsyncConfigHalf,
+  type Envelope,
+  type FlowModCommand,
+  type Message,
+  type MessageType,
+  OFPR_INVALID_TTL,
+  type PacketInFormat,
+} from '../openflow/messages.ts';
+import { TunTable } from '../openflow/tun-metadata.ts';
+import { OFP10_VERSION, OFP12_VERSION, OFP13_VERSION, OFP14_VERSION, OFP15_VERSION } from './config.ts';
 import type { OfStream } from './of-stream.ts';
 import { N_TABLES } from './oftable.ts';
 
@@ -16,6 +27,10 @@ export interface OfconnEvents {
   request(conn: Ofconn, env: Envelope, raw: Uint8Array): void;
   /** The version is agreed on. */
   ready(conn: Ofconn): void;
+  /** A message of another version than the negotiated one. */
+  badVersion(conn: Ofconn, raw: Uint8Array): void;
+  /** An error is about to be sent. */
+  error(conn: Ofconn, name: OfErrorName, request: Uint8Array): void;
   /** Every message, for snooping. */
   copy(conn: Ofconn, raw: Uint8Array): void;
 }
@@ -23,9 +38,28 @@ export interface OfconnEvents {
 const OFPT_HELLO = 0;
 /** Leaves room for the headers of any error. */
 const ERROR_DATA_MAX = 0xffff - 64;
-const OFP_DEFAULT_MISS_SEND_LEN = 128;
+export const OFP_DEFAULT_MISS_SEND_LEN = 128;
+
+/** What a controller may say without having taken the switch. */
+const BEFORE_ADMISSION: ReadonlySet<MessageType> = new Set<MessageType>([
+  'hello',
+  'error',
+  'echo_request',
+  'echo_reply',
+  'features_request',
+  'get_config_request',
+  'set_config',
+  'queue_get_config_request',
+  'get_async_request',
+  'group_stats_request',
+  'group_desc_stats_request',
+  'group_features_stats_request',
+  'table_features_stats_request',
+  'table_desc_request',
+]);
 
 const bits = (...reasons: number[]): number => reasons.reduce((m, r) => m | (1 << r), 0);
+const INVALID_TTL = 1 << OFPR_INVALID_TTL;
 const noAsync = (): AsyncConfigHalf => ({
   packetIn: 0,
   portStatus: 0,
@@ -38,20 +72,26 @@ const noAsync = (): AsyncConfigHalf => ({
 /** What a controller gets when it has not said otherwise. */
 export function defaultAsyncConfig(version: number): AsyncConfig {
   const packetIn = bits(0, 1, 3, 4, 5, 6) | (version <= OFP12_VERSION ? bits(7) : 0);
-  const flowRemoved = version >= OFP14_VERSION ? bits(0, 1, 2, 3, 4, 5) : bits(0, 1, 2, 3);
+  const flowRemoved =
+    version >= OFP14_VERSION ? bits(0, 1, 2, 3, 4, 5) : version === OFP13_VERSION ? bits(0, 1, 2, 3) : bits(0, 1, 2);
   const primary = { ...noAsync(), packetIn, portStatus: bits(0, 1, 2), flowRemoved };
   return { primary, secondary: { ...noAsync(), portStatus: bits(0, 1, 2) } };
 }
 
 export class Ofconn {
   readonly type: OfconnType;
+  /** `bridge<->peer`. */
   readonly name: string;
+  /** The peer's target, or what it is called where it has none. */
+  peer = '';
   readonly stream: OfStream;
   readonly #events: OfconnEvents;
   readonly #allowed: number;
   /** 0 until negotiated. */
   version = 0;
   role: OfconnRole = 'equal';
+  /** The peer has asked for more than what the switch is: it means to control it. */
+  admitted = false;
   missSendLen: number;
   async: AsyncConfig | undefined;
   packetInFormat: PacketInFormat = 'standard';
@@ -60,7 +100,10 @@ export class Ofconn {
   /** OpenFlow 1.0 with Nicira's extended matches. */
   nxm = false;
   readonly enableAsync: boolean;
+  /** The bridge's mapping of tunnel options to fields. */
+  readonly tunTable: () => TunTable;
   lastActivityMs = 0;
+  readonly #flowMods = { add: 0, modify: 0, delete: 0, firstMs: 0, lastMs: 0 };
 
   /** `versions`: bit n = version n may be spoken. */
   constructor(
@@ -70,7 +113,9 @@ export class Ofconn {
     versions: number,
     events: OfconnEvents,
     enableAsync = true,
+    tunTable = () => TunTable.EMPTY,
   ) {
+    this.tunTable = tunTable;
     this.type = type;
     this.name = name;
     this.stream = stream;
@@ -94,9 +139,50 @@ export class Ofconn {
     }
     if (raw[1] === OFPT_HELLO) return;
     this.#events.copy(this, raw);
-    const result = decode(raw, { version: this.version, nTables: N_TABLES, flowModTableId: this.flowModTableId });
-    if (result.ok) this.#events.request(this, result.value, raw);
-    else this.sendError(result.error.name, raw);
+    const result = decode(raw, this.codecContext());
+    if (result.ok) {
+      this.admitted ||= !BEFORE_ADMISSION.has(result.value.message.type);
+      this.#events.request(this, result.value, raw);
+      return;
+    }
+    if (raw[0] !== this.version && result.error.name === 'OFPBRC_BAD_VERSION') this.#events.badVersion(this, raw);
+    this.sendError(result.error.name, raw);
+  }
+
+  codecContext(): CodecContext {
+    const { version, flowModTableId } = this;
+    const ctx = { version, nTables: N_TABLES, flowModTableId, tunTable: this.tunTable() };
+    return ctx;
+  }
+
+  /** Takes note of a flow-mod that was done. */
+  countFlowMod(command: FlowModCommand, nowMs: number): void {
+    const n = this.#flowMods;
+    if (n.add + n.modify + n.delete === 0) n.firstMs = nowMs;
+    n[command === 'add' ? 'add' : command.startsWith('modify') ? 'modify' : 'delete']++;
+    n.lastMs = nowMs;
+  }
+
+  /** What flow-mods there were, in the words of the log, when the first one is `ageMs` ago; they are forgotten. */
+  takeFlowModReport(nowMs: number, ageMs: number): string | undefined {
+    const n = this.#flowMods;
+    const total = n.add + n.modify + n.delete;
+    if (total === 0 || nowMs - n.firstMs < ageMs) return undefined;
+    const ago = Math.floor((nowMs - n.firstMs) / 1000);
+    const interval = Math.floor((n.lastMs - n.firstMs) / 1000);
+    const when =
+      interval === ago
+        ? `in the last ${ago} s`
+        : interval
+          ? `in the ${interval} s starting ${ago} s ago`
+          : `${ago} s ago`;
+    const kinds = [
+      n.add ? `${n.add} adds` : '',
+      n.delete ? `${n.delete} deletes` : '',
+      n.modify ? `${n.modify} modifications` : '',
+    ];
+    n.add = n.modify = n.delete = 0;
+    return `${total} flow_mods ${when} (${kinds.filter(Boolean).join(', ')})`;
   }
 
   /** Answers a request. */
@@ -108,7 +194,10 @@ export class Ofconn {
   sendError(error: OfErrorName, request: Uint8Array): void {
     const xid = ((request[4] << 24) | (request[5] << 16) | (request[6] << 8) | request[7]) >>> 0;
     const data = request.slice(0, ERROR_DATA_MAX);
-    this.sendRaw(encode({ type: 'error', error: ofError(error), data }, this.version, xid));
+    this.#events.error(this, error, request);
+    // In the version of the request, as far as there is one.
+    const version = request[0] >= OFP10_VERSION && request[0] <= OFP15_VERSION ? request[0] : this.version;
+    this.sendRaw(encode({ type: 'error', error: ofError(error), data }, version, xid));
   }
 
   /** Sends what the peer did not ask for; false when it was dropped. */
@@ -118,18 +207,39 @@ export class Ofconn {
     return this.stream.sendAsync(messages);
   }
 
+  /** Whether two messages are the same in this connection's version. */
+  looksSame(a: Message, b: Message): boolean {
+    const [x, y] = [a, b].map((m) => encode(m, this.version, 0, { nxm: this.nxm })[0]);
+    return Buffer.compare(x, y) === 0;
+  }
+
   sendRaw(messages: readonly Uint8Array[]): void {
     for (const m of messages) this.#events.copy(this, m);
     this.stream.send(messages);
+  }
+
+  /** What it has asked for, or what it gets by default. */
+  asyncConfig(): AsyncConfig {
+    if (this.async) return this.async;
+    return this.enableAsync ? defaultAsyncConfig(this.version) : { primary: noAsync(), secondary: noAsync() };
+  }
+
+  invalidTtlToController(): boolean {
+    return (this.asyncConfig().primary.packetIn & INVALID_TTL) !== 0;
+  }
+
+  /** OpenFlow 1.1 and 1.2 say so with the switch's configuration. */
+  setInvalidTtlToController(on: boolean): void {
+    const { primary, secondary } = this.asyncConfig();
+    const packetIn = on ? primary.packetIn | INVALID_TTL : primary.packetIn & ~INVALID_TTL;
+    this.async = { primary: { ...primary, packetIn }, secondary };
   }
 
   /** Whether an asynchronous message of that kind and reason is wanted. */
   wants(kind: keyof AsyncConfigHalf, reason: number): boolean {
     if (this.version === 0 || this.stream.closed || this.type === 'snoop') return false;
     if (this.type === 'service' && this.missSendLen === 0) return false;
-    if (!this.enableAsync && !this.async) return false;
-    const config = this.async ?? defaultAsyncConfig(this.version);
-    return ((config[this.role === 'secondary' ? 'secondary' : 'primary'][kind] >>> reason) & 1) === 1;
+    return ((this.asyncConfig()[this.role === 'secondary' ? 'secondary' : 'primary'][kind] >>> reason) & 1) === 1;
   }
 
   /** The first message must be a hello; picks the highest version that both sides speak. */

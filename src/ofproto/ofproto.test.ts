@@ -5,8 +5,10 @@ import { parse } from '../openflow/flow-text.ts';
 import { catchallMatch } from '../openflow/match.ts';
 import type { FlowMod } from '../openflow/messages.ts';
 import type { Bridge } from './bridge.ts';
+import { FlowModOp } from './flow-mod.ts';
 import { allRules } from './flow-stats.ts';
 import type { Rule } from './rule.ts';
+import { runNow } from './transaction.ts';
 
 const UDP =
   'eth(src=00:00:00:00:00:01,dst=00:00:00:00:00:02),eth_type(0x0800),ipv4(src=10.0.0.1,dst=10.0.0.2,proto=17,ttl=64,frag=no),udp(src=1,dst=2)';
@@ -213,6 +215,9 @@ describe('a bridge on the reference datapath', () => {
     const mod = (line: string, command: FlowMod['command'], more: Partial<FlowMod> = {}) =>
       br0.flowTables.flowMod({ ...parse(line, command), ...more });
 
+    const op = (line: string, command: FlowMod['command']) =>
+      FlowModOp.init(br0.flowTables, parse(line, command)) as FlowModOp;
+
     it('modify adds when nothing matches, modifies all that does, and keeps counters', () => {
       mod('priority=5,cookie=1,udp actions=output:1', 'modify');
       mod('priority=6,cookie=2,tcp actions=output:1', 'add');
@@ -256,13 +261,15 @@ describe('a bridge on the reference datapath', () => {
       mod('priority=2,tcp actions=output:1', 'add');
       const before = text(br0);
       const [kept] = rules(br0);
-      br0.flowTables.transaction(() => {
-        mod('priority=1,udp actions=output:3,output:2', 'add');
-        mod('priority=3,arp actions=output:2', 'add');
-        mod('tcp actions=strip_vlan', 'modify');
-        mod('tcp', 'delete');
-        return false;
-      });
+      const ops = [
+        op('priority=1,udp actions=output:3,output:2', 'add'),
+        op('priority=3,arp actions=output:2', 'add'),
+        op('tcp actions=strip_vlan', 'modify'),
+        op('priority=3,arp actions=output:1', 'add'),
+        op('tcp', 'delete'),
+        op('priority=9 actions=group:7', 'add'),
+      ];
+      assert.equal(runNow(br0.flowTables, ops), 'OFPBAC_BAD_OUT_GROUP');
       assert.deepEqual(text(br0), before);
       assert.equal(kept.removed, false);
       assert.ok(br0.tables[0].cls.lookup(catchallMatch().flow) === undefined);

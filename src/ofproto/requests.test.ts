@@ -62,7 +62,7 @@ const REQUESTS: Message[] = [
   },
 ];
 
-const VERSIONS = [1, 2, 3, 4, 5];
+const VERSIONS = [1, 2, 3, 4, 5, 6];
 
 /** Requests as bytes, in the versions that have them. */
 const samples = VERSIONS.flatMap((version) =>
@@ -88,7 +88,9 @@ describe('requests', () => {
     const socket = new FakeSocket();
     const stream = new OfStream(socket as unknown as Socket, { message: () => undefined, closed: () => undefined });
     const conn = new Ofconn('service', 'test', stream, 1 << version, {
-      request: (c, env, raw) => handleRequest(bridge, c, env, raw),
+      request: (c, env, raw) => handleRequest(bridge.openflow, c, env, raw),
+      badVersion: () => undefined,
+      error: () => undefined,
       ready: () => undefined,
       copy: () => undefined,
     });
@@ -106,10 +108,10 @@ describe('requests', () => {
       assert.ok(decoded.ok && decoded.value.message.type === 'features_reply');
       return (decoded.value.message.capabilities & C_BUNDLES) !== 0;
     };
-    assert.deepEqual(VERSIONS.map(answer), [false, false, false, false, true]);
+    assert.deepEqual(VERSIONS.map(answer), [false, false, false, false, true, true]);
   });
 
-  it('about TLV fields are answered from an empty table, which no field fits into', () => {
+  it('about TLV fields are answered from the table, which has room for 256 bytes', () => {
     const ask = (m: Message) => {
       const { conn, socket } = connection(4);
       const before = socket.written.length;
@@ -125,11 +127,19 @@ describe('requests', () => {
       ask({
         type: 'nxt_tlv_table_mod',
         command,
-        mappings: Array.from({ length: n }, () => ({ optionClass: 0xffff, optionType: 0, optionLen: 4, index: 0 })),
+        mappings: Array.from({ length: n }, (_, i) => ({
+          optionClass: 0xffff,
+          optionType: i,
+          optionLen: 124,
+          index: i,
+        })),
       });
     assert.deepEqual(ask({ type: 'nxt_tlv_table_request' }), ['nxt_tlv_table_reply']);
     assert.deepEqual([mod('add', 0), mod('clear', 0)], [[], []]);
-    assert.deepEqual(mod('add', 1), ['NXTTMFC_TABLE_FULL']);
+    assert.deepEqual(mod('add', 3), ['NXTTMFC_TABLE_FULL']);
+    assert.deepEqual(mod('add', 2), []);
+    assert.deepEqual(mod('add', 1), ['NXTTMFC_ALREADY_MAPPED']);
+    assert.deepEqual(mod('clear', 0), []);
   });
 
   it('of any bytes are answered or ignored, in well-formed messages of the connection’s version', () => {

@@ -1,44 +1,45 @@
 import type { OfErrorName } from '../../protocols/openflow-errors.ts';
-import type { OfpPort } from '../base/types.ts';
 import {
   type AsyncConfigHalf,
   C_ARP_MATCH_IP,
   C_BUNDLES,
   C_FLOW_STATS,
+  C_GROUP_STATS,
   C_PORT_STATS,
   C_QUEUE_STATS,
   C_TABLE_STATS,
+  CRR_PRIMARY_REQUEST,
   type Envelope,
-  type FlowStatsRequest,
-  type Message,
   type MessageType,
-  type PortStats,
 } from '../openflow/messages.ts';
+import { OFPM_ALL } from '../openflow/messages-meter.ts';
 import { bundleAdd, bundleControl } from './bundles.ts';
-import { flowStats } from './flow-stats.ts';
-import { applyFlowMod, applyPortMod, type Request, type RequestHost } from './mods.ts';
-import { defaultAsyncConfig, type Ofconn } from './ofconn.ts';
+import { groupDesc, groupStats } from './group-table.ts';
+import type { Meter } from './meters.ts';
+import {
+  type AnyRequest,
+  applyPortMod,
+  flowMod,
+  groupMod,
+  inSlices,
+  meterMod,
+  type Outcome,
+  packetOut,
+  type Request,
+  type RequestHost,
+  reply,
+} from './mods.ts';
+import { OFP_DEFAULT_MISS_SEND_LEN, type Ofconn } from './ofconn.ts';
 import { TBL_INTERNAL } from './oftable.ts';
-import type { BridgePort } from './port.ts';
-import { openflowPortStats } from './port-stats.ts';
-import { OFPP_NONE } from './ports.ts';
-import { tableFeatures } from './table-features.ts';
+import { aggregate, flowStatsReply, portStats, portsOf, queueConfig, queueStats } from './stats-requests.ts';
+import { tableDesc, tableFeaturesReply, tableMod, tableStats } from './table-requests.ts';
+import { step } from './transaction.ts';
 
 /** What a bridge does for each OpenFlow request. */
 
-/** Answers by itself, or returns the error to answer with. */
-type Handler<T extends MessageType> = (r: Request<T>) => OfErrorName | undefined;
+/** Answers by itself, or gives the error to answer with, now or later. */
+type Handler<T extends MessageType> = (r: Request<T>) => Outcome;
 type Handlers = { [T in MessageType]?: Handler<T> };
-
-const reply = (r: Pick<Request, 'conn' | 'env' | 'raw'>, m: Message): undefined => {
-  r.conn.reply(m, r.env.xid, isNicira(r.raw));
-};
-
-const OFPST_VENDOR = 0xffff;
-
-/** A statistics request in Nicira's form gets its reply in it. */
-const isNicira = (raw: Uint8Array): boolean =>
-  raw[0] === 1 && raw[1] === 16 && ((raw[8] << 8) | raw[9]) === OFPST_VENDOR;
 
 /** What a secondary controller may not do (OpenFlow 1.2 section 6.3.4). */
 const SECONDARY_MAY_NOT: ReadonlySet<MessageType> = new Set<MessageType>([
@@ -46,23 +47,34 @@ const SECONDARY_MAY_NOT: ReadonlySet<MessageType> = new Set<MessageType>([
   'packet_out',
   'port_mod',
   'table_mod',
-  'set_config',
   'group_mod',
   'meter_mod',
   'bundle_control',
   'bundle_add_message',
+  'nxt_tlv_table_mod',
 ]);
 
+/** Other requests of the connection wait until this one is through. */
 export function handleRequest(host: RequestHost, conn: Ofconn, env: Envelope, raw: Uint8Array): void {
   const { message: m } = env;
-  const error =
+  const outcome =
     conn.role === 'secondary' && SECONDARY_MAY_NOT.has(m.type)
       ? 'OFPBRC_IS_SECONDARY'
       : dispatch({ host, conn, m, env, raw });
-  if (error) conn.sendError(error, raw);
+  if (!(outcome instanceof Promise)) {
+    if (outcome) conn.sendError(outcome, raw);
+    return;
+  }
+  const request = raw.slice();
+  conn.stream.hold();
+  void outcome
+    .then((error) => {
+      if (error) conn.sendError(error, request);
+    })
+    .finally(() => conn.stream.release());
 }
 
-function dispatch(r: Request): OfErrorName | undefined {
+function dispatch(r: Request): Outcome {
   const handler = HANDLERS[r.m.type] as Handler<MessageType> | undefined;
   if (handler) return handler(r);
   return r.m.type.includes('stats') ? 'OFPBRC_BAD_STAT' : 'OFPBRC_BAD_TYPE';
@@ -76,7 +88,8 @@ function features(r: Request<'features_request'>): undefined {
     nBuffers: 0,
     nTables: TBL_INTERNAL,
     auxiliaryId: 0,
-    capabilities: C_FLOW_STATS | C_TABLE_STATS | C_PORT_STATS | C_QUEUE_STATS | C_ARP_MATCH_IP | C_BUNDLES,
+    capabilities:
+      C_FLOW_STATS | C_TABLE_STATS | C_PORT_STATS | C_GROUP_STATS | C_QUEUE_STATS | C_ARP_MATCH_IP | C_BUNDLES,
     actions: [
       'output',
       'set_vlan_vid',
@@ -97,10 +110,16 @@ function features(r: Request<'features_request'>): undefined {
 
 function setConfig(r: Request<'set_config'>): OfErrorName | undefined {
   const { frag, missSendLen } = r.m;
-  if (frag !== 'reasm' && frag !== r.host.frag) {
-    r.host.frag = frag;
-    r.host.changed();
+  // A secondary controller may say how it is told of misses, and nothing else.
+  const mayChange = r.conn.type !== 'primary' || r.conn.role !== 'secondary';
+  if (mayChange && frag !== r.host.frag) {
+    if (frag === 'reasm') r.host.log('ofproto').warn(`${r.host.name}: unsupported fragment handling mode ${frag}`);
+    else {
+      r.host.frag = frag;
+      r.host.changed();
+    }
   }
+  if (r.m.invalidTtlToController !== undefined) r.conn.setInvalidTtlToController(r.m.invalidTtlToController);
   r.conn.missSendLen = missSendLen;
   return undefined;
 }
@@ -115,13 +134,14 @@ function completeReasons(half: Partial<AsyncConfigHalf>, version: number): Parti
 }
 
 function setAsync({ conn, m }: Request<'set_async_config'>): undefined {
-  const now = conn.async ?? defaultAsyncConfig(conn.version);
+  const now = conn.asyncConfig();
   const defined = (half: Partial<AsyncConfigHalf>) =>
     Object.fromEntries(Object.entries(completeReasons(half, conn.version)).filter(([, v]) => v !== undefined));
   conn.async = {
     primary: { ...now.primary, ...defined(m.config.primary) },
     secondary: { ...now.secondary, ...defined(m.config.secondary) },
   };
+  if (conn.type === 'service' && conn.missSendLen === 0) conn.missSendLen = OFP_DEFAULT_MISS_SEND_LEN;
 }
 
 function role(r: Request<'role_request'>): OfErrorName | undefined {
@@ -132,7 +152,7 @@ function role(r: Request<'role_request'>): OfErrorName | undefined {
       return 'OFPRRFC_STALE';
     if (id !== undefined) host.generationId = id;
   }
-  if (m.role === 'primary') for (const c of host.conns()) if (c !== conn && c.role === 'primary') c.role = 'secondary';
+  if (m.role === 'primary' && conn.role !== 'primary') demoteOthers(host, conn);
   if (m.role !== 'nochange') conn.role = m.role;
   const generationId = host.generationId;
   return reply(r, {
@@ -142,90 +162,58 @@ function role(r: Request<'role_request'>): OfErrorName | undefined {
   });
 }
 
-const statsCriteria = (m: FlowStatsRequest): OfErrorName | FlowStatsRequest =>
-  m.tableId !== 255 && m.tableId >= TBL_INTERNAL ? 'OFPBRC_BAD_TABLE_ID' : m;
-
-function flowStatsReply(r: Request<'flow_stats_request'>): OfErrorName | undefined {
-  const criteria = statsCriteria(r.m);
-  if (typeof criteria === 'string') return criteria;
-  r.host.pushStats();
-  const nowMs = r.host.nowMs();
-  const flows = [...r.host.flowTables.collect(criteria)].map((rule) => flowStats(rule, nowMs));
-  return reply(r, { type: 'flow_stats_reply', flows, more: false });
-}
-
-function aggregate(r: Request<'aggregate_stats_request'>): OfErrorName | undefined {
-  const criteria = statsCriteria(r.m);
-  if (typeof criteria === 'string') return criteria;
-  r.host.pushStats();
-  let [packets, bytes, flowCount] = [0, 0, 0];
-  for (const rule of r.host.flowTables.collect(criteria)) {
-    packets += rule.packets;
-    bytes += rule.bytes;
-    flowCount++;
+/** There is one primary; the one that was it is told that it is so no longer. */
+function demoteOthers(host: RequestHost, conn: Ofconn): void {
+  for (const other of host.conns()) {
+    if (other === conn || other.role !== 'primary') continue;
+    other.role = 'secondary';
+    host.roleStatus(other, CRR_PRIMARY_REQUEST);
   }
-  return reply(r, {
-    type: 'aggregate_stats_reply',
-    packetCount: BigInt(packets),
-    byteCount: BigInt(bytes),
-    flowCount,
-  });
 }
 
-function tableStats(r: Request<'table_stats_request'>): undefined {
+function groups<T>(r: AnyRequest, id: number, of: (g: Parameters<typeof groupDesc>[0]) => T): T[] {
   r.host.pushStats();
-  const tables = r.host.flowTables.tables.filter((t) => t.id !== TBL_INTERNAL);
-  return reply(r, {
-    type: 'table_stats_reply',
-    tables: tables.map((t) => ({
-      tableId: t.id,
-      activeCount: t.activeCount,
-      lookupCount: BigInt(t.matched + t.missed),
-      matchedCount: BigInt(t.matched),
-    })),
-    features: tables.map(tableFeatures),
-    more: false,
-  });
+  return [...r.host.groupTable.named(id)].map(of);
 }
 
-/** The ports that a request names. */
-function portsOf(host: RequestHost, portNo: OfpPort): BridgePort[] {
-  const all = [...host.bridgePorts()];
-  return portNo === OFPP_NONE ? all : all.filter((p) => p.ofpPort === portNo);
+/** The meters that a request names, or the error. */
+function metersOf(host: RequestHost, id: number): Meter[] | OfErrorName {
+  if (id === OFPM_ALL) return host.meters.all();
+  const meter = host.meters.get(id);
+  return meter ? [meter] : 'OFPMMFC_UNKNOWN_METER';
 }
 
-function portStats(r: Request<'port_stats_request'>): OfErrorName | undefined {
-  r.host.pushStats();
-  const ports = portsOf(r.host, r.m.portNo);
-  const nowMs = r.host.nowMs();
-  const stats: PortStats[] = ports.map((p) => openflowPortStats(p, nowMs));
-  return reply(r, { type: 'port_stats_reply', ports: stats, more: false });
+function meterStats(r: Request<'meter_stats_request'>): OfErrorName | undefined {
+  const meters = metersOf(r.host, r.m.meterId);
+  if (typeof meters === 'string') return meters;
+  return reply(r, { type: 'meter_stats_reply', meters: meters.map((x) => r.host.meters.stats(x)), more: false });
 }
 
-const TLV_ERRORS = { add: 'NXTTMFC_TABLE_FULL', delete: 'NXTTMFC_INVALID_TLV_DEL', clear: undefined } as const;
-
-const tlvTableMod = ({ m }: Request<'nxt_tlv_table_mod'>): OfErrorName | undefined =>
-  m.mappings.length ? TLV_ERRORS[m.command] : undefined;
-
-function queueStats(r: Request<'queue_stats_request'>): OfErrorName | undefined {
-  const { portNo, queueId } = r.m;
-  if (portNo !== OFPP_NONE && portNo !== 0xfffffffc && !r.host.bridgePort(portNo)) return 'OFPQOFC_BAD_PORT';
-  if (queueId !== 0xffffffff) return 'OFPQOFC_BAD_QUEUE';
-  return reply(r, { type: 'queue_stats_reply', queues: [], more: false });
+function meterConfig(r: Request<'meter_config_stats_request'>): OfErrorName | undefined {
+  const meters = metersOf(r.host, r.m.meterId);
+  if (typeof meters === 'string') return meters;
+  return reply(r, { type: 'meter_config_stats_reply', meters: meters.map((x) => x.config), more: false });
 }
 
-function tableFeaturesReply(r: Request<'table_features_stats_request'>): OfErrorName | undefined {
-  if (r.m.tables.length) return 'OFPTFFC_EPERM';
-  const tables = r.host.flowTables.tables.filter((t) => t.id !== TBL_INTERNAL).map(tableFeatures);
-  return reply(r, { type: 'table_features_stats_reply', tables, more: false });
+function flowMonitor(r: Request<'flow_monitor_stats_request'>): Outcome {
+  return inSlices(r.host.slicer, () =>
+    step(() => {
+      const updates = r.host.monitors.request(r.conn, r.m.monitors);
+      if (typeof updates === 'string') return updates;
+      return reply(r, { type: 'flow_monitor_stats_reply', updates, more: false });
+    }),
+  );
 }
 
-function tableMod({ host, m }: Request<'table_mod'>): OfErrorName | undefined {
-  const { tables } = host.flowTables;
-  if (m.tableId !== 255 && m.tableId >= TBL_INTERNAL) return 'OFPTMFC_BAD_TABLE';
-  for (const t of m.tableId === 255 ? tables.slice(0, TBL_INTERNAL) : [tables[m.tableId]]) t.missConfig = m.miss;
-  host.changed();
+function tlvTableMod({ host, m }: Request<'nxt_tlv_table_mod'>): OfErrorName | undefined {
+  const next = host.tunTable.mod(m.command, m.mappings, host.tunMetadataInUse());
+  if (typeof next === 'string') return next;
+  host.tunTable = next;
   return undefined;
+}
+
+function setFlowFormat({ conn, m }: Request<'set_flow_format'>): undefined {
+  conn.nxm = m.format === 'nxm';
 }
 
 const nothing = (): undefined => undefined;
@@ -241,26 +229,24 @@ const HANDLERS: Handlers = {
       type: 'get_config_reply',
       frag: r.host.frag,
       missSendLen: r.conn.missSendLen,
-      invalidTtlToController: false,
+      invalidTtlToController: r.conn.invalidTtlToController(),
     }),
   set_config: setConfig,
-  packet_out: (r) => r.host.packetOut(r.m),
-  flow_mod: (r) => applyFlowMod(r.host, r.m),
-  port_mod: (r) => applyPortMod(r.host, r.m),
+  packet_out: packetOut,
+  flow_mod: flowMod,
+  group_mod: groupMod,
+  meter_mod: meterMod,
+  port_mod: (r) => applyPortMod(r.host, r.m, r.conn),
   table_mod: tableMod,
   barrier_request: (r) => reply(r, { type: 'barrier_reply' }),
   role_request: role,
-  get_async_request: (r) =>
-    reply(r, { type: 'get_async_reply', config: r.conn.async ?? defaultAsyncConfig(r.conn.version) }),
+  get_async_request: (r) => reply(r, { type: 'get_async_reply', config: r.conn.asyncConfig() }),
   set_async_config: setAsync,
   set_packet_in_format: ({ conn, m }) => {
     conn.packetInFormat = m.format;
     return undefined;
   },
-  set_flow_format: ({ conn, m }) => {
-    conn.nxm = m.format === 'nxm';
-    return undefined;
-  },
+  set_flow_format: setFlowFormat,
   flow_mod_table_id: ({ conn, m }) => {
     conn.flowModTableId = m.enable;
     return undefined;
@@ -270,6 +256,7 @@ const HANDLERS: Handlers = {
     return undefined;
   },
   flow_age: nothing,
+  nxt_resume: (r) => r.host.resume(r.m),
   desc_stats_request: (r) => {
     const { mfrDesc, hwDesc, swDesc, serialDesc, dpDesc } = r.host.desc;
     return reply(r, { type: 'desc_stats_reply', mfrDesc, hwDesc, swDesc, serialNum: serialDesc, dpDesc });
@@ -277,6 +264,8 @@ const HANDLERS: Handlers = {
   flow_stats_request: flowStatsReply,
   aggregate_stats_request: aggregate,
   table_stats_request: tableStats,
+  table_desc_request: tableDesc,
+  table_features_stats_request: tableFeaturesReply,
   port_stats_request: portStats,
   port_desc_stats_request: (r) =>
     reply(r, {
@@ -285,20 +274,28 @@ const HANDLERS: Handlers = {
       more: false,
     }),
   queue_stats_request: queueStats,
-  queue_get_config_request: (r) =>
-    r.m.portNo !== OFPP_NONE && !r.host.bridgePort(r.m.portNo)
-      ? 'OFPQOFC_BAD_PORT'
-      : reply(r, { type: 'queue_get_config_reply', portNo: r.m.portNo, queues: [] }),
-  table_features_stats_request: tableFeaturesReply,
-  // No groups and no meters: nothing to list, and nothing can be made.
-  group_stats_request: (r) => reply(r, { type: 'group_stats_reply', groups: [], more: false }),
-  group_desc_stats_request: (r) => reply(r, { type: 'group_desc_stats_reply', groups: [], more: false }),
-  meter_stats_request: (r) => reply(r, { type: 'meter_stats_reply', meters: [], more: false }),
-  meter_config_stats_request: (r) => reply(r, { type: 'meter_config_stats_reply', meters: [], more: false }),
-  // No tunnels: no option has a field. ovs-save asks all the same, and gives the empty table back.
-  nxt_tlv_table_request: (r) =>
-    reply(r, { type: 'nxt_tlv_table_reply', maxOptionSpace: 0, maxFields: 0, mappings: [] }),
+  queue_get_config_request: queueConfig,
+  group_stats_request: (r) => {
+    const nowMs = r.host.nowMs();
+    return reply(r, {
+      type: 'group_stats_reply',
+      groups: groups(r, r.m.groupId, (g) => groupStats(g, nowMs)),
+      more: false,
+    });
+  },
+  group_desc_stats_request: (r) =>
+    reply(r, { type: 'group_desc_stats_reply', groups: groups(r, r.m.groupId, groupDesc), more: false }),
+  group_features_stats_request: (r) =>
+    reply(r, { type: 'group_features_stats_reply', ...r.host.groupTable.features() }),
+  meter_stats_request: meterStats,
+  meter_config_stats_request: meterConfig,
+  meter_features_stats_request: (r) => reply(r, { type: 'meter_features_stats_reply', ...r.host.meters.features() }),
+  flow_monitor_stats_request: flowMonitor,
+  flow_monitor_cancel: (r) => r.host.monitors.cancel(r.conn, r.m.monitorId),
+  nxt_tlv_table_request: (r) => reply(r, { type: 'nxt_tlv_table_reply', ...r.host.tlvReply() }),
   nxt_tlv_table_mod: tlvTableMod,
+  ct_flush_zone: (r) => r.host.ctFlush(r.m.zoneId),
+  ct_flush: (r) => r.host.ctFlush(r.m.zoneId),
   bundle_control: bundleControl,
   bundle_add_message: bundleAdd,
 };

@@ -13,6 +13,8 @@ export const SUPPORTED_ACTIONS: ReadonlySet<OfpactType> = new Set<OfpactType>([
   'output_reg',
   'controller',
   'enqueue',
+  'group',
+  'bundle',
   'set_field',
   'reg_move',
   'set_vlan_vid',
@@ -29,6 +31,16 @@ export const SUPPORTED_ACTIONS: ReadonlySet<OfpactType> = new Set<OfpactType>([
   'set_l4_src_port',
   'set_l4_dst_port',
   'dec_ttl',
+  'set_mpls_label',
+  'set_mpls_tc',
+  'set_mpls_ttl',
+  'dec_mpls_ttl',
+  'push_mpls',
+  'pop_mpls',
+  'dec_nsh_ttl',
+  'delete_field',
+  'encap',
+  'decap',
   'set_tunnel',
   'set_queue',
   'pop_queue',
@@ -36,19 +48,26 @@ export const SUPPORTED_ACTIONS: ReadonlySet<OfpactType> = new Set<OfpactType>([
   'stack_push',
   'stack_pop',
   'resubmit',
+  'learn',
+  'conjunction',
+  'multipath',
   'note',
   'exit',
-  'clone',
+  'sample',
+  'ct',
   'ct_clear',
-  'conjunction',
+  'nat',
+  'clone',
+  'check_pkt_larger',
+  'meter',
   'clear_actions',
   'write_actions',
   'write_metadata',
   'goto_table',
 ]);
 
-/** Instruction numbers but for meter: goto_table, write_metadata, write_actions, apply_actions, clear_actions. */
-const INSTRUCTIONS = [1, 2, 3, 4, 5];
+/** Instruction numbers: goto_table, write_metadata, write_actions, apply_actions, clear_actions, meter. */
+const INSTRUCTIONS = [1, 2, 3, 4, 5, 6];
 
 const fields = FIELDS.filter(fieldSupported);
 const matchable = new Set(fields.filter((f) => f.headers.length > 0));
@@ -67,14 +86,16 @@ function instructions(id: number): TableInstructionFeatures {
   };
 }
 
+const MAX_ENTRIES = 1_000_000;
+
 export function tableFeatures(table: OfTable): TableFeatures {
   const nonmiss = instructions(table.id);
   return {
     tableId: table.id,
-    name: '',
+    name: table.givenName,
     metadataMatch: 0xffff_ffff_ffff_ffffn,
     metadataWrite: 0xffff_ffff_ffff_ffffn,
-    maxEntries: 1_000_000,
+    maxEntries: Math.min(table.maxFlows, MAX_ENTRIES),
     missConfig: table.missConfig,
     supportsEviction: false,
     supportsVacancyEvents: false,

@@ -1,0 +1,199 @@
+import type { OfErrorName } from '../../protocols/openflow-errors.ts';
+import {
+  FF_CHECK_OVERLAP,
+  FF_EMERG,
+  FF_NO_BYT_COUNTS,
+  FF_NO_PKT_COUNTS,
+  FF_RESET_COUNTS,
+  FF_SEND_FLOW_REM,
+  type FlowMod,
+  OFP_NO_BUFFER,
+  UINT64_MAX,
+} from '../openflow/messages.ts';
+import { ALL_TABLES, type FlowTables, OFPG_ANY } from './flow-tables.ts';
+import { actionsEqual } from './megaflow.ts';
+import { N_TABLES, TBL_INTERNAL } from './oftable.ts';
+import { OFPP_NONE } from './ports.ts';
+import { Rule } from './rule.ts';
+import { type ModOp, type Requester, type Steps, YIELD_EVERY } from './transaction.ts';
+
+/** What a flow-mod does to the tables (OpenFlow 1.3 section 6.4, with Open vSwitch's choices). */
+
+/** Flags that stay with the flow. */
+export const FF_STATE = FF_SEND_FLOW_REM | FF_NO_PKT_COUNTS | FF_NO_BYT_COUNTS | FF_CHECK_OVERLAP | FF_RESET_COUNTS;
+
+export class FlowModOp implements ModOp {
+  readonly #tables: FlowTables;
+  readonly #fm: FlowMod;
+  #old: Rule[] = [];
+  #new: Rule[] = [];
+  #evicted = false;
+
+  private constructor(tables: FlowTables, fm: FlowMod) {
+    this.#tables = tables;
+    this.#fm = fm;
+  }
+
+  /** Checks what can be checked without the tables' state. */
+  static init(tables: FlowTables, fm: FlowMod): FlowModOp | OfErrorName {
+    if (fm.flags & FF_EMERG) return 'OFPFMFC_TABLE_FULL';
+    if (!fm.command.startsWith('delete')) {
+      if (fm.tableId !== ALL_TABLES && fm.tableId >= N_TABLES) return 'OFPBRC_BAD_TABLE_ID';
+      if (fm.tableId === TBL_INTERNAL) return 'OFPBRC_EPERM';
+      if (fm.match.wc.recircId !== 0 || fm.match.wc.dpHash !== 0) return 'OFPBRC_EPERM';
+      if (fm.bufferId !== OFP_NO_BUFFER) return 'OFPBRC_BUFFER_UNKNOWN';
+    }
+    return new FlowModOp(tables, fm);
+  }
+
+  get command(): FlowMod['command'] {
+    return this.#fm.command;
+  }
+
+  get deletes(): boolean {
+    return this.#fm.command.startsWith('delete');
+  }
+
+  *start(): Steps<OfErrorName | undefined> {
+    const { command } = this.#fm;
+    if (command === 'add') return this.#startAdd();
+    const found = yield* this.#select();
+    if (typeof found === 'string') return found;
+    if (!this.deletes) return yield* this.#startModify(found);
+    for (let i = 0; i < found.length; i++) {
+      this.#tables.stageOut(found[i]);
+      if (i % YIELD_EVERY === YIELD_EVERY - 1) yield;
+    }
+    this.#old = found;
+    return undefined;
+  }
+
+  *revert(): Steps<void> {
+    for (let i = this.#new.length - 1; i >= 0; i--) {
+      this.#tables.unstageIn(this.#new[i]);
+      if (i % YIELD_EVERY === 0) yield;
+    }
+    for (let i = this.#old.length - 1; i >= 0; i--) {
+      this.#tables.unstageOut(this.#old[i]);
+      if (i % YIELD_EVERY === 0) yield;
+    }
+  }
+
+  *finish(by: Requester | undefined): Steps<void> {
+    const [old, added] = [this.#old, this.#new];
+    for (let i = 0; i < Math.max(old.length, added.length); i++) {
+      if (this.deletes) this.#tables.settleOut(old[i], 'delete', by);
+      else this.#finishOne(added[i], old[i], by);
+      if (i % YIELD_EVERY === YIELD_EVERY - 1) yield;
+    }
+  }
+
+  #startAdd(): OfErrorName | undefined {
+    const fm = this.#fm;
+    const tables = this.#tables;
+    const error = tables.users.check(fm.actions);
+    if (error) return error;
+    const table = tables.tables[fm.tableId === ALL_TABLES ? 0 : fm.tableId];
+    const { cls } = table;
+    let old = cls.findExactly(fm.match, fm.priority);
+    if (!old) {
+      if (fm.flags & FF_CHECK_OVERLAP && cls.findOverlap(fm.match, fm.priority)) return 'OFPFMFC_OVERLAP';
+      if (table.nFlows >= table.maxFlows) {
+        old = table.eviction?.choose();
+        if (!old) return 'OFPFMFC_TABLE_FULL';
+        this.#evicted = true;
+      }
+    }
+    const rule = this.#newRule(table.id);
+    if (old) {
+      if (!this.#evicted) this.#inherit(rule, old, true);
+      tables.stageOut(old);
+      this.#old.push(old);
+    }
+    tables.stageIn(rule, fm.match);
+    this.#new.push(rule);
+    return undefined;
+  }
+
+  #newRule(tableId: number, priority = this.#fm.priority): Rule {
+    const fm = this.#fm;
+    const cookie = fm.newCookie === UINT64_MAX ? 0n : fm.newCookie;
+    const { idleTimeout, hardTimeout, importance, actions } = fm;
+    const spec = { tableId, cookie, idleTimeout, hardTimeout, importance, flags: fm.flags & FF_STATE, actions };
+    return new Rule(priority, spec, this.#tables.nowMs());
+  }
+
+  /** What a flow takes over from the one that it replaces. */
+  #inherit(rule: Rule, old: Rule, modifyCookie: boolean): void {
+    const { command, newCookie } = this.#fm;
+    if (command !== 'add') {
+      rule.idleTimeout = old.idleTimeout;
+      rule.hardTimeout = old.hardTimeout;
+      rule.importance = old.importance;
+      rule.flags = old.flags;
+      rule.createdMs = old.createdMs;
+    }
+    if (!modifyCookie || newCookie === UINT64_MAX) rule.cookie = old.cookie;
+  }
+
+  *#startModify(found: Rule[]): Steps<OfErrorName | undefined> {
+    const fm = this.#fm;
+    if (found.length === 0) return fm.cookieMask === 0n && fm.newCookie !== UINT64_MAX ? this.#startAdd() : undefined;
+    const error = this.#tables.users.check(fm.actions);
+    if (error) return error;
+    for (let i = 0; i < found.length; i++) {
+      const old = found[i];
+      const rule = this.#newRule(old.tableId, old.priority);
+      this.#inherit(rule, old, fm.modifyCookie);
+      this.#tables.stageOut(old);
+      this.#tables.stageIn(rule, old);
+      this.#old.push(old);
+      this.#new.push(rule);
+      if (i % YIELD_EVERY === YIELD_EVERY - 1) yield;
+    }
+    return undefined;
+  }
+
+  #finishOne(rule: Rule, old: Rule | undefined, by: Requester | undefined): void {
+    const tables = this.#tables;
+    const { events } = tables;
+    tables.settleIn(rule);
+    tables.learnersIn(rule.actions);
+    if (!old) {
+      events.monitor(rule, 'added', undefined, by);
+      tables.vacancy(tables.tables[rule.tableId]);
+    } else if (this.#evicted) {
+      tables.settleOut(old, 'eviction', by);
+      events.monitor(rule, 'added', undefined, by);
+    } else this.#replaced(rule, old, by);
+  }
+
+  #replaced(rule: Rule, old: Rule, by: Requester | undefined): void {
+    const tables = this.#tables;
+    rule.succeed(old, (this.#fm.flags & FF_RESET_COUNTS) === 0);
+    rule.addSeqno = old.addSeqno;
+    rule.modifySeqno = old.modifySeqno;
+    tables.settleOut(old, undefined, by);
+    tables.learnersOut(old.actions);
+    const sameActions = actionsEqual(rule.actions as never, old.actions as never);
+    if (this.#fm.command === 'add')
+      tables.events.monitor(rule, 'added', undefined, by, sameActions ? undefined : old.actions);
+    else if (!sameActions || rule.cookie !== old.cookie)
+      tables.events.monitor(rule, 'modified', undefined, by, sameActions ? undefined : old.actions);
+  }
+
+  /** The flows that a modify or delete is about. */
+  *#select(): Steps<Rule[] | OfErrorName> {
+    const fm = this.#fm;
+    if (fm.tableId !== ALL_TABLES && fm.tableId >= N_TABLES) return 'OFPBRC_BAD_TABLE_ID';
+    if (fm.tableId === TBL_INTERNAL) return 'OFPBRC_EPERM';
+    const criteria = this.deletes ? fm : { ...fm, outPort: OFPP_NONE, outGroup: OFPG_ANY };
+    if (fm.command.endsWith('_strict')) return [...this.#tables.collectStrict(criteria, fm.priority)];
+    const found: Rule[] = [];
+    for (const rule of this.#tables.collect(criteria, true)) {
+      found.push(rule);
+      if (found.length % YIELD_EVERY === 0) yield;
+    }
+    return found;
+  }
+}
