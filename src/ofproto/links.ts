@@ -220,7 +220,7 @@ export class Links {
   /** True when `run` has to come again at once. */
   #runBundle(bundle: Bundle): boolean {
     const { lacpState, bond } = bundle;
-    const again = lacpState?.run((port, pdu) => this.#sendLacp(port, pdu)) ?? false;
+    const again = lacpState?.run((port, pdu) => this.#sendLacp(port as BridgePort, pdu)) ?? false;
     if (!bond) return again;
     for (const port of bundle.ports) bond.setMayEnable(port, port.live);
     if (bond.run(lacpState?.status ?? 'disabled')) this.#host.changed();

@@ -1,10 +1,16 @@
 import type { OfpPort } from '../base/types.ts';
 import { VlogRateLimit } from '../base/vlog.ts';
-import { Bond, type BondHost } from './bond.ts';
+import { Bond, type BondHost, type BondPort } from './bond.ts';
 import type { BundleConfig, Logger, VlanMode } from './config.ts';
 import { Lacp } from './lacp.ts';
-import type { BridgePort } from './port.ts';
 import type { XBundle } from './xlate/types.ts';
+
+/** A port of the bridge, as a bundle sees it. */
+export interface BundlePort extends BondPort {
+  /** Left out of floods by a port-mod. */
+  readonly noFlood: boolean;
+  bundle: Bundle | undefined;
+}
 
 /** What a bundle needs of its bridge. */
 export interface BundleHost {
@@ -46,7 +52,7 @@ function lacpLogger(log: Logger): { warn(text: string): void; info(text: string)
 /** A Port of the database: one or more interfaces that learn and flood as one. */
 export class Bundle implements XBundle {
   readonly name: string;
-  ports: BridgePort[] = [];
+  ports: BundlePort[] = [];
   vlanMode: VlanMode = 'trunk';
   vlan = 0;
   trunks: ReadonlySet<number> | undefined;
@@ -55,7 +61,7 @@ export class Bundle implements XBundle {
   priorityTags: 'no' | 'if-nonzero' | 'always' = 'no';
   protected = false;
   bond: Bond | undefined;
-  lacpState: Lacp<BridgePort> | undefined;
+  lacpState: Lacp<BundlePort> | undefined;
   mirrorSrc = 0;
   mirrorDst = 0;
   mirrorOut = 0;
@@ -75,7 +81,7 @@ export class Bundle implements XBundle {
   }
 
   /** Takes the settings; `ports` are the members. True when what was learned here no longer counts. */
-  configure(config: BundleConfig, ports: BridgePort[]): boolean {
+  configure(config: BundleConfig, ports: BundlePort[]): boolean {
     this.#configureLacp(config);
     for (const port of this.ports) if (!ports.includes(port)) this.leave(port);
     for (const port of ports) if (port.bundle !== this) port.bundle?.leave(port);
@@ -90,7 +96,7 @@ export class Bundle implements XBundle {
   }
 
   /** Lets go of a member. */
-  leave(port: BridgePort): void {
+  leave(port: BundlePort): void {
     if (port.bundle !== this) return;
     port.bundle = undefined;
     this.ports = this.ports.filter((p) => p !== port);
@@ -161,7 +167,7 @@ export class Bundle implements XBundle {
   }
 
   /** Whether LACP lets that member, whose link is up, carry traffic. */
-  mayEnable(port: BridgePort): boolean {
+  mayEnable(port: BundlePort): boolean {
     return this.lacpState?.mayEnable(port) ?? true;
   }
 

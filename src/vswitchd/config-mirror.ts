@@ -1,7 +1,7 @@
 import type { MirrorConfig } from '../ofproto/config.ts';
 import type { IdlRow, IdlSnapshot } from '../ovsdb/idl.ts';
-import type { Complaint, WantedPort } from './config.ts';
 import { number, numbers, set, text } from './config-values.ts';
+import type { Complaint, WantedPort } from './wanted.ts';
 
 /** The Mirror table. Pure. */
 

@@ -1,8 +1,8 @@
-import { BOND_MODES, type BondConfig, type BondMode, type LacpConfig, type VlanMode } from '../ofproto/config.ts';
+import { BOND_MODES, type BondConfig, type BondMode, type VlanMode } from '../ofproto/config.ts';
 import type { IdlRow, IdlSnapshot } from '../ovsdb/idl.ts';
 import { parseMac } from './address.ts';
-import type { Complaint, WantedInterface, WantedPort } from './config.ts';
 import { boolOf, intOf, map, number, numbers, type StringMap, set, text } from './config-values.ts';
+import type { Complaint, WantedInterface, WantedLacp, WantedPort } from './wanted.ts';
 
 /** The Port and Interface tables: VLANs, bonds, LACP. Pure. */
 
@@ -159,9 +159,6 @@ function readBondMode(name: string, mode: string, complaints: Complaint[]): Bond
     });
   return 'active-backup';
 }
-
-/** Undefined system ID: that of the bridge. */
-export type WantedLacp = Omit<LacpConfig, 'sysId'> & { sysId: Uint8Array | undefined };
 
 /** Above 0 and within 16 bits, or `fallback`. */
 const uint16 = (n: number, fallback: number): number => (n > 0 && n <= 0xffff ? n : fallback);

@@ -21,7 +21,7 @@ test('types, tags and defaults are read as Open vSwitch does', () => {
   assert.equal(bridge.ports.get('p2')!.interfaces[0]!.type, 'system');
   assert.equal(bridge.ports.get('p2')!.vlanMode, 'trunk');
   assert.equal(bridge.ports.get('br0')!.interfaces[0]!.type, 'internal');
-  assert.deepEqual(bridge.protocols, [1, 2, 3, 4, 5]);
+  assert.deepEqual(bridge.protocols, [1, 2, 3, 4, 5, 6]);
 });
 
 test('a bridge name with a slash is refused: it would become a path', () => {

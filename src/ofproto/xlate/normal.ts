@@ -1,8 +1,8 @@
 import type { OfpPort } from '../../base/types.ts';
 import { FLOW_MEMBERS } from '../../gen/flow.ts';
 import { macNumber } from '../mac-learning.ts';
-import { outputNormal } from './bundle-output.ts';
 import type { XlateCtx } from './context.ts';
+import { outputNormal } from './port-output.ts';
 import { isReservedMac } from './reserved.ts';
 import type { XBundle, XPort } from './types.ts';
 import {

@@ -9,7 +9,8 @@ import { finishFreezing } from './freeze.ts';
 import { mirrorEgress } from './mirror.ts';
 import { processSpecial } from './special.ts';
 import { tableAction } from './table.ts';
-import type { BondRecirc, XPort } from './types.ts';
+import type { BondRecirc, XBundle, XPort } from './types.ts';
+import { putTags, type Tags, translateOutput, VLAN_PCP } from './vlan.ts';
 
 /** Output to one port: the datapath's, or a patch into another bridge. */
 
@@ -47,7 +48,7 @@ export function outputToPort(
     ctx.commit();
     putOutput(ctx, port, recirc);
   }
-  mirrorEgress(ctx, port);
+  mirrorEgress(ctx, port, outputNormal);
   flow.nwTos = nwTos;
   flow.packetType = packetType;
 }
@@ -137,4 +138,32 @@ function enterBridge(ctx: XlateCtx, { ofpPort: inPort }: XPort, last: boolean): 
   tableAction(ctx, { inPort, tableId: 0, mayPacketIn: true, honorMiss: true, last, runner: cloneActions });
   if (!ctx.freezing) executeActionSet(ctx);
   if (ctx.freezing) finishFreezing(ctx);
+}
+
+/** Sends to a Port of the database: with its VLAN rules, by the member of a bond that the packet belongs to. `tags`: inside the switch. */
+export function outputNormal(ctx: XlateCtx, out: XBundle, tags: Tags): void {
+  const { flow, wc } = ctx;
+  if (out.vlanMode === 'dot1q-tunnel' && out.cvlans) wc.vlanTci1 = 0xffff;
+  const outTags = translateOutput(out, tags);
+  if (out.priorityTags !== 'no') outTags[0] = { ...outTags[0], pcp: flow.vlanTci0 & VLAN_PCP };
+  const { port, recirc } = chooseMember(ctx, out, outTags[0].vid);
+  if (!port) return;
+  const saved = [flow.vlanTpid0, flow.vlanTci0, flow.vlanTpid1, flow.vlanTci1];
+  putTags(flow, outTags, out.priorityTags === 'always');
+  outputToPort(ctx, port.ofpPort, {}, recirc);
+  [flow.vlanTpid0, flow.vlanTci0, flow.vlanTpid1, flow.vlanTci1] = saved;
+}
+
+/** No port: nothing to send by. `recirc`: the datapath chooses. */
+function chooseMember(
+  ctx: XlateCtx,
+  out: XBundle,
+  vid: number,
+): { port: XPort | undefined; recirc?: BondRecirc | undefined } {
+  const { bond } = out;
+  if (!bond) return { port: out.ports[0] };
+  const recirc = bond.recirculation();
+  const { port, bucket } = bond.chooseMember(ctx.flow, recirc ? undefined : ctx.wc, vid);
+  if (port && !recirc && bucket !== undefined) ctx.effects.push({ type: 'bond', bond, bucket });
+  return { port, recirc };
 }

@@ -9,6 +9,7 @@ import { doXlateActions } from './actions.ts';
 import { clearConntrack, clearTunnel, XlateCtx } from './context.ts';
 import { finishFreezing, thawMetadata } from './freeze.ts';
 import { mirrorIngress } from './mirror.ts';
+import { outputNormal } from './port-output.ts';
 import { processSpecial } from './special.ts';
 import { lookupFromTable, reportTable } from './table.ts';
 import type { XlateError, XlateIn, XlateOfpact, XlateOut, XPort } from './types.ts';
@@ -127,14 +128,14 @@ function run(ctx: XlateCtx): void {
   if (inPort && !inPort.peer) ctx.xport = inPort;
   addDummyEthernet(ctx, inPort);
   const actions = firstActions(ctx);
-  if (!frozen && processSpecial(ctx, inPort)) mirrorIngress(ctx);
+  if (!frozen && processSpecial(ctx, inPort)) mirrorIngress(ctx, outputNormal);
   else if (inPort?.bundle?.mirrorOut) {
     ctx.reportError(
       `dropping packet received on port ${inPort.bundle.name}, which is reserved exclusively for mirroring`,
     );
   } else if (inPort && inPort.config & PC_NO_RECV) ctx.dropReason = 'port_no_recv';
   else {
-    mirrorIngress(ctx);
+    mirrorIngress(ctx, outputNormal);
     ctx.run(actions, { last: true });
     if (ctx.error) return;
     if (!ctx.freezing) executeActionSet(ctx);
