@@ -3,8 +3,8 @@ import type { Flow } from '../../flow/flow.ts';
 import { flowFromPacket } from '../../flow/packet-flow.ts';
 import { formatFlow } from '../../openflow/flow-format.ts';
 import { parseMatch } from '../../openflow/flow-text.ts';
-import { hexDump } from '../../openflow/print/text.ts';
-import { err, out } from './context.ts';
+import { plainHexDump } from '../../openflow/print/text.ts';
+import { err, out, outBytes } from './context.ts';
 import { Exit, Fatal } from './fatal.ts';
 import { pcapOf } from './pcap.ts';
 
@@ -15,8 +15,8 @@ const OFPP_NONE = 0xffffffff;
 export function composeFromText(text: string, l7: Uint8Array | undefined, pcap: boolean): void {
   const flow = exactFlow(text);
   const packet = composePacket(flow, l7 && [...l7]);
-  if (pcap) process.stdout.write(pcapOf(packet));
-  else out(hexDump(packet, false));
+  if (pcap) outBytes(pcapOf(packet));
+  else out(plainHexDump(packet));
   const extracted = flowFromPacket(packet, OFPP_NONE);
   if (flow.equals(extracted)) return;
   err(`specified and extracted flows differ:\nspecified: ${formatFlow(flow)}\nextracted: ${formatFlow(extracted)}`);

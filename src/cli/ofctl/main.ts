@@ -2,7 +2,7 @@ import { Daemon, FatalError } from '../../base/daemon.ts';
 import { UsageError } from '../../base/getopt.ts';
 import { programName, setProgramName, versionText } from '../../base/program.ts';
 import { COMMANDS, type CommandEntry } from './commands.ts';
-import { out } from './context.ts';
+import { err, out } from './context.ts';
 import { Exit, Fatal } from './fatal.ts';
 import { optionList, parseOfctlOptions } from './options.ts';
 import { ofctlUsage } from './usage.ts';
@@ -16,7 +16,7 @@ export async function main(argv: readonly string[]): Promise<number> {
   } catch (e) {
     if (e instanceof Exit) return e.code;
     if (!(e instanceof UsageError || e instanceof FatalError || e instanceof Fatal)) throw e;
-    process.stderr.write(`${programName()}: ${e.message}\n`);
+    err(`${programName()}: ${e.message}\n`);
     return 1;
   }
 }

@@ -1,3 +1,4 @@
+import { isatty } from 'node:tty';
 import { decode, encode } from '../../openflow/codec.ts';
 import type { Message, MessageType, PhyPort } from '../../openflow/messages.ts';
 import type { PortNames } from '../../openflow/port.ts';
@@ -119,7 +120,7 @@ export async function namesToAccept(c: OfctlContext, target: string): Promise<Po
   return c.options.names === false ? undefined : namesOf(c, target);
 }
 
-export const showsNames = (c: OfctlContext): boolean => c.options.names ?? process.stdout.isTTY === true;
+export const showsNames = (c: OfctlContext): boolean => c.options.names ?? isatty(1);
 
 /** Names that output has. */
 export async function namesToShow(c: OfctlContext, target: string): Promise<PortNames | undefined> {

@@ -24,7 +24,7 @@ import {
 } from '../../openflow/nx-match-text.ts';
 import { pullOfp10Match, pullOfp11Match, putOfp10Match, putOfp11Match } from '../../openflow/ofp-match.ts';
 import { ofpToString } from '../../openflow/print/ofp-print.ts';
-import { hexDump } from '../../openflow/print/text.ts';
+import { plainHexDump } from '../../openflow/print/text.ts';
 import {
   encodeOptionsOf,
   PROTOCOL_BITS,
@@ -135,7 +135,7 @@ function parseMatches(c: OfctlContext, version: number): void {
   testLines((line) => {
     const result = parsing(() => (version ? oxmThereAndBack(line, loose, version) : nxmThereAndBack(line, loose)));
     if (typeof result === 'string') out(`nx_pull_match() returned error ${result}\n`);
-    else out(`${result.text}\n${c.options.verbosity > 0 ? hexDump(result.bytes, false) : ''}`);
+    else out(`${result.text}\n${c.options.verbosity > 0 ? plainHexDump(result.bytes) : ''}`);
   });
 }
 

@@ -1,3 +1,4 @@
+import { isatty } from 'node:tty';
 import { OF_ERRORS } from '../../../protocols/openflow-errors.ts';
 import { strerror } from '../../base/errno.ts';
 import { flowFromPacket } from '../../flow/packet-flow.ts';
@@ -8,8 +9,7 @@ import { formatFlow } from '../../openflow/flow-format.ts';
 import { parseKeyValues } from '../../openflow/key-value.ts';
 import { ofpToString } from '../../openflow/print/ofp-print.ts';
 import { formatPacket } from '../../openflow/print/packets.ts';
-import { hexDump } from '../../openflow/print/text.ts';
-import { versionName } from '../../openflow/protocol.ts';
+import { plainHexDump } from '../../openflow/print/text.ts';
 import { err, type OfctlCommand, out } from './context.ts';
 import { Exit, Fatal } from './fatal.ts';
 import { bytesFromHex, pullHexBytes, readInput } from './input.ts';
@@ -124,7 +124,7 @@ const printError: OfctlCommand = ({ args }) => {
     const wire = errorToWire(name, version);
     if (!wire) continue;
     const vendor = wire.vendor ? `0x${wire.vendor.toString(16)}` : '0';
-    out(`${versionName(version)}: vendor ${vendor}, type ${wire.type}, code ${wire.code}\n`);
+    out(`OpenFlow 1.${version - 1}: vendor ${vendor}, type ${wire.type}, code ${wire.code}\n`);
   }
 };
 
@@ -134,13 +134,13 @@ const encodeErrorReply: OfctlCommand = ({ args }) => {
   if (!request) throw new Fatal('Trailing garbage in hex data');
   if (request.length < 8) throw new Fatal('Request too short');
   if (((request[2] << 8) | request[3]) !== request.length) throw new Fatal('Request size inconsistent');
-  out(hexDump(encodeError({ name }, request, request[0]), false));
+  out(plainHexDump(encodeError({ name }, request, request[0])));
 };
 
 const encodeHello: OfctlCommand = ({ args, options }) => {
   const versions = Number(args[0]) >>> 0;
   const hello = encode({ type: 'hello', versions }, 31 - Math.clz32(versions), nextXid())[0];
-  out(hexDump(hello, false));
+  out(plainHexDump(hello));
   out(ofpToString(hello, options.verbosity));
 };
 
@@ -167,7 +167,7 @@ const parsePcap: OfctlCommand = ({ args }) => {
 const parsePacket: OfctlCommand = () => out(formatPacket(readInput('-').subarray(0, 65535)));
 
 const composePacket: OfctlCommand = async ({ args, options }) => {
-  if (options.pcap && process.stdout.isTTY)
+  if (options.pcap && isatty(1))
     throw new Fatal('not writing pcap data to stdout; redirect to a file or pipe to tcpdump instead');
   const { composeFromText } = await import('./compose-packet.ts');
   const l7 = args[1] === undefined ? undefined : pullHexBytes(args[1]);

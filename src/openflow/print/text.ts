@@ -29,6 +29,9 @@ export function hexDump(bytes: Uint8Array, ascii: boolean): string {
   return lines.join('');
 }
 
+/** The same without characters, and with the dash only between bytes. */
+export const plainHexDump = (bytes: Uint8Array): string => hexDump(bytes, false).replace(/-\n/g, '\n');
+
 const printable = (bytes: Uint8Array): string =>
   Array.from(bytes, (b) => (b >= 32 && b < 127 ? String.fromCharCode(b) : '.')).join('');
 
