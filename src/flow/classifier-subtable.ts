@@ -93,7 +93,9 @@ export const finish = (h: number): number => {
   return (x ^ (x >>> 16)) & 0x3fffffff;
 };
 
-/** A member whose prefixes are tracked, and the Ethertype that gives it that meaning. */
+const ANY_TYPE = -1;
+
+/** A member whose prefixes are tracked, and the Ethertype that gives it that meaning, or ANY_TYPE. */
 export interface TrieField {
   word: number;
   nWords: number;
@@ -103,7 +105,7 @@ export interface TrieField {
 export const trieField = (member: FlowMemberName): TrieField => ({
   word: FLOW_MEMBERS[member].offset / 4,
   nWords: FLOW_MEMBERS[member].size / 4,
-  dlType: member.startsWith('ipv6') ? 0x86dd : 0x0800,
+  dlType: member.startsWith('ipv6') ? 0x86dd : member.startsWith('nw_') ? 0x0800 : ANY_TYPE,
 });
 
 /** Number of leading one-bits of a member of `mask`; 0 when its ones are not a prefix. */

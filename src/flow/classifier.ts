@@ -53,7 +53,9 @@ class TrieContext {
 
   lookup(flow: Flow): void {
     this.done = true;
-    if (flow.dlType === this.field.dlType) this.trie.lookup(this.valueOf(flow.u32), this.field.nWords * 32, this.match);
+    const { dlType } = this.field;
+    if (dlType < 0 || flow.dlType === dlType)
+      this.trie.lookup(this.valueOf(flow.u32), this.field.nWords * 32, this.match);
     else {
       this.match.plens.fill(0xffffffff);
       this.match.maskBits = 0;

@@ -264,6 +264,7 @@ class Apply {
     ofproto.setForwardBpdu(otherConfig.get('forward-bpdu') === 'true');
     ofproto.setFloodVlans(wanted.floodVlans);
     ofproto.setMirrors(wanted.mirrors);
+    ofproto.configureTables(wanted.tables);
     const dpDesc = otherConfig.get('dp-desc');
     const serialDesc = otherConfig.get('dp-sn');
     ofproto.setDesc({ ...(dpDesc !== undefined && { dpDesc }), ...(serialDesc !== undefined && { serialDesc }) });
@@ -332,6 +333,7 @@ class Apply {
       backend.setFlowLimit(readUint(otherConfig, 'flow-limit', DEFAULT_FLOW_LIMIT));
       backend.setMaxIdle(readUint(otherConfig, 'max-idle', DEFAULT_MAX_IDLE_MS));
       backend.setMaxRevalidator(readUint(otherConfig, 'max-revalidator', DEFAULT_MAX_REVALIDATOR_MS));
+      backend.setBundleIdleTimeout(readUint(otherConfig, 'bundle-idle-timeout', 0) || undefined);
       backend.setTls(config.ssl && this.#deps.readTls(config.ssl));
       await backend.dpif.configure(datapathConfig(config));
     }

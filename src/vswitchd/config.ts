@@ -2,6 +2,7 @@ import type { ControllerConfig, OfpVersion } from '../ofproto/config.ts';
 import type { IdlRow, IdlSnapshot } from '../ovsdb/idl.ts';
 import { readMirrors } from './config-mirror.ts';
 import { localPort, readPort } from './config-port.ts';
+import { readTables } from './config-tables.ts';
 import { map, number, numbers, type StringMap, set, text } from './config-values.ts';
 import type { Complaint, WantedBridge, WantedConfig, WantedController, WantedPort } from './wanted.ts';
 
@@ -33,6 +34,7 @@ export const CONFIG_COLUMNS = {
     'other_config',
     'flood_vlans',
     'mirrors',
+    'flow_tables',
   ],
   Port: [
     'name',
@@ -86,6 +88,7 @@ export const CONFIG_COLUMNS = {
     'controller_rate_limit',
     'controller_burst_limit',
   ],
+  Flow_Table: ['name', 'flow_limit', 'overflow_policy', 'groups', 'prefixes'],
   SSL: ['private_key', 'certificate', 'ca_cert'],
 } as const;
 
@@ -162,6 +165,7 @@ function readBridge(snapshot: IdlSnapshot, row: IdlRow, complaints: Complaint[])
     protocols: readProtocols(set(row.protocols)),
     otherConfig: map(row.other_config),
     mirrors: readMirrors(snapshot, row, ports, complaints),
+    tables: readTables(snapshot, row, complaints),
     floodVlans,
   };
 }

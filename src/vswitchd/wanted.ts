@@ -7,6 +7,7 @@ import type {
   OfpVersion,
   VlanMode,
 } from '../ofproto/config.ts';
+import type { TableSettings } from '../ofproto/oftable.ts';
 import type { Uuid } from '../ovsdb/idl.ts';
 import type { StringMap } from './config-values.ts';
 
@@ -75,6 +76,8 @@ export interface WantedBridge {
   otherConfig: StringMap;
   mirrors: readonly MirrorConfig[];
   floodVlans: readonly number[];
+  /** Settings of flow tables, by number. */
+  tables: ReadonlyMap<number, TableSettings>;
 }
 
 export interface Complaint {
