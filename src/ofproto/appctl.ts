@@ -52,7 +52,7 @@ function dpFlowText(dpif: Dpif, flow: DpFlow, opts: OdpTextOptions, nowMs: numbe
   const ufid = opts.verbose ? `ufid:${flow.ufid.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5')}, ` : '';
   const layer = opts.verbose ? ', dp:ovs' : '';
   return (
-    `${ufid}${formatOdpFlow(flow.key, flow.mask, opts)}, ` +
+    `${ufid}${formatOdpFlow(flow.exact ?? flow.key, flow.mask, opts)}, ` +
     `${formatOdpStats(dpif.flowStats(flow), nowMs)}${layer}, actions:${formatOdpActions(flow.actions, opts)}`
   );
 }
@@ -77,9 +77,21 @@ function registerDpif(registry: CommandRegistry, backends: Backends): void {
   registry.register('dpif/dump-flows', '[-m] [--names | --no-names] bridge', 1, Number.POSITIVE_INFINITY, (args) =>
     dpifDumpFlows(backends, args),
   );
+  registry.register('dpif/set-dp-features', 'bridge', 1, 3, (args) => setDpFeatures(backends, args));
   registry.register('dpif/show-dp-features', 'bridge', 1, 1, ([name]) =>
     [...findBridge(backends, name).backend.dpif.features()].map(([k, v]) => `${k}: ${yesNo(v)}\n`).join(''),
   );
+}
+
+/** `dpif/set-dp-features`: shows, or turns off what translation may use of the datapath. */
+function setDpFeatures(backends: Backends, [bridge, name, value]: readonly string[]): string {
+  const found = allBridges(backends).find((b) => b.name === bridge);
+  if (!found) throw new UnixctlError('no such bridge');
+  const { features, udpif } = found.backend as OfprotoBackend;
+  if (name === undefined || value === undefined) return features.show(name);
+  const problem = features.set(name, value);
+  if (!problem) udpif.purge();
+  return problem;
 }
 
 // dpctl/*

@@ -24,6 +24,7 @@ import type {
   OfpVersion,
 } from './config.ts';
 import type { Connmgr } from './connmgr.ts';
+import type { DpFeatures } from './dp-features.ts';
 import { FailOpen } from './fail-open.ts';
 import type { FlowTables } from './flow-tables.ts';
 import type { Group } from './group.ts';
@@ -40,7 +41,6 @@ import { netdevStats } from './port-stats.ts';
 import { OFPP_LOCAL, OFPP_MAX, OFPP_NONE, OFPP_NORMAL } from './ports.ts';
 import type { RecircIds } from './recirc.ts';
 import { Rule } from './rule.ts';
-import { dpSupport } from './xlate/support.ts';
 import type { DpSupport, Effect, XBridge, XBundle, XPort } from './xlate/types.ts';
 
 /** A bridge: its ports, tables and connections. Control thread only. */
@@ -52,6 +52,7 @@ export interface BridgeBackend extends OfprotoBackendApi {
   changed(): void;
   pushStats(): void;
   readonly recircs: RecircIds;
+  readonly features: DpFeatures;
   /** Says what is wrong with a translation. */
   warn(text: string): void;
   /** Runs what one packet-out does beside being forwarded. */
@@ -151,7 +152,7 @@ export class Bridge implements OfprotoApi, XBridge, OpenflowBridge {
   }
 
   get support(): DpSupport {
-    return dpSupport(this.backend.dpif.features());
+    return this.backend.features.support;
   }
 
   get alive(): boolean {

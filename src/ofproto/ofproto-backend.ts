@@ -4,6 +4,7 @@ import type { Continuation } from '../openflow/messages-nicira.ts';
 import { Bridge, type BridgeBackend } from './bridge.ts';
 import type { OfprotoDeps, TlsConfig } from './config.ts';
 import { continuationOf } from './continuation.ts';
+import { DpFeatures } from './dp-features.ts';
 import { applyEffect, type EffectHooks } from './effects.ts';
 import { MeterIds } from './meters.ts';
 import type { OfprotoApi } from './ofproto.ts';
@@ -26,6 +27,7 @@ export class OfprotoBackend implements BridgeBackend, UdpifHost {
   readonly udpif: Udpif;
   readonly hooks: EffectHooks;
   readonly recircs: RecircIds;
+  readonly features: DpFeatures;
   readonly meterIds: MeterIds;
   bundleIdleMs = DEFAULT_BUNDLE_IDLE_MS;
   readonly #bridges = new Map<string, Bridge>();
@@ -35,6 +37,7 @@ export class OfprotoBackend implements BridgeBackend, UdpifHost {
   constructor(dpif: Dpif, deps: OfprotoDeps) {
     this.dpif = dpif;
     this.deps = deps;
+    this.features = new DpFeatures(() => dpif.features());
     this.recircs = new RecircIds(() => performance.now());
     this.meterIds = new MeterIds(dpif);
     this.hooks = {
