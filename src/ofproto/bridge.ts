@@ -22,6 +22,7 @@ import type {
   OfprotoDeps,
   OfprotoDesc,
   OfpVersion,
+  PolicingConfig,
 } from './config.ts';
 import type { Connmgr } from './connmgr.ts';
 import type { DpFeatures } from './dp-features.ts';
@@ -257,6 +258,7 @@ export class Bridge implements OfprotoApi, XBridge, OpenflowBridge {
       clock: this.backend.deps.clock,
       dpif: this.backend.dpif,
       recircs: this.backend.recircs,
+      meterIds: this.backend.meterIds,
       macs: this.macs,
       flowTables: this.flowTables,
       vlog: (module) => this.backend.deps.vlog(module),
@@ -328,6 +330,16 @@ export class Bridge implements OfprotoApi, XBridge, OpenflowBridge {
   mirrorStats(id: string): { packets: number; bytes: number } | undefined {
     this.backend.pushStats();
     return this.links.mirrors.stats(id);
+  }
+
+  setPolicing(number: OfpPort, config: PolicingConfig | undefined): void {
+    const port = this.#ports.get(number);
+    if (port) this.links.setPolicing(port, config);
+  }
+
+  setQueues(number: OfpPort, dscp: ReadonlyMap<number, number>): void {
+    const port = this.#ports.get(number);
+    if (port) this.links.setQueues(port, dscp);
   }
 
   setFloodVlans(vlans: readonly number[]): void {

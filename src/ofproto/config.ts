@@ -99,6 +99,14 @@ export interface LacpConfig {
   members: readonly { portId: number; priority: number; key: number }[];
 }
 
+/** Limits of what comes in by a port, 0: none. kbit/s and kbit, thousands of packets a second and of packets. */
+export interface PolicingConfig {
+  kbps: number;
+  kbits: number;
+  kpps: number;
+  kpkts: number;
+}
+
 /** A row of the Mirror table; ports are Ports by name. */
 export interface MirrorConfig {
   /** Tells mirrors apart; a name need not be unique. */

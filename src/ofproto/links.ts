@@ -3,11 +3,13 @@ import type { OdpPort } from '../base/types.ts';
 import type { Dpif } from '../dpif/dpif.ts';
 import { BOND_BUCKETS, type Bond, type BondHost, type BondPort } from './bond.ts';
 import { BondRules, bondFrozenState } from './bond-rules.ts';
-import type { BundleConfig, Logger, MirrorConfig } from './config.ts';
+import type { BundleConfig, Logger, MirrorConfig, PolicingConfig } from './config.ts';
 import type { FlowTables } from './flow-tables.ts';
 import { ETH_TYPE_LACP, LACP_ADDRESS } from './lacp.ts';
 import { type MacLearning, macBytes } from './mac-learning.ts';
+import type { MeterIds } from './meters.ts';
 import { Mirrors } from './mirrors.ts';
+import { Policing } from './policing.ts';
 import type { BridgePort } from './port.ts';
 import { Bundle, type BundleHost } from './port-bundle.ts';
 import type { RecircIds } from './recirc.ts';
@@ -24,6 +26,7 @@ export interface LinksHost {
   readonly clock: Clock;
   readonly dpif: Dpif;
   readonly recircs: RecircIds;
+  readonly meterIds: MeterIds;
   readonly macs: MacLearning<XBundle>;
   readonly flowTables: FlowTables;
   vlog(module: string): Logger;
@@ -64,6 +67,7 @@ export class Links {
   readonly mirrors: Mirrors;
   readonly #host: LinksHost;
   readonly #rules: BondRules;
+  readonly #policing: Policing;
   readonly #bundleHost: BundleHost;
   #mirrorConfigs: readonly MirrorConfig[] = [];
   #timer: ClockTimer | undefined;
@@ -74,6 +78,7 @@ export class Links {
     this.#host = host;
     this.mirrors = new Mirrors(host.vlog('ofproto_dpif_mirror'));
     this.#rules = new BondRules(host.flowTables, () => host.clock.monotonicMs());
+    this.#policing = new Policing(host.dpif, host.meterIds);
     this.#bundleHost = {
       nowMs: () => host.clock.monotonicMs(),
       lacpLog: host.vlog('lacp'),
@@ -125,8 +130,25 @@ export class Links {
     this.#portsMoved();
   }
 
+  setPolicing(port: BridgePort, config: PolicingConfig | undefined): void {
+    const changed = this.#policing.set(port, config);
+    if (changed === 'full')
+      this.#host.vlog('ofproto').warn(`${port.name}: no meter is left in the datapath, ingress policing has no effect`);
+    port.policingMeters = this.#policing.metersOf(port);
+    if (changed) this.#host.changed();
+  }
+
+  /** `dscp`: by queue. */
+  setQueues(port: BridgePort, dscp: ReadonlyMap<number, number>): void {
+    const next = new Map([...dscp].map(([queue, value]) => [queue, (value << 2) & 0xfc]));
+    if (JSON.stringify([...next]) === JSON.stringify([...port.queueDscp])) return;
+    port.queueDscp = next;
+    this.#host.changed();
+  }
+
   /** A port leaves the bridge. */
   portRemoved(port: BridgePort): void {
+    this.#policing.set(port, undefined);
     const { bundle } = port;
     if (!bundle) return;
     bundle.leave(port);

@@ -11,6 +11,7 @@ import type {
   OfprotoDeps,
   OfprotoDesc,
   OfpVersion,
+  PolicingConfig,
   TlsConfig,
 } from './config.ts';
 import type { TableSettings } from './oftable.ts';
@@ -52,6 +53,10 @@ export interface OfprotoApi {
   setMirrors(mirrors: readonly MirrorConfig[]): void;
   /** Packets and bytes that a mirror has sent; undefined when there is no such mirror. */
   mirrorStats(id: string): { packets: number; bytes: number } | undefined;
+  /** Interface.ingress_policing_*. */
+  setPolicing(port: OfpPort, config: PolicingConfig | undefined): void;
+  /** DSCP that packets of a queue leave with, by queue. */
+  setQueues(port: OfpPort, dscp: ReadonlyMap<number, number>): void;
   /** Bridge.flood_vlans: nothing is learned in these. */
   setFloodVlans(vlans: readonly number[]): void;
   /** Address of the active member of a bond, zeros when there is none; undefined when the Port is no bond. */

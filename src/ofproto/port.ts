@@ -28,6 +28,10 @@ export class BridgePort implements XPort {
   peer: BridgePort | undefined;
   /** Name of the interface that the patch leads to. */
   peerName: string | undefined;
+  /** Meters that what comes in has to pass. */
+  policingMeters: readonly number[] | undefined;
+  /** DSCP (in the place of the TOS byte) by queue. */
+  queueDscp: ReadonlyMap<number, number> = new Map();
   /** As OpenFlow was last told. */
   shownLinkUp: boolean;
   shownLive = false;

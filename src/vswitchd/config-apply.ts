@@ -240,6 +240,11 @@ class Apply {
           members: members.map((i) => wanted.lacp!.members[wanted.interfaces.findIndex((w) => w.name === i.name)]!),
         },
     });
+    const dscp = new Map(wanted.qos?.queues.flatMap((q) => (q.dscp === undefined ? [] : [[q.id, q.dscp] as const])));
+    for (const i of members) {
+      bridge.ofproto.setPolicing(i.ofport as typeof OFPP_LOCAL, i.wanted.policing);
+      bridge.ofproto.setQueues(i.ofport as typeof OFPP_LOCAL, dscp);
+    }
     bridge.ports.set(wanted.name, wanted);
   }
 

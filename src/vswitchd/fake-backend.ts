@@ -79,6 +79,8 @@ export class FakeOfproto implements OfprotoApi {
   setFloodVlans(vlans: readonly number[]): void {
     this.floodVlans = vlans;
   }
+  setPolicing(): void {}
+  setQueues(): void {}
   bondActiveMac(): undefined {
     return undefined;
   }

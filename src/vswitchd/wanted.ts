@@ -5,6 +5,7 @@ import type {
   LacpConfig,
   MirrorConfig,
   OfpVersion,
+  PolicingConfig,
   VlanMode,
 } from '../ofproto/config.ts';
 import type { TableSettings } from '../ofproto/oftable.ts';
@@ -27,8 +28,8 @@ export interface WantedInterface {
   mac: string | undefined;
   ofportRequest: number | undefined;
   mtuRequest: number | undefined;
-  /** ingress_policing_*: kbit/s and kbit, thousands of packets a second and of packets; undefined: none. */
-  policing: { kbps: number; kbits: number; kpps: number; kpkts: number } | undefined;
+  /** ingress_policing_*; undefined: none. */
+  policing: PolicingConfig | undefined;
 }
 
 export interface WantedPort {

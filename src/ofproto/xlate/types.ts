@@ -27,6 +27,8 @@ export interface XPort {
   readonly peer: XPort | undefined;
   /** Whether its packets have Ethernet headers: always (absent too), never, or as each says. */
   readonly ptMode?: 'legacy_l2' | 'legacy_l3' | 'ptap';
+  /** Datapath meters that what comes in has to pass. */
+  readonly policingMeters?: readonly number[] | undefined;
   /** DSCP (in the place of the TOS byte) that packets get by their queue's priority. */
   readonly queueDscp?: ReadonlyMap<number, number>;
 }

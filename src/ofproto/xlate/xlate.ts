@@ -135,6 +135,7 @@ function run(ctx: XlateCtx): void {
     );
   } else if (inPort && inPort.config & PC_NO_RECV) ctx.dropReason = 'port_no_recv';
   else {
+    if (!frozen) for (const meterId of inPort?.policingMeters ?? []) ctx.actions.push({ type: 'meter', meterId });
     mirrorIngress(ctx, outputNormal);
     ctx.run(actions, { last: true });
     if (ctx.error) return;
