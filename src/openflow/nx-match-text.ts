@@ -39,7 +39,9 @@ for (const field of FIELDS) {
 
 /** Bytes of the experimenter's id in the length. */
 const extra = (h: Header): number => (h.oxmClass === EXPERIMENTER ? 4 : 0);
-const isCookie = (h: Header): boolean => h.oxmClass === NX_CLASS && h.number === COOKIE_NUMBER;
+/** mpls_ttl has the same class and number, and another length. */
+const isCookie = (h: Header): boolean =>
+  h.oxmClass === NX_CLASS && h.number === COOKIE_NUMBER && h.length === (h.hasMask ? 16 : 8);
 /** Bytes of a value. */
 const width = (h: Header): number => (h.hasMask ? (h.length - extra(h)) >> 1 : h.length - extra(h));
 

@@ -52,7 +52,8 @@ export function readOxmHeader(r: Reader, entry: OxmEntry): void {
   entry.field = f && !entry.badLength ? f : undefined;
 }
 
-export const isCookieHeader = (word: number): boolean => word >>> 9 === ((0x0001 << 7) | 30);
+/** Field 30 of class 1 is mpls_ttl too: the length tells them apart. */
+export const isCookieHeader = (word: number): boolean => word === 0x0001_3c08 || word === 0x0001_3d10;
 
 /** The header that writes `f` in wire version `version`; 0 prefers NXM. Undefined: the field has none. */
 export function oxmHeaderOf(f: MatchField, version: number): OxmHeader | undefined {

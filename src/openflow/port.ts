@@ -45,9 +45,9 @@ export function formatPort(port: OfpPort, names?: PortNames): string {
   return name === undefined ? String(port) : quoteName(name);
 }
 
-/** A name as it is; in quotes when it is not an identifier. */
+/** A name as it is; in quotes when it is not a letter with letters and digits. */
 export function quoteName(name: string): string {
-  return /^[A-Za-z_][A-Za-z0-9_.-]*$/.test(name) ? name : JSON.stringify(name);
+  return /^[A-Za-z][A-Za-z0-9]*$/.test(name) ? name : JSON.stringify(name);
 }
 
 /** A table's name where it has one, else its number. */
