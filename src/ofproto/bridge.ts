@@ -27,6 +27,7 @@ import type {
 import type { Connmgr } from './connmgr.ts';
 import type { DpFeatures } from './dp-features.ts';
 import { FailOpen } from './fail-open.ts';
+import { applyFlowMod } from './flow-mod.ts';
 import type { FlowTables } from './flow-tables.ts';
 import type { Group } from './group.ts';
 import { Links, type LinksHost } from './links.ts';
@@ -472,7 +473,7 @@ export class Bridge implements OfprotoApi, XBridge, OpenflowBridge {
     this.openflow.flush();
     this.#failOpen.flushed();
     if (this.connmgr.hasControllers || this.#failOpen.mode !== 'standalone') return;
-    this.flowTables.flowMod({
+    applyFlowMod(this.flowTables, {
       type: 'flow_mod',
       match: catchallMatch(),
       priority: 0,

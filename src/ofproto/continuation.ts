@@ -1,12 +1,16 @@
 import type { Flow } from '../flow/flow.ts';
 import type { Ofpact } from '../openflow/actions.ts';
 import type { Continuation, ContinuationActions } from '../openflow/messages-nicira.ts';
-import type { Bridge } from './bridge.ts';
 import type { FrozenState } from './recirc.ts';
 import { frozenMetadata } from './xlate/freeze.ts';
-import type { XlateOfpact } from './xlate/types.ts';
+import type { XBridge, XlateOfpact } from './xlate/types.ts';
 
 /** A translation that an action paused, on its way to a controller and back (NXPINT_CONTINUATION). */
+
+/** A bridge with its name in continuations. */
+export interface Named extends XBridge {
+  readonly uuid: string;
+}
 
 /** What a packet-in carries of the state, for the controller to give back. */
 export function continuationOf(state: FrozenState, odpPort: number | undefined): Continuation {
@@ -25,7 +29,7 @@ export function continuationOf(state: FrozenState, odpPort: number | undefined):
     current.actions.push(a);
   }
   return {
-    bridge: (state.bridge as Bridge).uuid,
+    bridge: (state.bridge as Named).uuid,
     stack: [...state.stack],
     mirrors: state.mirrors,
     conntracked: state.conntracked,
@@ -36,8 +40,8 @@ export function continuationOf(state: FrozenState, odpPort: number | undefined):
 }
 
 /** Undefined when its bridge is no more. Without actions left, nothing is looked up: the packet ends. */
-export function frozenState(bridge: Bridge, c: Continuation, flow: Flow): FrozenState | undefined {
-  const owner = [...bridge.backend.bridges()].find((b) => b.uuid === c.bridge);
+export function frozenState(bridges: Iterable<Named>, c: Continuation, flow: Flow): FrozenState | undefined {
+  const owner = [...bridges].find((b) => b.uuid === c.bridge);
   if (!owner) return undefined;
   const actions: XlateOfpact[] = [];
   for (const part of c.actions) {

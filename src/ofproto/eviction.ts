@@ -2,7 +2,7 @@ import type { Flow } from '../flow/flow.ts';
 import type { Subfield } from '../openflow/actions.ts';
 import { getField, valueToBigInt } from '../openflow/field.ts';
 import { isFieldPrereqOk } from '../openflow/field-prereq.ts';
-import type { Rule } from './rule.ts';
+import type { EvictionHeap, Rule } from './rule.ts';
 
 /**
  * The overflow policy "evict" (Flow_Table.overflow_policy, Flow_Table.groups): of the largest group of flows that agree in some fields, the
@@ -10,7 +10,7 @@ import type { Rule } from './rule.ts';
  */
 
 /** Flows that agree in the fields; a heap with the next one to go in front. */
-export class EvictionGroup {
+export class EvictionGroup implements EvictionHeap {
   readonly key: string;
   readonly #heap: Rule[] = [];
 

@@ -15,12 +15,18 @@ import { actionsEqual } from './megaflow.ts';
 import { N_TABLES, TBL_INTERNAL } from './oftable.ts';
 import { OFPP_NONE } from './ports.ts';
 import { Rule } from './rule.ts';
-import { type ModOp, type Requester, type Steps, YIELD_EVERY } from './transaction.ts';
+import { type ModOp, type Requester, runNow, type Steps, YIELD_EVERY } from './transaction.ts';
 
 /** What a flow-mod does to the tables (OpenFlow 1.3 section 6.4, with Open vSwitch's choices). */
 
 /** Flags that stay with the flow. */
 export const FF_STATE = FF_SEND_FLOW_REM | FF_NO_PKT_COUNTS | FF_NO_BYT_COUNTS | FF_CHECK_OVERLAP | FF_RESET_COUNTS;
+
+/** Applies a flow-mod at once; nothing may be staged. The error's name, or undefined. */
+export function applyFlowMod(tables: FlowTables, fm: FlowMod, by?: Requester): OfErrorName | undefined {
+  const op = FlowModOp.init(tables, fm);
+  return typeof op === 'string' ? op : runNow(tables, [op], by);
+}
 
 export class FlowModOp implements ModOp {
   readonly #tables: FlowTables;

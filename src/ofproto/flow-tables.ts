@@ -3,13 +3,12 @@ import { ClsView, STAGE_COMING, STAGE_GOING, STAGE_NEVER, STAGE_STABLE } from '.
 import type { Match } from '../flow/flow.ts';
 import type { Ofpact } from '../openflow/actions.ts';
 import { catchallMatch } from '../openflow/match.ts';
-import type { FlowMod, FlowRemovedReason } from '../openflow/messages.ts';
+import type { FlowRemovedReason } from '../openflow/messages.ts';
 import type { TableStatusReason } from '../openflow/messages-table.ts';
-import { FlowModOp } from './flow-mod.ts';
 import { N_TABLES, OfTable, type TableSettings, TBL_INTERNAL } from './oftable.ts';
 import { OFPP_NONE } from './ports.ts';
 import { flattened, type Rule } from './rule.ts';
-import { type Requester, runNow } from './transaction.ts';
+import type { Requester } from './transaction.ts';
 
 /**
  * The flow tables of one bridge. Changes are made in two steps, so that many of them can come into force at once: first rules are staged
@@ -134,12 +133,6 @@ export class FlowTables {
     table.nFlows--;
     rule.removed = true;
     this.events.changed();
-  }
-
-  /** Applies a flow-mod at once. The error's name, or undefined. */
-  flowMod(fm: FlowMod, by?: Requester): OfErrorName | undefined {
-    const op = FlowModOp.init(this, fm);
-    return typeof op === 'string' ? op : runNow(this, [op], by);
   }
 
   /** Flows that meet the criteria, loosely; as they are, or (`next`) as they will be after the change under way. */

@@ -5,7 +5,7 @@ import { parse } from '../openflow/flow-text.ts';
 import { catchallMatch } from '../openflow/match.ts';
 import type { FlowMod } from '../openflow/messages.ts';
 import type { Bridge } from './bridge.ts';
-import { FlowModOp } from './flow-mod.ts';
+import { applyFlowMod, FlowModOp } from './flow-mod.ts';
 import { allRules } from './flow-stats.ts';
 import type { Rule } from './rule.ts';
 import { runNow } from './transaction.ts';
@@ -213,7 +213,7 @@ describe('a bridge on the reference datapath', () => {
         .map((r) => `${r.tableId} ${r.priority} ${r.actions.map((a) => a.type).join()} ${r.cookie}`)
         .sort();
     const mod = (line: string, command: FlowMod['command'], more: Partial<FlowMod> = {}) =>
-      br0.flowTables.flowMod({ ...parse(line, command), ...more });
+      applyFlowMod(br0.flowTables, { ...parse(line, command), ...more });
 
     const op = (line: string, command: FlowMod['command']) =>
       FlowModOp.init(br0.flowTables, parse(line, command)) as FlowModOp;

@@ -1,16 +1,30 @@
 import type { OfErrorName } from '../../protocols/openflow-errors.ts';
+import type { OdpPort, OfpPort } from '../base/types.ts';
+import type { Dpif } from '../dpif/dpif.ts';
 import type { Flow } from '../flow/flow.ts';
 import { flowFromPacket } from '../flow/packet-flow.ts';
 import type { Match } from '../openflow/match.ts';
 import { OFP_NO_BUFFER, type PacketOut, type Resume } from '../openflow/messages.ts';
-import type { Bridge } from './bridge.ts';
-import { frozenState } from './continuation.ts';
+import type { OfprotoDeps } from './config.ts';
+import { frozenState, type Named } from './continuation.ts';
 import type { StagedPacketOut } from './mods.ts';
 import { OFPP_CONTROLLER, OFPP_LOCAL, OFPP_MAX, OFPP_NONE } from './ports.ts';
-import type { XlateIn, XlateOut } from './xlate/types.ts';
+import type { Effect, XlateIn, XlateOut } from './xlate/types.ts';
 import { xlateActions } from './xlate/xlate.ts';
 
 /** Packets that a controller sends: new ones, and ones that were paused. */
+
+/** What is needed of the bridge. */
+export interface PacketBridge extends Named {
+  bridgePort(port: OfpPort): { odpPort: OdpPort | undefined } | undefined;
+  readonly backend: {
+    readonly deps: OfprotoDeps;
+    readonly dpif: Dpif;
+    bridges(): Iterable<Named>;
+    creditOne(effects: readonly Effect[], bytes: number): void;
+    releaseRecircs(ids: readonly number[]): void;
+  };
+}
 
 /** The packet's headers with the metadata that the message gives. */
 function flowOf(packet: Uint8Array, metadata: Match): Flow {
@@ -22,7 +36,7 @@ function flowOf(packet: Uint8Array, metadata: Match): Flow {
 }
 
 /** Translates a packet-out; undefined state is OFPFMFC_UNKNOWN, as Open vSwitch says. */
-export function stagePacketOut(bridge: Bridge, m: PacketOut): StagedPacketOut | OfErrorName {
+export function stagePacketOut(bridge: PacketBridge, m: PacketOut): StagedPacketOut | OfErrorName {
   if (m.bufferId !== OFP_NO_BUFFER) return 'OFPBRC_BUFFER_UNKNOWN';
   const reserved = m.inPort >= OFPP_MAX;
   if (reserved && m.inPort !== OFPP_LOCAL && m.inPort !== OFPP_CONTROLLER && m.inPort !== OFPP_NONE)
@@ -40,11 +54,17 @@ export function stagePacketOut(bridge: Bridge, m: PacketOut): StagedPacketOut | 
 }
 
 const warner =
-  (bridge: Bridge): XlateIn['warn'] =>
+  (bridge: PacketBridge): XlateIn['warn'] =>
   (text) =>
     bridge.backend.deps.vlog('ofproto_dpif_xlate').warn(text);
 
-function carryOut(bridge: Bridge, packet: Uint8Array, flow: Flow, out: XlateOut, odpPort: number | undefined): void {
+function carryOut(
+  bridge: PacketBridge,
+  packet: Uint8Array,
+  flow: Flow,
+  out: XlateOut,
+  odpPort: number | undefined,
+): void {
   bridge.backend.creditOne(out.effects, packet.length);
   if (out.actions.length) {
     const key = flow.clone();
@@ -55,10 +75,10 @@ function carryOut(bridge: Bridge, packet: Uint8Array, flow: Flow, out: XlateOut,
 }
 
 /** Goes on with a packet where an action paused it (NXT_RESUME). */
-export function resumePacket(bridge: Bridge, m: Resume): OfErrorName | undefined {
+export function resumePacket(bridge: PacketBridge, m: Resume): OfErrorName | undefined {
   const { packet, continuation } = m;
   const flow = flowOf(packet, m.metadata);
-  const frozen = continuation && frozenState(bridge, continuation, flow);
+  const frozen = continuation && frozenState(bridge.backend.bridges(), continuation, flow);
   if (!frozen) return 'NXR_STALE';
   const out = xlateActions({ bridge: frozen.bridge, flow, packet, frozen, warn: warner(bridge) });
   if (out.error === 'bridge_not_found') return 'NXR_STALE';

@@ -1,7 +1,13 @@
 import { type ClsConjunction, ClsRule } from '../flow/classifier.ts';
 import type { Ofpact } from '../openflow/actions.ts';
 import type { FlowRemovedReason } from '../openflow/messages.ts';
-import type { EvictionGroup } from './eviction.ts';
+
+/** Flows of which one may have to go: see eviction.ts. */
+export interface EvictionHeap {
+  readonly key: string;
+  readonly size: number;
+  remove(rule: Rule): void;
+}
 
 /** What a flow entry is made of, beside its match and priority. */
 export interface RuleSpec {
@@ -44,7 +50,7 @@ export class Rule extends ClsRule {
   /** @internal */
   cookiePrev: Rule | undefined = undefined;
   /** @internal Where the overflow policy finds it. */
-  evictionGroup: EvictionGroup | undefined = undefined;
+  evictionGroup: EvictionHeap | undefined = undefined;
   /** @internal Its index in that group's heap, and the priority that it has there. */
   evictionIndex = 0;
   evictionPriority = 0;

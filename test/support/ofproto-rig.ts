@@ -9,6 +9,7 @@ import { PatchNetdev } from '../../src/netdev/patch.ts';
 import { registerOfprotoCommands } from '../../src/ofproto/appctl.ts';
 import type { Bridge } from '../../src/ofproto/bridge.ts';
 import type { BundleConfig } from '../../src/ofproto/config.ts';
+import { applyFlowMod } from '../../src/ofproto/flow-mod.ts';
 import { OfprotoBackend } from '../../src/ofproto/ofproto-backend.ts';
 import { flowToPacket } from '../../src/ofproto/trace.ts';
 import { parse } from '../../src/openflow/flow-text.ts';
@@ -83,7 +84,7 @@ export class OfprotoRig {
   /** Applies a flow in ovs-ofctl's syntax; the error's name, or undefined. */
   flow(bridge: Bridge, text: string, command: FlowModCommand = 'add'): string | undefined {
     const fm: FlowMod = parse(text, command);
-    return bridge.flowTables.flowMod(fm);
+    return applyFlowMod(bridge.flowTables, fm);
   }
 
   /** A frame (text of a flow, or bytes) comes in by a device. */
