@@ -63,7 +63,7 @@ export class DummySwitch {
       'fail-mode=secure',
       'other-config:hwaddr=aa:55:aa:55:00:00',
     ];
-    const protocols = 'protocols=OpenFlow10,OpenFlow13,OpenFlow14';
+    const protocols = 'protocols=OpenFlow10,OpenFlow13,OpenFlow14,OpenFlow15';
     await this.vsctl('add-br', BRIDGE, '--', ...bridge, protocols, ...ports);
   }
 
@@ -81,7 +81,7 @@ export class DummySwitch {
   }
 
   ofctl(...args: string[]): Promise<string> {
-    return this.run('ovs-ofctl', '-O', 'OpenFlow14', ...args);
+    return this.run('ovs-ofctl', '-O', 'OpenFlow15', ...args);
   }
 
   /** A command on the control socket. Throws what the switch refuses. */

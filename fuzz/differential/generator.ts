@@ -148,7 +148,6 @@ export class Generator {
       () =>
         `learn(table=${TABLES},priority=${this.#rnd(99)},NXM_OF_VLAN_TCI[0..11],NXM_OF_ETH_DST[]=NXM_OF_ETH_SRC[],output:NXM_OF_IN_PORT[])`,
       () => `check_pkt_larger(${this.#pick(['40', '60', '100'])})->NXM_NX_REG0[0]`,
-      () => `enqueue(${this.#pick(PORTS)},1)`,
       () => 'set_queue:2',
       () => 'pop_queue',
     ];

@@ -51,7 +51,7 @@ export async function runDifferential(options: DifferentialOptions): Promise<{ r
   try {
     for (; options.goOn(rounds) && differences < options.maxDifferences; rounds++) {
       const seed = options.seed + rounds;
-      const round = new Generator(random(seed)).round();
+      const round = await pair.carried(new Generator(random(seed)).round());
       if (!(await pair.compare(round))) continue;
       differences++;
       const small = await shrink(pair, round);
