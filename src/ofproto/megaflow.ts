@@ -4,6 +4,9 @@ import { FLOW_MEMBERS, FLOW_SIZE } from '../gen/flow.ts';
 
 /** From a translation's wildcards to a megaflow's mask, and what revalidation compares. */
 
+/** VLAN id and presence: what is matched of a tag that nobody looked at, as in Open vSwitch. */
+const VLAN_UNSEEN = 0x1fff;
+
 /** The mask to install for packets like `key`: a datapath always tells tagged from untagged packets. */
 export function megaflowMask(key: Flow, wc: FlowWildcards): FlowWildcards {
   const mask = wc.clone();
@@ -15,6 +18,7 @@ export function megaflowMask(key: Flow, wc: FlowWildcards): FlowWildcards {
     mask[tpid] = 0xffff;
     // No tag: all of the TCI is zero. A tag: at least its presence counts.
     if (key[tci] === 0) mask[tci] = 0xffff;
+    else if (mask[tci] === 0 && tci === 'vlanTci0') mask[tci] = VLAN_UNSEEN;
     else mask[tci] |= 0x1000;
   }
   return mask;
