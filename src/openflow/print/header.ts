@@ -1,20 +1,16 @@
-import { NX_VENDOR_ID, OFP10_VERSION, OFP15_VERSION, ONF_VENDOR_ID } from '../../../protocols/openflow.ts';
-import {
-  MESSAGE_NUMBERS,
-  type MessageFamily,
-  OFPST_VENDOR,
-  OFPT_STATS_REPLY,
-  OFPT_STATS_REQUEST,
-  OFPT_VENDOR,
-} from '../../../protocols/openflow-messages.ts';
+import { OFP15_VERSION } from '../../../protocols/openflow.ts';
+import type { OfErrorName } from '../../../protocols/openflow-errors.ts';
+import type { MessageFamily } from '../../../protocols/openflow-messages.ts';
+import { OfDecodeError, Reader } from '../buffer.ts';
+import { checkLength, RAWS, rawText, readHead } from '../message-raw.ts';
+import type { MessageType } from '../messages.ts';
 
 /** What the headers of a message say, and the names that Open vSwitch's users know messages by. */
 
 export interface MessageHeader {
   version: number;
   xid: number;
-  /** Of `MESSAGE_NUMBERS`. */
-  type: string;
+  type: MessageType;
   family: MessageFamily;
   number: number;
   /** Statistics: the header's flags; undefined for other messages. */
@@ -22,64 +18,39 @@ export interface MessageHeader {
   statsRequest: boolean;
 }
 
-/** Where the name is not the type's in upper case. */
-const NAMES: Readonly<Record<string, string>> = {
-  'OFPT set_async_config': 'OFPT_SET_ASYNC',
-  'NXT 27': 'NXT_SET_ASYNC_CONFIG2',
-  'NXT 30': 'NXT_PACKET_IN2',
-  'STATS_REQUEST queue_get_config_request': 'OFPST_QUEUE_DESC request',
-  'STATS_REPLY queue_get_config_reply': 'OFPST_QUEUE_DESC reply',
-};
-const PREFIXES: Readonly<Record<string, string>> = { STATS: 'OFPST', NXSTATS: 'NXST', ONFSTATS: 'ONFST' };
-
 /** `OFPT_FLOW_MOD`, `NXST_FLOW reply`. */
 export function messageName(family: MessageFamily, type: string, number: number): string {
-  const known = NAMES[`${family} ${type}`] ?? NAMES[`${family} ${number}`];
-  if (known) return known;
-  const stats = /^(.*)_(REQUEST|REPLY)$/.exec(family);
-  if (!stats) return `${family}_${type.replace(/^nxt_/, '').toUpperCase()}`;
-  const noun = type.replace(/_(request|reply)$/, '').replace(/_stats$/, '');
-  return `${PREFIXES[stats[1]] ?? stats[1]}_${noun.toUpperCase()} ${stats[2].toLowerCase()}`;
+  const raw = RAWS.find((k) => k.family === family && k.type === type && k.number === number);
+  return raw ? rawText(raw) : type;
 }
 
-/** Reads the headers. Undefined when there is no such message. */
+const OFPT_HELLO = 0;
+
+/** Reads the headers. Undefined when there is no such message; its length may be impossible. */
 export function readHeader(msg: Uint8Array): MessageHeader | undefined {
-  if (msg.length < 8) return undefined;
-  const view = new DataView(msg.buffer, msg.byteOffset, msg.byteLength);
-  const version = msg[0];
-  const known = Math.min(version, OFP15_VERSION);
-  const base = { version, xid: view.getUint32(4), statsFlags: undefined, statsRequest: false };
-  const code = msg[1];
-  const v = known === OFP10_VERSION ? 'v10' : 'v11';
-  if (version < OFP10_VERSION || (version > OFP15_VERSION && code !== 0)) return undefined;
-  if (code === OFPT_STATS_REQUEST[v] || code === OFPT_STATS_REPLY[v]) {
-    if (msg.length < (known === OFP10_VERSION ? 12 : 16)) return undefined;
-    const request = code === OFPT_STATS_REQUEST[v];
-    const number = view.getUint16(8);
-    const at = known === OFP10_VERSION ? 12 : 16;
-    const kind =
-      number === OFPST_VENDOR
-        ? vendorKind(view, at, known, request ? '_REQUEST' : '_REPLY')
-        : findKind(request ? 'STATS_REQUEST' : 'STATS_REPLY', number, known);
-    return kind && { ...base, ...kind, statsFlags: view.getUint16(10), statsRequest: request };
+  const result = decodeHeader(msg, false);
+  return typeof result === 'string' ? undefined : result;
+}
+
+/** Reads the headers, and unless the message is cut short checks that one of its type can be that long. Or says what is wrong. */
+export function decodeHeader(msg: Uint8Array, whole = true): MessageHeader | OfErrorName {
+  try {
+    return headerOf(msg, whole);
+  } catch (e) {
+    if (e instanceof OfDecodeError) return e.ofError;
+    throw e;
   }
-  const kind = code === OFPT_VENDOR ? vendorKind(view, 8, known, '') : findKind('OFPT', code, known);
-  return kind && { ...base, ...kind };
 }
 
-type Kind = Pick<MessageHeader, 'type' | 'family' | 'number'>;
-
-function vendorKind(view: DataView, at: number, version: number, stats: string): Kind | undefined {
-  if (view.byteLength < at + 8) return undefined;
-  const vendor = view.getUint32(at);
-  const number = view.getUint32(at + 4);
-  const prefix = vendor === NX_VENDOR_ID ? 'NX' : vendor === ONF_VENDOR_ID ? 'ONF' : undefined;
-  return prefix && findKind(`${prefix}${stats ? `STATS${stats}` : 'T'}` as MessageFamily, number, version);
-}
-
-function findKind(family: MessageFamily, number: number, version: number): Kind | undefined {
-  const row = MESSAGE_NUMBERS.find(
-    ([, f, from, to, n]) => f === family && n === number && from <= version && version <= to,
-  );
-  return row && { type: row[0], family, number };
+function headerOf(msg: Uint8Array, whole: boolean): MessageHeader {
+  if (msg.length < 8) throw new OfDecodeError('OFPBRC_BAD_LEN');
+  const [version, code] = msg;
+  const r = new Reader(msg, 8);
+  // A hello of a version to come is still a hello.
+  const { raw } = readHead(r, code === OFPT_HELLO && version > OFP15_VERSION ? OFP15_VERSION : version, code);
+  if (whole) checkLength(raw, r.pos, msg.length);
+  const { type, family, number, reply } = raw;
+  const stats = family.endsWith('ST');
+  const statsFlags = stats ? r.view.getUint16(10) : undefined;
+  return { version, xid: r.view.getUint32(4), type, family, number, statsFlags, statsRequest: stats && !reply };
 }

@@ -1,4 +1,5 @@
 import { OFP_HEADER_SIZE } from '../../../protocols/openflow.ts';
+import type { OfErrorName } from '../../../protocols/openflow-errors.ts';
 import { decode } from '../codec.ts';
 import type { Envelope, MessageOf, MessageType } from '../messages.ts';
 import type { PortNames } from '../port.ts';
@@ -6,7 +7,7 @@ import { versionsOfBitmap } from '../protocol.ts';
 import { BASIC } from './basic.ts';
 import { FLOWS } from './flows.ts';
 import { GROUPS } from './groups.ts';
-import { type MessageHeader, messageName, readHeader } from './header.ts';
+import { decodeHeader, type MessageHeader, messageName, readHeader } from './header.ts';
 import { METERS_TEXT } from './meters.ts';
 import { NICIRA } from './nicira.ts';
 import { PACKETS } from './packets.ts';
@@ -59,7 +60,9 @@ function helloHasMore(bytes: Uint8Array): boolean {
     const [type, length] = [view.getUint16(at), view.getUint16(at + 2)];
     const end = at + ((length + 7) & ~7);
     if (length < 4 || end > bytes.length) return true;
-    if (type !== OFPHET_VERSIONBITMAP || length < 8) return true;
+    if (type !== OFPHET_VERSIONBITMAP || length < 8 || length % 4 !== 0) return true;
+    // There is no version 0: that bit alone says nothing.
+    if (view.getUint32(at + 4) >>> 1 === 0) return true;
     at = end;
   }
   return false;
@@ -105,21 +108,18 @@ function bodyText(e: Envelope, h: MessageHeader, bytes: Uint8Array, verbosity: n
 const withNewline = (s: string): string => (s === '' || s.endsWith('\n') ? s : `${s}\n`);
 
 function messageText(msg: Uint8Array, verbosity: number, names: PortNames | undefined): string {
-  const header = readHeader(msg);
-  const result = decode(msg, { flowModTableId: true });
-  let text: string;
-  if (result.ok && header) {
-    const body = bodyText(result.value, header, msg, verbosity, names);
-    text = chomp(headerText(header) + statsFlagsText(header) + body, ' ');
-  } else {
-    const error = `***decode error: ${result.ok ? 'OFPBRC_BAD_TYPE' : result.error.name}***\n`;
-    const flags = header ? statsFlagsText(header) : '';
-    const head = header ? headerText(header) + (flags ? `${flags}\n` : ' ') : '';
-    text = head + error;
-  }
-  if (verbosity >= 5 || !result.ok) text = withNewline(text) + hexDump(msg, true);
-  return withNewline(text);
+  const header = decodeHeader(msg);
+  if (typeof header === 'string') return decodeErrorText('', header, msg);
+  const head = headerText(header);
+  const flags = statsFlagsText(header);
+  const result = decode(msg, { flowModTableId: true, loose: true });
+  if (!result.ok) return decodeErrorText(flags ? `${head}${flags}\n` : `${head} `, result.error.name, msg);
+  const text = chomp(head + flags + bodyText(result.value, header, msg, verbosity, names), ' ');
+  return withNewline(verbosity >= 5 ? withNewline(text) + hexDump(msg, true) : text);
 }
+
+const decodeErrorText = (head: string, error: OfErrorName, msg: Uint8Array): string =>
+  `${head}***decode error: ${error}***\n${hexDump(msg, true)}`;
 
 /** The text of one message, whatever `msg` is. */
 export function ofpToString(msg: Uint8Array, verbosity: number, names?: PortNames): string {
