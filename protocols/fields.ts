@@ -212,7 +212,7 @@ field('tun_src', be32, 'rwm', 'ipv4', 'none', [nx('TUN_IPV4_SRC', 31)]);
 field('tun_dst', be32, 'rwm', 'ipv4', 'none', [nx('TUN_IPV4_DST', 32)]);
 field('tun_ipv6_src', be128, 'rwm', 'ipv6', 'none', [nx('TUN_IPV6_SRC', 109)]);
 field('tun_ipv6_dst', be128, 'rwm', 'ipv6', 'none', [nx('TUN_IPV6_DST', 110)]);
-field('tun_flags', low(be16, 1), 'rwm', 'tunnel-flags', 'none', [nx('TUN_FLAGS', 104)], { bits: 16 });
+field('tun_flags', low(be16, 1), 'rwm', 'tunnel-flags', 'none', [nx('TUN_FLAGS', 104)]);
 field('tun_ttl', u8, 'r', 'decimal', 'none', []);
 field('tun_tos', u8, 'r', 'decimal', 'none', []);
 field('tun_gbp_id', be16, 'rwm', 'decimal', 'none', [nx('TUN_GBP_ID', 38)]);

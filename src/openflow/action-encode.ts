@@ -124,7 +124,7 @@ function setFieldLegacy(w: Writer, a: OfpactOf<'set_field'>, version: number): v
   if (legacy) {
     for (const one of legacy) encodeAction(w, one, version);
   } else if (a.field === VLAN_TCI) setVlanTci(w, a, n, version);
-  else regLoad(w, { ...a, mask: a.mask.map((b, i) => b & exactMask(a.field)[i]) });
+  else regLoad(w, a);
 }
 
 /** A whole tag at once: its parts one by one, or no tag. */

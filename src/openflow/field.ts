@@ -48,10 +48,7 @@ const VLAN_VID = mf('vlan_vid');
 const DL_VLAN_PCP = mf('dl_vlan_pcp');
 const VLAN_PCP = mf('vlan_pcp');
 const ARP_OP = mf('arp_op');
-const TUN_FLAGS = mf('tun_flags');
 const IPV6_LABEL = mf('ipv6_label');
-/** FLOW_TNL_PUB_F_MASK: the flags of a tunnel that OpenFlow shows. */
-const TUN_PUBLIC_FLAGS = 0x0001;
 
 export const VLAN_CFI = 0x1000;
 export const VLAN_VID_MASK = 0x0fff;
@@ -127,7 +124,7 @@ export function portToOfp10(port: number): number | undefined {
 
 /** Bits of the value that may be 1 at all: `valueMask(tcp_flags)` is 0x0fff. */
 function significantOk(f: MatchField, value: Uint8Array): boolean {
-  const bits = f === VLAN_VID ? 13 : f === ARP_OP ? 8 : f === TUN_FLAGS ? 1 : f.nBits;
+  const bits = f === VLAN_VID ? 13 : f === ARP_OP ? 8 : f.nBits;
   const zero = f.nBytes * 8 - bits;
   for (let i = 0; i < zero >> 3; i++) if (value[i]) return false;
   return zero % 8 === 0 || value[zero >> 3] >> (8 - (zero % 8)) === 0;
@@ -188,7 +185,6 @@ function readField(flow: Flow, f: MatchField, value: Uint8Array): void {
   if (p.bytewise) {
     for (let i = 0; i < p.size; i++) value[i] = flow.u8[p.start + i];
     if (f === NW_TOS) value[0] &= 0xfc;
-    if (f === TUN_FLAGS) store(value, 0, 2, load(value, 0, 2) & TUN_PUBLIC_FLAGS);
     return;
   }
   const n = ((load(flow.u8, p.start, p.size) & p.mask) >>> 0) >>> p.shift;
@@ -200,7 +196,6 @@ export function getFieldNumber(flow: Flow, f: MatchField): number {
   const p = place(f);
   const n = load(flow.u8, p.start, p.size);
   if (f === NW_TOS) return n & 0xfc;
-  if (f === TUN_FLAGS) return n & TUN_PUBLIC_FLAGS;
   if (f === IN_PORT) return n & 0xffff;
   return p.bytewise ? n : ((n & p.mask) >>> 0) >>> p.shift;
 }
@@ -242,8 +237,6 @@ function writeField(flow: Flow, f: MatchField, value: Uint8Array): void {
   const p = place(f);
   if (f === NW_TOS) {
     flow.nwTos = (flow.nwTos & 3) | (value[0] & 0xfc);
-  } else if (f === TUN_FLAGS) {
-    flow.tunFlags = (flow.tunFlags & ~TUN_PUBLIC_FLAGS) | (load(value, 0, 2) & TUN_PUBLIC_FLAGS);
   } else if (p.bytewise) {
     for (let i = 0; i < p.size; i++) flow.u8[p.start + i] = value[i];
   } else if (f === IN_PORT) {

@@ -206,7 +206,6 @@ const CONNTRACK = fields(
 const CT_PROTO = fields('ct_nw_proto', 'ct_tp_src', 'ct_tp_dst');
 const METADATA = mf('metadata');
 const TUN_METADATA = Array.from({ length: 64 }, (_, i) => mf(`tun_metadata${i}`));
-const TUN_FLAGS = mf('tun_flags');
 
 /** What has been appended so far says "Ethernet packet" by itself. */
 interface PutState {
@@ -229,13 +228,10 @@ function putField(s: PutState, f: MatchField): void {
     putEntry(s, f, value);
     return;
   }
-  const mask = f === TUN_FLAGS ? tunFlagsMask(s.m) : getField(s.m.wc, f);
+  const mask = getField(s.m.wc, f);
   const exact = isAllOnes(mask) || (f === IP_FRAG && mask[0] === 3);
   putEntry(s, f, value, exact ? undefined : mask);
 }
-
-/** The whole mask: all of it is an exact match, of which only the public flags can be told. */
-const tunFlagsMask = ({ wc }: Match): Uint8Array => Uint8Array.of(wc.tunFlags >> 8, wc.tunFlags & 0xff);
 
 function putFields(s: PutState, list: readonly MatchField[]): void {
   for (const f of list) putField(s, f);
