@@ -10,6 +10,8 @@ import { vlog, vlogModule } from '../base/vlog.ts';
 import { BackupMode } from '../ovsdb/backup-mode.ts';
 import { registerOvsdbCommands } from '../ovsdb/commands.ts';
 import { OvsdbError } from '../ovsdb/error.ts';
+import type { Relay } from '../ovsdb/relay.ts';
+import { parseRelayName } from '../ovsdb/relay.ts';
 import { RemoteManager } from '../ovsdb/remote-manager.ts';
 import type { ExcludedTables } from '../ovsdb/replication.ts';
 import { parseExcludedTables } from '../ovsdb/replication.ts';
@@ -181,12 +183,19 @@ function runCommand(command: string): Promise<string | undefined> {
   });
 }
 
+/** Where a database is; a relay is no file. */
+function fileName(cwd: string, word: string): string {
+  return parseRelayName(word) ? word : absFileName(cwd, word);
+}
+
 class Program {
   private readonly settings: Settings;
   private readonly daemon: Daemon;
   private readonly server: OvsdbServer;
   private readonly remotes: RemoteManager;
   private readonly backup: BackupMode;
+  /** By what they were asked for with. */
+  private readonly relays = new Map<string, Relay>();
   private readonly unixctl = new UnixctlServer(vlogModule('unixctl'));
   private finish: () => void = () => {};
   private readonly finished = new Promise<void>((resolve) => {
@@ -198,6 +207,7 @@ class Program {
     this.daemon = daemon;
     this.server = new OvsdbServer({
       log: (level, module, message) => vlogModule(module).log(level, message),
+      isDebugging: (module) => vlogModule(module).isDbgEnabled(),
       useColumnDiff: settings.useColumnDiff,
       lockFile: lockDatabase,
     });
@@ -212,8 +222,8 @@ class Program {
     const cwd = process.cwd();
     this.daemon.start();
     const saved = loadSavedConfig();
-    const given = this.settings.files.map((file) => [absFileName(cwd, file), file] as const);
-    for (const [path, name] of saved?.files ?? given) this.server.openFile(path, name);
+    const given = this.settings.files.map((file) => [fileName(cwd, file), file] as const);
+    for (const [path, name] of saved?.files ?? given) this.open(path, name);
     for (const remote of saved?.remotes ?? this.settings.remotes) this.remotes.configured.add(remote);
     const isBackup = this.settings.syncFrom !== undefined && !this.settings.isActive;
     this.server.setReadOnly(isBackup);
@@ -234,6 +244,13 @@ class Program {
     return 0;
   }
 
+  /** Opens a database file, or a relay of another server's database. */
+  private open(path: string, name: string): void {
+    const relay = parseRelayName(path);
+    if (relay) this.relays.set(path, this.server.addRelay(relay.name, relay.remotes, this.settings.tls));
+    else this.server.openFile(path, name);
+  }
+
   private async wait(): Promise<string | undefined> {
     if (this.settings.run === undefined) return this.finished.then(() => undefined);
     return Promise.race([runCommand(this.settings.run), this.finished.then(() => undefined)]);
@@ -252,7 +269,9 @@ class Program {
   }
 
   private saveConfig(): void {
-    const files = [...this.server.files].map(([served, path]) => [path, served.log?.name ?? path] as const);
+    const files = [...this.server.files].map(([served, path]): [string, string] => [path, served.log?.name ?? path]);
+    for (const [word, { served }] of this.relays)
+      if (this.server.dbs.get(served.name) === served) files.push([word, word]);
     saveConfig({ remotes: [...this.remotes.configured], files });
   }
 

@@ -162,16 +162,26 @@ function listLogging(server: OvsdbServer): string {
 }
 
 function memoryUsage(server: OvsdbServer): string {
-  let [atoms, cells, monitors, triggers] = [0, 0, 0, 0];
-  for (const { db } of server.dbs.values()) {
+  let [atoms, cells, monitors, triggers, transactions, transactionAtoms] = [0, 0, 0, 0, 0, 0];
+  for (const { db, history } of server.dbs.values()) {
     atoms += db.nAtoms;
+    transactions += history?.length ?? 0;
+    transactionAtoms += history?.nAtoms ?? 0;
     for (const { rows, schema } of db.tables.values()) cells += rows.size * schema.columns.length;
   }
   for (const session of server.sessions) {
     monitors += session.nMonitors;
     triggers += session.nPending;
   }
-  const usage = { atoms, cells, monitors, sessions: server.sessions.size, triggers };
+  const usage = {
+    atoms,
+    cells,
+    monitors,
+    sessions: server.sessions.size,
+    triggers,
+    'txn-history': transactions,
+    'txn-history-atoms': transactionAtoms,
+  };
   const shown = Object.entries(usage).filter(([, n]) => n > 0);
   return `${shown.map(([name, n]) => `${name}:${n}`).join(' ')}\n`;
 }

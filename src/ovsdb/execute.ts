@@ -27,7 +27,13 @@ export interface ExecuteContext {
 
 export type ExecuteResult =
   /** All operations went well; `txn` is neither prepared nor complete. */
-  | { readonly kind: 'done'; readonly txn: Transaction; readonly results: Json[]; readonly durable: boolean }
+  | {
+      readonly kind: 'done';
+      readonly txn: Transaction;
+      readonly results: Json[];
+      readonly durable: boolean;
+      readonly writes: boolean;
+    }
   /** An operation failed; nothing is left of the transaction. */
   | { readonly kind: 'failed'; readonly results: Json }
   /** A "wait" does not hold yet. Try again after the next change, and when `timeoutMs` have gone by since the first try. */
@@ -64,6 +70,8 @@ export class Execution {
   private readonly txn: Transaction;
   private readonly symbols = new Symbols();
   private durable = false;
+  /** Some operation is one that writes. */
+  private writes = false;
   private timeoutMs = Infinity;
 
   constructor(db: Database, context: ExecuteContext) {
@@ -88,7 +96,7 @@ export class Execution {
         return { kind: 'failed', results };
       }
     }
-    return { kind: 'done', txn: this.txn, results, durable: this.durable };
+    return { kind: 'done', txn: this.txn, results, durable: this.durable, writes: this.writes };
   }
 
   /** What is wrong with how an operation is written prevails over what went wrong in it. */
@@ -146,6 +154,7 @@ export class Execution {
 
   private checkMayWrite(op: string): void {
     if (READ_ONLY_OPS.has(op)) return;
+    this.writes = true;
     if (this.context.readOnly) {
       throw new OvsdbError('not allowed', `${op} operation not allowed when database server is in read only mode`);
     }

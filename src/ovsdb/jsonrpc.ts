@@ -1,6 +1,6 @@
 import type { Duplex } from 'node:stream';
 import { strerror } from '../base/errno.ts';
-import type { Json } from './json.ts';
+import type { Json, JsonObject } from './json.ts';
 import { isArray, isObject, JsonSyntaxError, toText } from './json.ts';
 import type { JsonStreamLimits } from './json-stream.ts';
 import { DEFAULT_LIMITS, JsonStream } from './json-stream.ts';
@@ -38,6 +38,15 @@ function responseFromJson(json: { readonly params?: Json }, result: Json, error:
   return kind === 'reply' ? { kind, result, id } : { kind, error, id };
 }
 
+/** A message as Open vSwitch's log shows it. */
+function describe(message: Message | JsonObject): string {
+  const { method, params, result, error, id } = message as JsonObject;
+  const isSet = (json: Json | undefined): json is Json => json !== undefined && json !== null;
+  const kind = isSet(method) ? (isSet(id) ? 'request' : 'notification') : isSet(error) ? 'error' : 'reply';
+  const members = Object.entries({ method, params, result, error, id }).filter(([, json]) => isSet(json));
+  return kind + members.map(([name, json]) => `, ${name}=${toText(json!)}`).join('');
+}
+
 export interface ConnectionHandlers {
   message(message: Message): void;
   /** Once, after the last message. `reason` is `null` when the peer closed in order. */
@@ -45,6 +54,8 @@ export interface ConnectionHandlers {
   /** What has been sent has left after `isBusy` was true. */
   drained?(): void;
   warn?(text: string): void;
+  /** Every message that comes or goes; the text is made only when it is wanted. */
+  debug?(text: () => string): void;
   /** The peer did not answer a probe; the connection is about to be closed. */
   unresponsive?(text: string): void;
 }
@@ -149,6 +160,7 @@ export class JsonRpcConnection {
 
   private write(json: Json): void {
     if (!this.isOpen || this.stream.writableEnded) return;
+    this.handlers.debug?.(() => `${this.name}: send ${describe(json as JsonObject)}`);
     if (!this.isCorked) {
       // What is sent in one turn leaves with one system call.
       this.isCorked = true;
@@ -190,6 +202,7 @@ export class JsonRpcConnection {
   }
 
   private dispatch(message: Message): void {
+    this.handlers.debug?.(() => `${this.name}: received ${describe(message)}`);
     if (message.kind === 'request' && message.method === 'echo') this.reply(message.id, message.params);
     else if (message.kind !== 'reply' || message.id !== 'echo') this.handlers.message(message);
   }

@@ -114,7 +114,7 @@ export class LogFile {
   }
 
   /** Writes a record; it has reached the kernel when this returns. Throws OvsdbError (and the file is as before) when the disk refuses. */
-  append(json: Json): void {
+  append(json: Json, _id?: string): void {
     const record = composeRecord(json);
     try {
       if (!this.isTailClean) this.cutTail();

@@ -49,6 +49,8 @@ export class Monitor {
   id: Json;
   private readonly tables = new Map<string, MonitoredTable>();
   private hasPending = false;
+  /** The last transaction that was noted. */
+  private lastTxnId = ZERO_UUID;
 
   /** `requests` is RFC 7047's <monitor-requests>. Throws OvsdbError. */
   constructor(db: Database, version: MonitorVersion, id: Json, requests: Json) {
@@ -113,7 +115,8 @@ export class Monitor {
   }
 
   /** Takes note of a completed transaction. Returns whether there may now be something to send. */
-  note(changes: Iterable<TxnRow>): boolean {
+  note(changes: Iterable<TxnRow>, id: string = ZERO_UUID): boolean {
+    this.lastTxnId = id;
     for (const { table, uuid, old, now, changed } of changes) {
       const monitored = this.tables.get(table.schema.name);
       if (!monitored) continue;
@@ -144,9 +147,19 @@ export class Monitor {
     return this.notification(updates);
   }
 
+  /** What has happened in the noted transactions, for the reply to a client that comes back. */
+  takePending(): JsonObject {
+    this.hasPending = false;
+    return this.compose((monitored) => {
+      const rows = monitored.pending.values();
+      monitored.pending = new Map();
+      return () => rows;
+    });
+  }
+
   private notification(updates: JsonObject) {
     if (Object.keys(updates).length === 0) return undefined;
-    const params = this.version === 3 ? [this.id, ZERO_UUID, updates] : [this.id, updates];
+    const params = this.version === 3 ? [this.id, this.lastTxnId, updates] : [this.id, updates];
     return { method: NOTIFICATIONS[this.version], params };
   }
 

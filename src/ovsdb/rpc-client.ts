@@ -8,6 +8,13 @@ import type { TlsConfig } from './tls.ts';
 
 const PROBE_MS = 5000;
 
+/** Where a connection tells of itself. */
+export interface RpcLog {
+  warn?(text: string): void;
+  /** Every message; the text is made only when it is wanted. */
+  debug?(text: () => string): void;
+}
+
 /** The answer to a request. */
 export type RpcAnswer = { readonly result: Json } | { readonly error: Json };
 
@@ -44,7 +51,7 @@ export class RpcClient {
   private readonly waiting = new Map<number, { resolve(answer: RpcAnswer): void; reject(error: RpcClosed): void }>();
   private nextId = 0;
 
-  constructor(stream: Duplex, name: string, probeIntervalMs = 0, warn: (text: string) => void = () => {}) {
+  constructor(stream: Duplex, name: string, probeIntervalMs = 0, log: RpcLog = {}) {
     const { promise, resolve } = Promise.withResolvers<string | null>();
     this.closed = promise;
     const handlers = {
@@ -54,17 +61,17 @@ export class RpcClient {
         this.waiting.clear();
         resolve(reason);
       },
-      warn,
+      ...log,
     };
     this.connection = new JsonRpcConnection(stream, handlers, { name, probeIntervalMs });
   }
 
   /** Connects to `remote`, e.g. `unix:db.sock`. Rejects with a system error. */
-  static async open(remote: string, tls: TlsConfig = {}, signal?: AbortSignal): Promise<RpcClient> {
+  static async open(remote: string, tls: TlsConfig = {}, signal?: AbortSignal, log?: RpcLog): Promise<RpcClient> {
     const name = parseStreamName(remote);
     if (!name) throw Object.assign(new Error('not a connection method'), { code: 'EAFNOSUPPORT' });
     const stream = await openStream(name, tls, signal);
-    return new RpcClient(stream, remote, needsProbes(name) ? PROBE_MS : 0);
+    return new RpcClient(stream, remote, needsProbes(name) ? PROBE_MS : 0, log);
   }
 
   get isOpen(): boolean {

@@ -1,3 +1,5 @@
+import { randomUUID } from 'node:crypto';
+import { ZERO_UUID } from './atom.ts';
 import type { Database } from './database.ts';
 import { OvsdbError } from './error.ts';
 import type { ExecuteContext } from './execute.ts';
@@ -8,9 +10,23 @@ import type { LogFile } from './log.ts';
 import type { Schema } from './schema.ts';
 import { schemaToJson } from './schema.ts';
 import type { Transaction, TxnRow } from './transaction.ts';
+import { TxnHistory } from './txn-history.ts';
 
-/** Hears of every completed transaction, in order. */
-export type ChangeListener = (changes: readonly TxnRow[]) => void;
+/** Hears of every completed transaction, in order; `id` is the transaction's, zero where they have none. */
+export type ChangeListener = (changes: readonly TxnRow[], id: string) => void;
+
+/** Whether a database has an id for each transaction, and how it appears in `_Server` (ovsdb-server(5), "Database TABLE"). */
+export interface ServiceModel {
+  readonly model: 'standalone' | 'clustered' | 'relay';
+  readonly isConnected: boolean;
+  readonly isLeader: boolean;
+  readonly clusterId?: string | undefined;
+  readonly serverId?: string | undefined;
+  readonly index?: number | undefined;
+}
+
+/** Carries out a transaction elsewhere; returns how to give it up. */
+export type Forward = (params: Json, done: (results: Json) => void) => () => boolean;
 
 /** A "transact" request that may have to wait. */
 interface Trigger {
@@ -19,6 +35,8 @@ interface Trigger {
   readonly since: number;
   readonly done: (results: Json) => void;
   timer: NodeJS.Timeout | undefined;
+  /** Set once it has been forwarded. */
+  giveUp: (() => boolean) | undefined;
 }
 
 export interface ServedDbOptions {
@@ -27,12 +45,21 @@ export interface ServedDbOptions {
   readonly info?: (text: string) => void;
   /** Write differences of columns, as Open vSwitch since 2.17 does. Default true. */
   readonly useColumnDiff?: boolean;
+  /** Every transaction has an id, and the last ones are kept for clients that come back. */
+  readonly hasHistory?: boolean;
 }
 
 /** A database in service: executes requests, keeps the file, tells the listeners. */
 export class ServedDb {
   db: Database;
   readonly log: LogFile | null;
+  /** False while a relay has not heard of its source. */
+  isAvailable = true;
+  /** The last transactions, where each has an id. */
+  history: TxnHistory | null;
+  service: ServiceModel = { model: 'standalone', isConnected: true, isLeader: true };
+  /** Set for a relay: what writes is carried out there. */
+  forward: Forward | null = null;
   useColumnDiff: boolean;
   /** Called when the file has been closed. */
   onClose: () => void = () => {};
@@ -47,6 +74,7 @@ export class ServedDb {
     this.log = log;
     this.options = options;
     this.useColumnDiff = options.useColumnDiff ?? true;
+    this.history = options.hasHistory ? new TxnHistory() : null;
   }
 
   get name(): string {
@@ -69,9 +97,9 @@ export class ServedDb {
     context: () => Omit<ExecuteContext, 'elapsedMs'>,
     done: (results: Json) => void,
   ): () => boolean {
-    const trigger: Trigger = { params, context, since: performance.now(), done, timer: undefined };
+    const trigger: Trigger = { params, context, since: performance.now(), done, timer: undefined, giveUp: undefined };
     this.attempt(trigger);
-    return () => this.forget(trigger);
+    return () => (trigger.giveUp ? trigger.giveUp() : this.forget(trigger));
   }
 
   private forget(trigger: Trigger): boolean {
@@ -88,7 +116,10 @@ export class ServedDb {
     }
     this.forget(trigger);
     if (outcome.kind === 'failed') trigger.done(outcome.results);
-    else this.commit(outcome.txn, outcome.results, outcome.durable, trigger.done);
+    else if (this.forward && outcome.writes) {
+      outcome.txn.abort();
+      trigger.giveUp = this.forward(trigger.params, trigger.done);
+    } else this.commit(outcome.txn, outcome.results, outcome.durable, trigger.done);
   }
 
   private enqueue(trigger: Trigger, timeoutMs: number): void {
@@ -124,27 +155,31 @@ export class ServedDb {
     }
   }
 
-  /** Commits a transaction: checks, file, memory, listeners. Throws OvsdbError, and then nothing has happened. */
-  apply(txn: Transaction): void {
+  /** Commits a transaction: checks, file, memory, listeners. Throws OvsdbError, and then nothing has happened. `id` is what it is called
+   *  elsewhere already. */
+  apply(txn: Transaction, id?: string): void {
     let changes: TxnRow[];
+    const txnId = id ?? (this.history ? randomUUID() : ZERO_UUID);
     try {
       txn.prepare();
       changes = [...txn.changes()];
-      if (changes.length > 0) this.store(txn);
+      if (changes.length > 0) this.store(txn, txnId);
     } catch (error) {
       txn.abort();
       throw error;
     }
     txn.complete();
-    if (changes.length > 0) this.announce(changes);
+    if (changes.length === 0) return;
+    this.history?.add(txnId, changes, this.db.nAtoms);
+    this.announce(changes, txnId);
   }
 
-  private store(txn: Transaction): void {
+  private store(txn: Transaction, id: string): void {
     if (!this.log) return;
     const record = transactionToFile(txn, this.useColumnDiff);
     if (!record) return;
     try {
-      this.log.append(record);
+      this.log.append(record, id);
     } catch (error) {
       this.options.warn?.(String(error));
       throw error;
@@ -160,8 +195,8 @@ export class ServedDb {
     }, 1000).unref();
   }
 
-  private announce(changes: readonly TxnRow[]): void {
-    for (const listener of this.listeners) listener(changes);
+  private announce(changes: readonly TxnRow[], id: string): void {
+    for (const listener of this.listeners) listener(changes, id);
     for (const change of changes) if (change.table.isLogged) this.logChange(change);
     if (this.waiting.size === 0 || this.isRetryScheduled) return;
     this.isRetryScheduled = true;

@@ -8,12 +8,14 @@ import { OvsdbError, plainError } from './error.ts';
 import { openDatabaseFile } from './file.ts';
 import { sortedText } from './json.ts';
 import { LockTable } from './locks.ts';
+import { Relay } from './relay.ts';
 import type { Schema } from './schema.ts';
 import { schemaFromJson, schemaToJson } from './schema.ts';
 import { ServedDb } from './served-db.ts';
 import { SERVER_SCHEMA } from './server-schema.ts';
 import type { SessionHost, SessionOptions } from './session.ts';
 import { Session } from './session.ts';
+import type { TlsConfig } from './tls.ts';
 import { Transaction } from './transaction.ts';
 import type { Atom } from './type.ts';
 
@@ -22,6 +24,8 @@ export type Log = (level: 'dbg' | 'info' | 'warn' | 'err', module: string, messa
 
 export interface OvsdbServerOptions {
   readonly log?: Log;
+  /** Whether messages of level DBG of a module are wanted. Default: no. */
+  readonly isDebugging?: (module: string) => boolean;
   /** Keeps other processes off a database file; returns how to let it go. Throws OvsdbError when another has it. */
   readonly lockFile?: (path: string, name: string) => () => void;
   readonly useColumnDiff?: boolean;
@@ -34,6 +38,7 @@ export class OvsdbServer implements SessionHost {
   readonly sessions = new Set<Session>();
   readonly locks = new LockTable();
   readonly log: Log;
+  readonly isDebugging: (module: string) => boolean;
   /** False after `ovsdb-server/disable-monitor-cond`. */
   hasMonitorCond = true;
   /** Called when a database was added, removed or converted, for what depends on its tables. */
@@ -47,6 +52,7 @@ export class OvsdbServer implements SessionHost {
 
   constructor(options: OvsdbServerOptions = {}) {
     this.log = options.log ?? (() => {});
+    this.isDebugging = options.isDebugging ?? (() => false);
     this.useColumnDiff = options.useColumnDiff ?? true;
     this.lockFile = options.lockFile ?? (() => () => {});
     this.meta = new ServedDb(new Database(schemaFromJson(SERVER_SCHEMA)), null);
@@ -92,6 +98,28 @@ export class OvsdbServer implements SessionHost {
   /** Serves a database that lives in memory only. Throws OvsdbError for a name that is taken or reserved. */
   addInMemory(schema: Schema): ServedDb {
     return this.add(new ServedDb(new Database(schema), null, this.dbOptions()));
+  }
+
+  /** Adds a database that follows another server's; until it has heard of that one it is not available. Throws OvsdbError. */
+  addRelay(name: string, remotes: readonly string[], tls: TlsConfig): Relay {
+    const schema: Schema = { name, version: '', cksum: '', tables: new Map() };
+    const served = new ServedDb(new Database(schema), null, { ...this.dbOptions(), hasHistory: true });
+    served.isAvailable = false;
+    served.service = { model: 'relay', isConnected: false, isLeader: false };
+    const relay = new Relay(this, this.add(served), remotes, tls);
+    served.onClose = () => relay.stop();
+    relay.start();
+    return relay;
+  }
+
+  /** Gives a database another schema and no rows. */
+  resetDatabase(served: ServedDb, schema: Schema): void {
+    served.db = new Database(schema);
+    const isNew = !served.isAvailable;
+    served.isAvailable = true;
+    if (!isNew) this.databaseGoes(served, `${served.name} database schema changed`);
+    this.publish(served);
+    this.onDatabasesChanged();
   }
 
   private add(served: ServedDb): ServedDb {
@@ -182,7 +210,7 @@ export class OvsdbServer implements SessionHost {
   }
 
   /** Puts a database's row into `_Server`, or brings it up to date (ovsdb-server(5), "Database TABLE"). */
-  private publish(served: ServedDb): void {
+  publish(served: ServedDb): void {
     const table = this.meta.db.tables.get('Database')!;
     const txn = new Transaction(this.meta.db);
     const known = this.publishedRow(served);
@@ -192,10 +220,14 @@ export class OvsdbServer implements SessionHost {
       row.fields[table.schema.byName.get(name)!.index] = { keys: [value], values: null };
     };
     set('name', served.name);
-    set('model', 'standalone');
-    set('connected', true);
-    set('leader', true);
-    set('schema', sortedText(schemaToJson(served.db.schema)));
+    const { model, isConnected, isLeader, clusterId, serverId, index } = served.service;
+    set('model', model);
+    set('connected', isConnected);
+    set('leader', isLeader);
+    if (clusterId !== undefined) set('cid', clusterId);
+    if (serverId !== undefined) set('sid', serverId);
+    if (index !== undefined) set('index', index);
+    if (served.isAvailable) set('schema', sortedText(schemaToJson(served.db.schema)));
     this.meta.apply(txn);
   }
 

@@ -43,7 +43,8 @@ export interface SessionHost {
   readonly dbs: ReadonlyMap<string, ServedDb>;
   readonly locks: LockTable;
   readonly hasMonitorCond: boolean;
-  log(level: 'info' | 'warn' | 'err', module: string, message: string): void;
+  log(level: 'dbg' | 'info' | 'warn' | 'err', module: string, message: string): void;
+  isDebugging(module: string): boolean;
   convert(served: ServedDb, schema: Schema): void;
   sessionClosed(session: Session): void;
 }
@@ -76,6 +77,9 @@ export class Session implements LockHolder {
       message: (message: Message) => this.received(message),
       drained: () => this.flush(),
       warn: (text: string) => server.log('warn', 'jsonrpc', text),
+      debug: (text: () => string) => {
+        if (server.isDebugging('jsonrpc')) server.log('dbg', 'jsonrpc', text());
+      },
       unresponsive: (text: string) => server.log('err', 'reconnect', text),
       closed: (reason: string | null) => {
         this.cleanUp();
@@ -206,6 +210,10 @@ export class Session implements LockHolder {
     const name = params[0];
     if (typeof name !== 'string') throw syntaxError(params, `${method} request params must begin with <db-name>`);
     const served = this.server.dbs.get(name);
+    if (served && !served.isAvailable) {
+      const details = `${method} request specifies database ${name} which is not yet available because it has not completed joining its cluster`;
+      throw syntaxError(params, details, 'database not available');
+    }
     if (served) return served;
     throw syntaxError(params, `${method} request specifies unknown database ${name}`, 'unknown database');
   }
@@ -250,12 +258,11 @@ export class Session implements LockHolder {
     if (typeof requests === 'object' && this.monitors.has(key)) throw syntaxError(id, 'duplicate monitor ID');
     const monitor = new Monitor(served.db, version, id, requests);
     if (version === 3) checkLastId(lastId!);
-    const stop = served.listen((changes) => {
-      if (monitor.note(changes)) this.scheduleFlush();
+    const stop = served.listen((changes, txnId) => {
+      if (monitor.note(changes, txnId)) this.scheduleFlush();
     });
     this.monitors.set(key, { monitor, served, stop });
-    // No history is kept, as in Open vSwitch's server for a standalone database: the client starts afresh.
-    return version === 3 ? [false, ZERO_UUID, monitor.initial()] : monitor.initial();
+    return version === 3 ? replySince(monitor, served, lastId as string) : monitor.initial();
   }
 
   private closeMonitor(key: string): boolean {
@@ -349,6 +356,15 @@ export class Session implements LockHolder {
       if (update) this.connection.notify(update.method, update.params);
     }
   }
+}
+
+/** The reply to "monitor_cond_since": only what came after `lastId`, if that is known. */
+function replySince(monitor: Monitor, served: ServedDb, lastId: string): Json {
+  const newest = served.history?.lastId ?? ZERO_UUID;
+  const missed = served.history?.since(lastId);
+  if (!missed) return [false, newest, monitor.initial()];
+  for (const { changes, id } of missed) monitor.note(changes, id);
+  return [true, newest, monitor.takePending()];
 }
 
 function checkLastId(json: Json): void {
