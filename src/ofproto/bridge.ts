@@ -34,6 +34,7 @@ import { Links, type LinksHost } from './links.ts';
 import { MacLearning } from './mac-learning.ts';
 import type { MeterIds } from './meters.ts';
 import type { StagedPacketOut } from './mods.ts';
+import type { Ofconn } from './ofconn.ts';
 import type { OfprotoApi, OfprotoBackendApi } from './ofproto.ts';
 import { type OfTable, type TableSettings, TBL_INTERNAL } from './oftable.ts';
 import { type OpenflowBridge, OpenflowHost } from './openflow-host.ts';
@@ -238,19 +239,19 @@ export class Bridge implements OfprotoApi, XBridge, OpenflowBridge {
     port.netdev.onChange(() => {
       if (this.#ports.get(port.ofpPort) === port) this.links.portChanged(port);
     });
-    port.shown = JSON.stringify(port.phy());
+    port.shown = port.phy();
     this.connmgr.portStatus('add', port.phy());
     this.links.requestRun();
     this.backend.changed();
   }
 
   /** Tells controllers, if what they see of the port is another than what they were told. */
-  #portShownChanged(port: BridgePort): void {
+  #portShownChanged(port: BridgePort, by?: Ofconn): void {
     const phy = port.phy();
-    const shown = JSON.stringify(phy);
-    if (shown === port.shown) return;
-    port.shown = shown;
-    this.connmgr.portStatus('modify', phy);
+    const { shown } = port;
+    if (shown && JSON.stringify(phy) === JSON.stringify(shown)) return;
+    port.shown = phy;
+    this.connmgr.portStatus('modify', phy, shown, by);
   }
 
   #linksHost(): LinksHost {
@@ -367,6 +368,11 @@ export class Bridge implements OfprotoApi, XBridge, OpenflowBridge {
     if (port.peer) port.peer.peer = undefined;
     port.peer = undefined;
     this.backend.portAdded(port);
+    this.backend.changed();
+  }
+
+  portConfigChanged(port: BridgePort, by: Ofconn): void {
+    this.#portShownChanged(port, by);
     this.backend.changed();
   }
 

@@ -19,6 +19,7 @@ import {
   type OfpVersion,
   type TlsConfig,
 } from './config.ts';
+import { expireParts } from './multipart-requests.ts';
 import { OfStream } from './of-stream.ts';
 import { Ofconn, type OfconnEvents, type OfconnType } from './ofconn.ts';
 import { Rconn } from './rconn.ts';
@@ -229,7 +230,7 @@ export class Connmgr {
 
   /** Tells a controller that its role is another. */
   roleStatus(conn: Ofconn, reason: number): void {
-    if (conn.version >= OFP14_VERSION && conn.role !== 'equal')
+    if (conn.version >= OFP13_VERSION && conn.role !== 'equal')
       conn.notify({
         type: 'role_status',
         role: conn.role,
@@ -384,6 +385,7 @@ export class Connmgr {
     const nowMs = this.#deps.clock.monotonicMs();
     for (const conn of [...this.#conns]) {
       expireBundles(conn, nowMs, this.#host.bundleIdleMs());
+      expireParts(conn, nowMs);
       this.#reportFlowMods(conn, nowMs, FLOW_MOD_REPORT_MS);
       const probeMs = this.#owner.get(conn)?.config.inactivityProbeMs ?? 0;
       if (probeMs === 0 || conn.type !== 'primary') continue;

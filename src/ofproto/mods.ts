@@ -14,7 +14,6 @@ import {
   PC_NO_RECV_STP,
   PC_NO_STP,
   PC_PORT_DOWN,
-  type PhyPort,
   type Resume,
 } from '../openflow/messages.ts';
 import type { GroupMod } from '../openflow/messages-group.ts';
@@ -68,7 +67,7 @@ export interface RequestHost {
   /** Goes on with a packet that was paused. */
   resume(m: Resume): OfErrorName | undefined;
   /** `by`: whose port-mod it was. */
-  portConfigChanged(port: BridgePort, before: PhyPort, by: Ofconn): void;
+  portConfigChanged(port: BridgePort, by: Ofconn): void;
   /** Something that translation reads has changed. */
   changed(): void;
   conns(): Iterable<Ofconn>;
@@ -220,11 +219,10 @@ function portOfMod(host: RequestHost, m: MessageOf<'port_mod'>): BridgePort | Of
 export function applyPortMod(host: RequestHost, m: MessageOf<'port_mod'>, conn: Ofconn): OfErrorName | undefined {
   const port = portOfMod(host, m);
   if (typeof port === 'string') return port;
-  const before = port.phy();
   const { config } = port;
   if (m.mask & PC_PORT_DOWN) port.netdev.setAdminUp((m.config & PC_PORT_DOWN) === 0);
   for (const bit of PORT_MOD_BITS) if (m.mask & bit) port.configBits = (port.configBits & ~bit) | (m.config & bit);
-  if (port.config !== config) host.portConfigChanged(port, before, conn);
+  if (port.config !== config) host.portConfigChanged(port, conn);
   return undefined;
 }
 

@@ -1,5 +1,6 @@
 import type { OdpPort } from '../base/types.ts';
 import type { Dpif, Upcall } from '../dpif/dpif.ts';
+import type { Flow } from '../flow/flow.ts';
 import type { Continuation } from '../openflow/messages-nicira.ts';
 import { Bridge, type BridgeBackend } from './bridge.ts';
 import type { OfprotoDeps, TlsConfig } from './config.ts';
@@ -13,6 +14,7 @@ import type { BridgePort } from './port.ts';
 import { RecircIds } from './recirc.ts';
 import type { Rule } from './rule.ts';
 import { Udpif, type UdpifHost } from './udpif.ts';
+import { thawMetadata } from './xlate/freeze.ts';
 import type { Effect } from './xlate/types.ts';
 
 /** All bridges of one datapath. */
@@ -70,6 +72,10 @@ export class OfprotoBackend implements BridgeBackend, UdpifHost {
 
   setTls(tls: TlsConfig | undefined): void {
     this.#tls = tls;
+  }
+
+  setFlowRestoreWait(wait: boolean): void {
+    this.udpif.paused = wait;
   }
 
   flush(): void {
@@ -160,13 +166,20 @@ export class OfprotoBackend implements BridgeBackend, UdpifHost {
         reason: userdata.reason,
         tableId: userdata.tableId,
         cookie: userdata.cookie,
-        metadata: packetInMetadata(userdata.metadata),
+        metadata: packetInMetadata(this.#metadataOf(upcall, userdata.metadata)),
         maxLen: userdata.maxLen,
         ...(userdata.userdata ? { userdata: userdata.userdata } : {}),
         ...this.#continuation(upcall),
       },
       userdata.controllerId,
     );
+  }
+
+  /** What the datapath knows of the packet, and what it does not. */
+  #metadataOf({ key }: Upcall, frozen: Flow): Flow {
+    const flow = key.clone();
+    thawMetadata(frozen, flow);
+    return flow;
   }
 
   /** What the controller gets to resume a paused packet with. */

@@ -2,7 +2,7 @@ import type { MatchField } from '../../protocols/fields.ts';
 import type { OfErrorName } from '../../protocols/openflow-errors.ts';
 import type { OfpPort } from '../base/types.ts';
 import type { Ofpact } from '../openflow/actions.ts';
-import type { FlowMod, FlowRemovedReason, FragHandling, PacketOut, PhyPort, Resume } from '../openflow/messages.ts';
+import type { FlowMod, FlowRemovedReason, FragHandling, PacketOut, Resume } from '../openflow/messages.ts';
 import type { GroupMod } from '../openflow/messages-group.ts';
 import { type MeterMod, OFPM_CONTROLLER, OFPM_SLOWPATH } from '../openflow/messages-meter.ts';
 import {
@@ -43,6 +43,7 @@ export interface OpenflowBridge {
   changed(): void;
   packetOut(m: PacketOut): StagedPacketOut | OfErrorName;
   resume(m: Resume): OfErrorName | undefined;
+  portConfigChanged(port: BridgePort, by: Ofconn): void;
   ctFlush(zone: number | undefined): OfErrorName | undefined;
 }
 
@@ -174,9 +175,8 @@ export class OpenflowHost implements RequestHost {
     return this.#bridge.ctFlush(zone);
   }
 
-  portConfigChanged(port: BridgePort, before: PhyPort, by: Ofconn): void {
-    this.connmgr.portStatus('modify', port.phy(), before, by);
-    this.#bridge.changed();
+  portConfigChanged(port: BridgePort, by: Ofconn): void {
+    this.#bridge.portConfigChanged(port, by);
   }
 
   forwardRequest(m: GroupMod | MeterMod, by: Requester): void {

@@ -35,7 +35,8 @@ export class BridgePort implements XPort {
   /** As OpenFlow was last told. */
   shownLinkUp: boolean;
   shownLive = false;
-  shown = '';
+  /** What controllers were last told of it. */
+  shown: PhyPort | undefined = undefined;
   /** As `Links` saw it last. */
   seenCarrierResets: number;
   /** Packets over a patch; the datapath counts the others. */

@@ -29,6 +29,7 @@ import {
   type RequestHost,
   reply,
 } from './mods.ts';
+import { joinParts } from './multipart-requests.ts';
 import { OFP_DEFAULT_MISS_SEND_LEN, type Ofconn } from './ofconn.ts';
 import { TBL_INTERNAL } from './oftable.ts';
 import { aggregate, flowStatsReply, portStats, portsOf, queueConfig, queueStats } from './stats-requests.ts';
@@ -56,11 +57,14 @@ const SECONDARY_MAY_NOT: ReadonlySet<MessageType> = new Set<MessageType>([
 
 /** Other requests of the connection wait until this one is through. */
 export function handleRequest(host: RequestHost, conn: Ofconn, env: Envelope, raw: Uint8Array): void {
-  const { message: m } = env;
+  const m = joinParts(conn, env, raw, host.nowMs());
+  if (m === undefined) return;
   const outcome =
-    conn.role === 'secondary' && SECONDARY_MAY_NOT.has(m.type)
-      ? 'OFPBRC_IS_SECONDARY'
-      : dispatch({ host, conn, m, env, raw });
+    typeof m === 'string'
+      ? m
+      : conn.role === 'secondary' && SECONDARY_MAY_NOT.has(m.type)
+        ? 'OFPBRC_IS_SECONDARY'
+        : dispatch({ host, conn, m, env, raw });
   if (!(outcome instanceof Promise)) {
     if (outcome) conn.sendError(outcome, raw);
     return;
