@@ -13,7 +13,12 @@ export interface DatapathParts {
   createBackend: CreateOfprotoBackend;
   /** Kinds of devices that belong to the datapath. */
   createProviders(clock: Clock): NetdevProvider[];
-  registerCommands(unixctl: UnixctlRegistry, backends: () => Iterable<OfprotoBackendApi>): void;
+  /** `more`: datapaths without a bridge. */
+  registerCommands(
+    unixctl: UnixctlRegistry,
+    backends: () => Iterable<OfprotoBackendApi>,
+    more: () => Iterable<Dpif>,
+  ): void;
 }
 
 /** How a datapath that stands for another in tests is made. */
@@ -55,10 +60,10 @@ export async function loadDatapathParts(): Promise<DatapathParts> {
     },
     createBackend: createOfprotoBackend,
     createProviders: (clock) => createVhostUserProviders({ clock }),
-    registerCommands: (unixctl, backends) => {
+    registerCommands: (unixctl, backends, more) => {
       const register: Parameters<typeof registerOfprotoCommands>[0]['register'] = (name, usage, min, max, handler) =>
         unixctl.register(name, usage, min, max, (args) => handler([...args]));
-      registerOfprotoCommands({ register }, backends);
+      registerOfprotoCommands({ register }, backends, more);
     },
   };
 }

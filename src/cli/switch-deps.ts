@@ -3,6 +3,7 @@ import type { Clock } from '../base/clock.ts';
 import { ovsRundir } from '../base/dirs.ts';
 import { strerror } from '../base/errno.ts';
 import { vlog, vlogModule } from '../base/vlog.ts';
+import { OwnDatapaths } from '../dpif/dpctl-devices.ts';
 import type { Dpif } from '../dpif/dpif.ts';
 import { dpdkProvider } from '../netdev/dpdk.ts';
 import { type DummyNetdev, dummyProviders } from '../netdev/dummy.ts';
@@ -36,6 +37,8 @@ export class SwitchParts implements SwitchDeps {
   readonly rundir = ovsRundir();
   /** Dummy devices that are open, by name. */
   readonly dummies = new Map<string, DummyNetdev>();
+  /** Datapaths that no bridge has made. */
+  readonly ownDatapaths = new OwnDatapaths();
   readonly #options: SwitchPartsOptions;
   readonly #backends = new Map<string, OfprotoBackendApi>();
   readonly #providers = new Map<string, NetdevProvider>();
@@ -94,6 +97,13 @@ export class SwitchParts implements SwitchDeps {
 
   *dpifs(): Iterable<Dpif> {
     for (const backend of this.#backends.values()) yield backend.dpif;
+    yield* this.ownDatapaths.values();
+  }
+
+  /** For `dpctl/add-dp`; undefined when there is no such type. */
+  createDatapath(name: string, type: string): Dpif | undefined {
+    if (!this.datapathTypes().includes(type)) return undefined;
+    return this.#options.createDpif(name, type, this.#isDummyDatapath(type));
   }
 
   netdevProvider(type: string, datapathType: string): NetdevProvider | undefined {
@@ -151,6 +161,7 @@ export class SwitchParts implements SwitchDeps {
   }
 
   async close(): Promise<void> {
+    await this.ownDatapaths.close();
     for (const backend of this.#backends.values()) {
       await backend.close();
       await backend.dpif.close();

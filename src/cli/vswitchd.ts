@@ -6,9 +6,11 @@ import { UsageError } from '../base/getopt.ts';
 import { programName, setProgramName, versionText } from '../base/program.ts';
 import { UnixctlServer } from '../base/unixctl.ts';
 import { vlog, vlogModule } from '../base/vlog.ts';
+import { registerDpctlDevices } from '../dpif/dpctl-devices.ts';
 import { createIdl, type IdlOptions } from '../ovsdb/idl.ts';
 import { lockFile, lockHolder } from '../sys/file-lock.ts';
 import { registerPmdCommands } from '../vswitchd/pmd-commands.ts';
+import { registerQosCommands } from '../vswitchd/qos-commands.ts';
 import { monitorColumns, VSWITCHD_LOCK, Vswitchd } from '../vswitchd/vswitchd.ts';
 import { type DatapathParts, loadDatapathParts } from './datapath.ts';
 import { registerDummyCommands } from './dummy-commands.ts';
@@ -89,7 +91,11 @@ export async function startVswitchd(
     return stopping;
   };
   registerAll(unixctl, parts, vswitchd, clock, stop);
-  datapath.registerCommands(unixctl, () => parts.backends());
+  datapath.registerCommands(
+    unixctl,
+    () => parts.backends(),
+    () => parts.ownDatapaths.values(),
+  );
   vswitchd.start();
   return { unixctl, vswitchd, stop, finished: finished.promise };
 }
@@ -115,7 +121,14 @@ function registerAll(
   coverage.addSource(() => datapathDrops(parts));
   registerTimeCommands(unixctl, clock);
   registerPmdCommands(unixctl, () => parts.dpifs());
+  registerQosCommands(unixctl, vswitchd.state);
   registerDummyCommands(unixctl, parts.dummies);
+  registerDpctlDevices(unixctl, parts.ownDatapaths, {
+    dpifs: () => parts.dpifs(),
+    createDpif: (name, type) => parts.createDatapath(name, type),
+    provider: (type) => parts.netdevProvider(type, 'dummy'),
+    sockDir: parts.rundir,
+  });
 }
 
 /** Named drops, over all datapaths. */

@@ -288,6 +288,8 @@ export interface Dpif {
   flowDel(flow: DpFlow, onLate?: (final: DpFlowStats) => void): DpFlowStats;
   flowStats(flow: DpFlow): DpFlowStats;
   flows(): Iterable<DpFlow>;
+  /** Tells all flows at level DBG, as Open vSwitch does when it dumps them. */
+  logFlows?(): void;
   flowCount(): number;
   /** Runs actions on a packet (packet-out, buffered packet). `inPort` 0xffffffff when it has none. Copies the packet. */
   execute(packet: Uint8Array, key: Flow, actions: readonly DpAction[]): void;

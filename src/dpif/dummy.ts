@@ -199,6 +199,18 @@ export class DummyDpif implements Dpif {
     for (const thread of this.#pmds.all()) yield* [...thread.table.values()];
   }
 
+  logFlows(): void {
+    const nowMs = this.#nowMs();
+    for (const f of this.flows())
+      logFlowMessage(
+        this.#fullName,
+        'flow_dump',
+        { ...this.#textOf(f as DummyFlow), actions: f.actions },
+        this.flowStats(f),
+        nowMs,
+      );
+  }
+
   flowCount(): number {
     let n = 0;
     for (const thread of this.#pmds.all()) n += thread.table.size;
@@ -403,7 +415,7 @@ export class DummyDpif implements Dpif {
   }
 
   features(): ReadonlyMap<string, boolean | number> {
-    return NETDEV_FEATURES;
+    return new Map<string, boolean | number>([...NETDEV_FEATURES, ['Max VLAN headers', this.vlanLimit ?? 1]]);
   }
 
   async close(): Promise<void> {

@@ -29,6 +29,8 @@ export interface OfprotoBackendApi {
   /** Open_vSwitch.other_config:bundle-idle-timeout, in seconds; undefined: the default (10). */
   setBundleIdleTimeout(seconds: number | undefined): void;
   setTls(tls: TlsConfig | undefined): void;
+  /** Open_vSwitch.other_config:flow-restore-wait: packets without a flow are dropped, for the tables are being filled. */
+  setFlowRestoreWait(wait: boolean): void;
   /** Takes every flow out of the datapath: packets are to be looked at anew. */
   flush(): void;
   /** Makes a bridge's OpenFlow switch; its ports are added afterwards, the one named like the bridge is OFPP_LOCAL. */
@@ -89,4 +91,8 @@ export interface OfprotoApi {
 /** Makes the backend of one datapath and becomes its upcall handler. */
 export type CreateOfprotoBackend = (dpif: Dpif, deps: OfprotoDeps) => OfprotoBackendApi;
 /** Registers ofproto/*, fdb/*, dpif/*, dpctl/*, upcall/* and revalidator/* commands over all backends. */
-export type RegisterOfprotoCommands = (registry: CommandRegistry, backends: () => Iterable<OfprotoBackendApi>) => void;
+export type RegisterOfprotoCommands = (
+  registry: CommandRegistry,
+  backends: () => Iterable<OfprotoBackendApi>,
+  more?: () => Iterable<Dpif>,
+) => void;

@@ -55,6 +55,8 @@ export class Udpif {
   flowLimit = 200_000;
   maxIdleMs = 10_000;
   maxRevalidatorMs = 500;
+  /** Packets are not translated. */
+  paused = false;
   maxFlows = 0;
   avgFlows = 0;
   dumpDurationMs = 0;
@@ -69,6 +71,9 @@ export class Udpif {
   #immediate: NodeJS.Immediate | undefined;
   #closed = false;
   #megaflows = true;
+  #paused = false;
+  /** Flows are told apart by their identifiers; else a round reads them whole, and the log at DBG shows them. */
+  ufid = true;
 
   constructor(dpif: Dpif, clock: Clock, host: UdpifHost) {
     this.dpif = dpif;
@@ -98,6 +103,7 @@ export class Udpif {
 
   /** Answers an upcall; see `UpcallHandler`. */
   upcall(upcall: Upcall): readonly DpAction[] {
+    if (this.paused) return [];
     if (upcall.type === 'action' && upcall.userdata?.kind === 'controller') {
       this.#host.controllerUpcall(upcall);
       return [];
@@ -123,8 +129,15 @@ export class Udpif {
     if (this.#ukeys.size <= PUSH_NOW_MAX) for (const ukey of this.#ukeys.values()) this.#push(ukey);
   }
 
+  /** A round waits until it is over. */
+  setPaused(paused: boolean): void {
+    this.#paused = paused;
+    if (!paused) this.#kick();
+  }
+
   /** A whole round of revalidation, now. */
   revalidateAll(): void {
+    if (this.#paused) return;
     this.#round = undefined;
     this.#startRound();
     while (this.#runSlice(Number.POSITIVE_INFINITY));
@@ -266,13 +279,13 @@ export class Udpif {
 
   #tick(): void {
     this.#arm();
-    if (!this.#round) this.#startRound();
+    if (!this.#round && !this.#paused) this.#startRound();
     this.#kick();
   }
 
   /** Has the slices run, as soon as the event loop is free. */
   #kick(): void {
-    if (this.#closed || this.#immediate) return;
+    if (this.#closed || this.#paused || this.#immediate) return;
     this.#immediate = setImmediate(() => {
       this.#immediate = undefined;
       if (!this.#round && this.#doneSeq !== this.#seq) this.#startRound();
@@ -281,6 +294,7 @@ export class Udpif {
   }
 
   #startRound(): void {
+    if (!this.ufid) this.dpif.logFlows?.();
     this.#round = this.#ukeys.values();
     this.#roundStartMs = this.#clock.monotonicMs();
     this.#roundSeq = this.#seq;
