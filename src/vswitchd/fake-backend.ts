@@ -143,6 +143,7 @@ export class FakeBackend implements OfprotoBackendApi {
   setBundleIdleTimeout(): void {}
   setTls(): void {}
   flush(): void {}
+  setFlowRestoreWait(): void {}
   createOfproto(name: string, datapathId: bigint): FakeOfproto {
     const ofproto = new FakeOfproto(this, name, datapathId);
     this.bridges.set(name, ofproto);

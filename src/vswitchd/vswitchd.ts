@@ -7,7 +7,8 @@ import { Bridges, type SwitchDeps } from './bridges.ts';
 import { CONFIG_COLUMNS, readConfig, type StringMap, type WantedConfig } from './config.ts';
 import { applyPlan, destroyBridges } from './config-apply.ts';
 import { planReconfigure } from './config-plan.ts';
-import { readUint } from './datapath-config.ts';
+import { readBool, readUint } from './datapath-config.ts';
+import { IGNORED_COLUMNS, IgnoredSettings } from './ignored.ts';
 import { STATUS_COLUMNS, writeFirstStatistics, writeStatistics, writeStatus, writeSwitch } from './status.ts';
 
 /** Keeps the switch as the database wants it and the database informed. Control thread only. */
@@ -27,8 +28,10 @@ const STATUS_DELAY_MS = 100;
 export function monitorColumns(): Record<string, MonitorColumns> {
   const tables: Record<string, MonitorColumns> = {};
   const quiet: Readonly<Record<string, readonly string[]>> = STATUS_COLUMNS;
+  const ignored: Readonly<Record<string, readonly string[]>> = IGNORED_COLUMNS;
   for (const [table, columns] of Object.entries(CONFIG_COLUMNS)) {
-    tables[table] = { columns: [...columns, ...(quiet[table] ?? [])], quiet: quiet[table] ?? [] };
+    const all = [...columns, ...(ignored[table] ?? []), ...(quiet[table] ?? [])];
+    tables[table] = { columns: all, quiet: quiet[table] ?? [] };
   }
   return tables;
 }
@@ -41,7 +44,10 @@ export class Vswitchd {
   readonly #timers: ClockTimer[] = [];
   /** Called once, when the first configuration is in force. */
   readonly #onReady: () => void;
+  readonly #ignored = new IgnoredSettings();
   #ready = false;
+  /** other_config:flow-restore-wait, until it is false for the first time: flows are being put back, packets wait. */
+  #restoreWait = true;
   #stopped = false;
   #work: Promise<void> = Promise.resolve();
   #reconfigureQueued = false;
@@ -115,13 +121,15 @@ export class Vswitchd {
 
   async #reconfigure(): Promise<void> {
     const snapshot = this.#idl.snapshot();
-    const wanted = readConfig(snapshot);
+    const wanted = this.#heldBack(readConfig(snapshot));
     for (const { module, level, text, seldom } of wanted.complaints)
       if (seldom) vlogModule(module)[`${level}Rl`](seldomLimit, text);
       else vlogModule(module)[level](text);
     this.#deps.initialize(wanted.otherConfig);
+    this.#ignored.tell(snapshot);
     this.#rememberPorts(snapshot);
     await applyPlan(planReconfigure(this.state, wanted), this.state, this.#deps);
+    for (const backend of this.#deps.backends()) backend.setFlowRestoreWait(this.#restoreWait);
     await this.#write((txn, now) => {
       writeSwitch(txn, now, wanted, this.#deps);
       writeStatus(txn, now, this.state, this.#deps);
@@ -129,6 +137,14 @@ export class Vswitchd {
     });
     this.#setStatsInterval(wanted.otherConfig);
     this.#becomeReady(wanted);
+  }
+
+  /** While flows are restored, no controller may interfere. */
+  #heldBack(wanted: WantedConfig): WantedConfig {
+    this.#restoreWait &&= readBool(wanted.otherConfig, 'flow-restore-wait');
+    if (!this.#restoreWait) return wanted;
+    const bridges = [...wanted.bridges].map(([name, bridge]) => [name, { ...bridge, controllers: [] }] as const);
+    return { ...wanted, bridges: new Map(bridges) };
   }
 
   #becomeReady(_wanted: WantedConfig): void {
