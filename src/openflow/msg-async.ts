@@ -139,7 +139,7 @@ const getAsyncReply: MessageCodec<'get_async_reply'> = {
 };
 
 const setAsync: MessageCodec<'set_async_config'> = {
-  decode: (r, ctx) => ({ type: 'set_async_config', config: pullAsync(r, ctx) }),
+  decode: (r, ctx) => ({ type: 'set_async_config', config: pullAsync(r, { ...ctx, loose: false }) }),
   encode: (w, m, { version, raw }) => putAsync(w, m.config, version, raw),
 };
 

@@ -74,13 +74,20 @@ function putStatsRequest(w: Writer, m: FlowStatsRequest, { version, raw }: Encod
   putMatch(w, m.match, version);
 }
 
+/** What follows the match is nothing that Open vSwitch knows (OpenFlow 1.5 lists the statistics that are wanted). */
+function pullWholeRequest(r: Reader, ctx: DecodeContext): FlowStatsRequest {
+  const request = pullStatsRequest(r, ctx);
+  r.skip(r.left);
+  return request;
+}
+
 const flowStatsRequest: MessageCodec<'flow_stats_request'> = {
-  decode: (r, ctx) => ({ type: 'flow_stats_request', ...pullStatsRequest(r, ctx) }),
+  decode: (r, ctx) => ({ type: 'flow_stats_request', ...pullWholeRequest(r, ctx) }),
   encode: putStatsRequest,
 };
 
 const aggregateRequest: MessageCodec<'aggregate_stats_request'> = {
-  decode: (r, ctx) => ({ type: 'aggregate_stats_request', ...pullStatsRequest(r, ctx) }),
+  decode: (r, ctx) => ({ type: 'aggregate_stats_request', ...pullWholeRequest(r, ctx) }),
   encode: putStatsRequest,
 };
 

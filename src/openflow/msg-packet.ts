@@ -277,7 +277,7 @@ const packetOut: MessageCodec<'packet_out'> = {
     if (version >= OFP15_VERSION) {
       actionsLen = r.readU16();
       r.skip(2);
-      metadata = pullOxmMatch(r);
+      metadata = pullOxmMatch(r, true, true);
     } else {
       metadata = inPortMatch(
         version === OFP10_VERSION ? portFromOfp10(r.readU16()) : portFromOfp11(r.readU32(), 'OFPBRC_BAD_PORT'),
