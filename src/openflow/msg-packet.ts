@@ -278,6 +278,7 @@ const packetOut: MessageCodec<'packet_out'> = {
       actionsLen = r.readU16();
       r.skip(2);
       metadata = pullOxmMatch(r, true, true);
+      if (!metadata.wc.inPort) throw new OfDecodeError('OFPBRC_BAD_PORT');
     } else {
       metadata = inPortMatch(
         version === OFP10_VERSION ? portFromOfp10(r.readU16()) : portFromOfp11(r.readU32(), 'OFPBRC_BAD_PORT'),
