@@ -83,19 +83,20 @@ export function decode(msg: Uint8Array, ctx: CodecContext = {}): DecodeResult {
   }
 }
 
+const OFPT_HELLO = 0;
+const OFPT_ERROR = 1;
+
 /** The form of a message by its headers alone; the body may be cut short. */
 export function identify(msg: Uint8Array): { ok: true; raw: Raw } | { ok: false; error: OfError } {
   try {
     if (msg.length < 8) throw new OfDecodeError('OFPBRC_BAD_LEN');
-    return { ok: true, raw: readHead(new Reader(msg, 8), msg[0], msg[1]).raw };
+    const version = msg[1] === OFPT_HELLO ? Math.min(msg[0], OFP15_VERSION) : msg[0];
+    return { ok: true, raw: readHead(new Reader(msg, 8), version, msg[1]).raw };
   } catch (e) {
     if (!(e instanceof OfDecodeError)) throw e;
     return { ok: false, error: ofError(e.ofError) };
   }
 }
-
-const OFPT_HELLO = 0;
-const OFPT_ERROR = 1;
 
 function decodeMessage(msg: Uint8Array, version: number, xid: number, ctx: CodecContext): Message {
   if (msg.length < 8 || ((msg[2] << 8) | msg[3]) !== msg.length) throw new OfDecodeError('OFPBRC_BAD_LEN');

@@ -222,7 +222,7 @@ export interface FeaturesReply {
 export type FragHandling = 'normal' | 'drop' | 'reasm' | 'nx-match';
 export interface SwitchConfig {
   frag: FragHandling;
-  /** OpenFlow 1.1 and 1.2; undefined otherwise. */
+  /** OpenFlow 1.0-1.2 (an extension of 1.0); undefined otherwise. */
   invalidTtlToController?: boolean;
   missSendLen: number;
 }

@@ -1,4 +1,4 @@
-import { OFP10_VERSION, OFP12_VERSION, OFP13_VERSION } from '../../protocols/openflow.ts';
+import { OFP12_VERSION, OFP13_VERSION } from '../../protocols/openflow.ts';
 import { VlogRateLimit, vlogModule } from '../base/vlog.ts';
 import { OfDecodeError, type Reader, type Writer } from './buffer.ts';
 import { errorFromWire, errorToWire, type OfErrorName, type WireError } from './error.ts';
@@ -123,24 +123,24 @@ function echo<T extends 'echo_request' | 'echo_reply'>(type: T): MessageCodec<T>
 const FRAG: readonly FragHandling[] = ['normal', 'drop', 'reasm', 'nx-match'];
 const INVALID_TTL_TO_CONTROLLER = 4;
 
-function pullConfig(r: Reader, version: number): SwitchConfig {
+function pullConfig(r: Reader, version: number, reply: boolean): SwitchConfig {
   const flags = r.readU16();
-  const invalidTtl = version > OFP10_VERSION && version < OFP13_VERSION;
-  if (flags & ~(invalidTtl ? 7 : 3)) throw new OfDecodeError('OFPSCFC_BAD_FLAGS');
+  const invalidTtl = version < OFP13_VERSION;
+  if (!reply && flags & ~(invalidTtl ? 7 : 3)) throw new OfDecodeError('OFPSCFC_BAD_FLAGS');
   const config: SwitchConfig = { frag: FRAG[flags & 3], missSendLen: r.readU16() };
   if (invalidTtl) config.invalidTtlToController = (flags & INVALID_TTL_TO_CONTROLLER) !== 0;
   return config;
 }
 
 function putConfig(w: Writer, c: SwitchConfig, version: number): void {
-  const ttl = c.invalidTtlToController && version < OFP13_VERSION && version > OFP10_VERSION;
+  const ttl = c.invalidTtlToController && version < OFP13_VERSION;
   w.putU16(FRAG.indexOf(c.frag) | (ttl ? INVALID_TTL_TO_CONTROLLER : 0));
   w.putU16(c.missSendLen);
 }
 
 function config<T extends 'get_config_reply' | 'set_config'>(type: T): MessageCodec<T> {
   return {
-    decode: (r, { version }) => ({ type, ...pullConfig(r, version) }) as MessageOf<T>,
+    decode: (r, { version }) => ({ type, ...pullConfig(r, version, type === 'get_config_reply') }) as MessageOf<T>,
     encode: (w, m, { version }) => putConfig(w, m, version),
   };
 }
