@@ -1,6 +1,7 @@
 import { parseIpv4, parseIpv6 } from '../base/address.ts';
 import { UnixctlError, type UnixctlRegistry } from '../base/unixctl.ts';
 import { OdpParseError, parseOdpFlow } from '../dpif/odp-parse.ts';
+import { findHeaders } from '../dpif/packet-headers.ts';
 import { composePacket } from '../flow/compose.ts';
 import type { DummyNetdev } from '../netdev/dummy.ts';
 
@@ -106,5 +107,26 @@ function packetOfFlow(text: string, size: number | undefined): Uint8Array {
   if (size === undefined) return composePacket(flow);
   const headers = composePacket(flow, []).length;
   if (headers > size) throw new UnixctlError('the headers are longer than the packet');
-  return composePacket(flow, new Array<number>(size - headers).fill(0));
+  const frame = composePacket(flow, new Array<number>(size - headers).fill(0));
+  return frame.length < size ? padFrame(frame, size) : frame;
+}
+
+/** Zeros behind a frame whose headers have no payload of their own; its network header counts them. */
+function padFrame(frame: Uint8Array, size: number): Uint8Array {
+  const out = Buffer.alloc(size);
+  out.set(frame);
+  const { l3, l3Type } = findHeaders(frame);
+  if (l3 < 0) {
+    if (l3Type < 0x600) out.writeUInt16BE(size, 12);
+    return out;
+  }
+  if (l3Type === 0x86dd) out.writeUInt16BE(size - l3 - 40, l3 + 4);
+  if (l3Type !== 0x0800) return out;
+  out.writeUInt16BE(size - l3, l3 + 2);
+  out.writeUInt16BE(0, l3 + 10);
+  let sum = 0;
+  for (let at = l3; at < l3 + (out[l3]! & 15) * 4; at += 2) sum += out.readUInt16BE(at);
+  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16);
+  out.writeUInt16BE(~sum & 0xffff, l3 + 10);
+  return out;
 }

@@ -1,7 +1,7 @@
 import type { OdpPort } from '../base/types.ts';
 import { UnixctlError } from '../base/unixctl.ts';
 import { formatDpFlow, registerDpctl } from '../dpif/dpctl.ts';
-import type { Dpif } from '../dpif/dpif.ts';
+import type { DpFlow, Dpif } from '../dpif/dpif.ts';
 import type { OdpTextOptions } from '../dpif/odp-text.ts';
 import { registerBond, registerLacp } from './appctl-bond.ts';
 import { registerBridge } from './appctl-bridge.ts';

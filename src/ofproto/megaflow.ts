@@ -1,6 +1,7 @@
 import type { DpAction } from '../dpif/dpif.ts';
 import type { Flow, FlowWildcards } from '../flow/flow.ts';
 import { FLOW_MEMBERS, FLOW_SIZE } from '../gen/flow.ts';
+import { packetWildcards } from '../openflow/flow-format.ts';
 
 /** From a translation's wildcards to a megaflow's mask, and what revalidation compares. */
 
@@ -20,6 +21,28 @@ export function megaflowMask(key: Flow, wc: FlowWildcards): FlowWildcards {
     if (key[tci] === 0) mask[tci] = 0xffff;
     else if (mask[tci] === 0 && tci === 'vlanTci0') mask[tci] = VLAN_UNSEEN;
     else mask[tci] |= 0x1000;
+  }
+  return mask;
+}
+
+const METADATA = [
+  'skb_priority',
+  'pkt_mark',
+  'ct_state',
+  'ct_zone',
+  'ct_mark',
+  'ct_label',
+  'recirc_id',
+  'dp_hash',
+  'in_port',
+];
+
+/** Everything that a packet like `key` has, metadata that is zero included. */
+export function exactWildcards(key: Flow): FlowWildcards {
+  const mask = packetWildcards(key);
+  for (const name of METADATA as (keyof typeof FLOW_MEMBERS)[]) {
+    const { offset, size } = FLOW_MEMBERS[name];
+    mask.u8.fill(0xff, offset, offset + size);
   }
   return mask;
 }

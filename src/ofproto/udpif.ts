@@ -1,9 +1,8 @@
 import type { Clock, ClockTimer } from '../base/clock.ts';
 import type { DpAction, DpFlow, Dpif, Upcall } from '../dpif/dpif.ts';
 import type { Flow } from '../flow/flow.ts';
-import { packetWildcards } from '../openflow/flow-format.ts';
 import { applyEffect, type EffectHooks, type Traffic } from './effects.ts';
-import { actionsEqual, hasExtraBits, megaflowMask, withInPort } from './megaflow.ts';
+import { actionsEqual, exactWildcards, hasExtraBits, megaflowMask, withInPort } from './megaflow.ts';
 import type { BridgePort } from './port.ts';
 import type { RecircIds } from './recirc.ts';
 import { Ukey } from './ukey.ts';
@@ -187,7 +186,7 @@ export class Udpif {
     if (out.avoidCaching || (key.recircId && !recircs.ref(key.recircId))) return false;
     const held = key.recircId ? [...out.recircs, key.recircId] : out.recircs;
     const mask = megaflowMask(key, out.wc);
-    if (!this.#megaflows) mask.orWith(packetWildcards(key));
+    if (!this.#megaflows) mask.orWith(exactWildcards(key));
     const actions = installedActions(out);
     const dpFlow = this.dpif.flowPut(key, mask, actions);
     if (!dpFlow) {
