@@ -213,8 +213,11 @@ export function encode(message: Message, version: number, xid: number, opts: Enc
   return [finish(w)];
 }
 
-/** An error message that answers `request`; it carries the request's first 64 bytes and its xid. */
+/** Bytes of a request that an error has room for: its own headers take at most 32. */
+const ERROR_ROOM = 0xffff - 32;
+
+/** An error message that answers `request`; it carries the request, as much of it as fits, and its xid. */
 export function encodeError(error: OfError, request: Uint8Array, version: number): Uint8Array {
   const xid = request.length >= 8 ? new DataView(request.buffer, request.byteOffset).getUint32(4) : 0;
-  return encode({ type: 'error', error, data: request.slice(0, 64) }, version, xid)[0];
+  return encode({ type: 'error', error, data: request.slice(0, ERROR_ROOM) }, version, xid)[0];
 }
