@@ -1,5 +1,6 @@
 import type { Clock } from '../base/clock.ts';
 import type { OfpPort } from '../base/types.ts';
+import type { VlogRateLimit } from '../base/vlog.ts';
 
 /** What the layer above configures ofproto with, and what it reads back. Plain data. */
 
@@ -8,7 +9,13 @@ export interface Logger {
   err(message: string): void;
   warn(message: string): void;
   info(message: string): void;
-  dbg(message: string): void;
+  /** The text, or how to make it when it is wanted. */
+  dbg(message: string | (() => string)): void;
+  /** As the others, within limits. */
+  errRl?(limit: VlogRateLimit, message: string): void;
+  warnRl?(limit: VlogRateLimit, message: string): void;
+  infoRl?(limit: VlogRateLimit, message: string): void;
+  dbgRl?(limit: VlogRateLimit, message: string | (() => string)): void;
 }
 
 /** Where `ovs-appctl` commands are registered. A handler returns the reply's text and throws for an error reply. */

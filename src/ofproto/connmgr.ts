@@ -1,11 +1,13 @@
 import type { Server, Socket } from 'node:net';
 import type { ClockTimer } from '../base/clock.ts';
+import { VlogRateLimit } from '../base/vlog.ts';
 import { encode } from '../openflow/codec.ts';
 import type { Envelope, FlowRemovedReason, Message, PacketIn, PhyPort } from '../openflow/messages.ts';
 import type { GroupMod } from '../openflow/messages-group.ts';
 import type { MeterMod } from '../openflow/messages-meter.ts';
 import type { TableDesc, TableStatusReason } from '../openflow/messages-table.ts';
 import { messageName, readHeader } from '../openflow/print/header.ts';
+import { ofpToString } from '../openflow/print/ofp-print.ts';
 import type { TunTable } from '../openflow/tun-metadata.ts';
 import { expireBundles } from './bundles.ts';
 import {
@@ -21,7 +23,7 @@ import {
 } from './config.ts';
 import { expireParts } from './multipart-requests.ts';
 import { OfStream } from './of-stream.ts';
-import { Ofconn, type OfconnEvents, type OfconnType } from './ofconn.ts';
+import { Ofconn, type OfconnEvents, type OfconnType, versionText } from './ofconn.ts';
 import { Rconn } from './rconn.ts';
 import { listenTarget, parseTarget } from './vconn.ts';
 
@@ -60,6 +62,9 @@ interface Controller {
   tokens: number;
   countedMs: number;
 }
+
+/** Messages in the log: a burst, and as many a minute. */
+const TRAFFIC_LIMIT = new VlogRateLimit(600, 600);
 
 /** Numbers accepted connections. */
 let nextPeer = 0;
@@ -129,13 +134,10 @@ export class Connmgr {
     return this.#conns;
   }
 
-  /** A controller of OpenFlow 1.2 or earlier, or one that may become it, gets table misses. */
+  /** Who speaks OpenFlow 1.2 or earlier, or may come to, gets table misses: controllers, and those that connect to the bridge. */
   wantsPacketInOnMiss(): boolean {
-    for (const c of this.#controllers.values()) {
-      if (!c.rconn) continue;
-      if (c.conns.size === 0) return true;
-      for (const conn of c.conns) if (conn.controllerId === 0 && conn.version <= 3) return true;
-    }
+    for (const c of this.#controllers.values()) if (c.rconn && c.conns.size === 0) return true;
+    for (const conn of this.#conns) if (conn.controllerId === 0 && conn.version <= 3) return true;
     return false;
   }
 
@@ -291,7 +293,11 @@ export class Connmgr {
     return {
       request: (conn, env, raw) => this.#request(conn, env, raw),
       ready: (conn) => this.#ready(conn),
-      copy: (conn, raw) => this.#snoop(conn, raw),
+      traffic: (conn, raw, way) => {
+        this.#logTraffic(conn, raw, way);
+        if (conn.version) this.#snoop(conn, raw);
+      },
+      negotiated: (conn, ours, theirs) => this.#negotiated(conn, ours, theirs),
       badVersion: (conn, raw) => {
         const hex = (n: number) => n.toString(16).padStart(2, '0');
         this.#deps
@@ -359,6 +365,20 @@ export class Connmgr {
   #request(conn: Ofconn, env: Envelope, raw: Uint8Array): void {
     if (conn.type === 'snoop') return;
     this.#host.request(conn, env, raw);
+  }
+
+  #logTraffic(conn: Ofconn, raw: Uint8Array, way: 'sent' | 'received'): void {
+    const what = way === 'sent' ? 'sent (Success)' : 'received';
+    // The bytes are the caller's: a text is made at once, if at all.
+    this.#deps.vlog('vconn').dbgRl?.(TRAFFIC_LIMIT, () => `${conn.peer}: ${what}: ${ofpToString(raw, 1).trimEnd()}`);
+  }
+
+  #negotiated(conn: Ofconn, ours: number, theirs: number): void {
+    const log = this.#deps.vlog('vconn');
+    const support = `(we support ${versionText(ours)}, peer supports ${versionText(theirs)})`;
+    const hex = `0x${conn.version.toString(16).padStart(2, '0')}`;
+    if (conn.version) log.dbg(() => `${conn.peer}: negotiated OpenFlow version ${hex} ${support}`);
+    else log.warn(`${conn.peer}: version negotiation failed ${support}`);
   }
 
   #snoop(conn: Ofconn, raw: Uint8Array): void {

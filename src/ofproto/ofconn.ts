@@ -31,8 +31,10 @@ export interface OfconnEvents {
   badVersion(conn: Ofconn, raw: Uint8Array): void;
   /** An error is about to be sent. */
   error(conn: Ofconn, name: OfErrorName, request: Uint8Array): void;
-  /** Every message, for snooping. */
-  copy(conn: Ofconn, raw: Uint8Array): void;
+  /** Every message, for the log and for snoopers. */
+  traffic(conn: Ofconn, raw: Uint8Array, way: 'sent' | 'received'): void;
+  /** Which versions the two sides speak, as bit maps; they have agreed on one, or not. */
+  negotiated(conn: Ofconn, ours: number, theirs: number): void;
 }
 
 const OFPT_HELLO = 0;
@@ -128,17 +130,17 @@ export class Ofconn {
   /** Sends the hello. */
   start(): void {
     const highest = 31 - Math.clz32(this.#allowed);
-    this.stream.send(encode({ type: 'hello', versions: this.#allowed }, highest, 1));
+    this.sendRaw(encode({ type: 'hello', versions: this.#allowed }, highest, 1));
   }
 
   /** Handles one message from the peer. */
   receive(raw: Uint8Array): void {
+    this.#events.traffic(this, raw, 'received');
     if (this.version === 0) {
       this.#negotiate(raw);
       return;
     }
     if (raw[1] === OFPT_HELLO) return;
-    this.#events.copy(this, raw);
     const result = decode(raw, this.codecContext());
     if (result.ok) {
       this.admitted ||= !BEFORE_ADMISSION.has(result.value.message.type);
@@ -203,7 +205,7 @@ export class Ofconn {
   /** Sends what the peer did not ask for; false when it was dropped. */
   notify(message: Message): boolean {
     const messages = encode(message, this.version, 0, { nxm: this.nxm });
-    for (const m of messages) this.#events.copy(this, m);
+    for (const m of messages) this.#events.traffic(this, m, 'sent');
     return this.stream.sendAsync(messages);
   }
 
@@ -214,7 +216,7 @@ export class Ofconn {
   }
 
   sendRaw(messages: readonly Uint8Array[]): void {
-    for (const m of messages) this.#events.copy(this, m);
+    for (const m of messages) this.#events.traffic(this, m, 'sent');
     this.stream.send(messages);
   }
 
@@ -251,11 +253,12 @@ export class Ofconn {
     const result = decode(raw);
     const theirs = result.ok && result.value.message.type === 'hello' ? result.value.message.versions : 0;
     const common = theirs & this.#allowed;
+    if (common) this.version = 31 - Math.clz32(common);
+    this.#events.negotiated(this, this.#allowed, theirs);
     if (!common) {
       this.#refuse(raw, theirs);
       return;
     }
-    this.version = 31 - Math.clz32(common);
     this.#events.ready(this);
   }
 
@@ -264,14 +267,18 @@ export class Ofconn {
     const version = raw[0] < highest ? Math.max(raw[0], OFP10_VERSION) : highest;
     const text = `We support ${versionText(this.#allowed)}, you support ${versionText(theirs)}, no common versions.`;
     const data = new TextEncoder().encode(text);
-    this.stream.send(encode({ type: 'error', error: ofError('OFPHFC_INCOMPATIBLE'), data }, version, 0));
+    this.sendRaw(encode({ type: 'error', error: ofError('OFPHFC_INCOMPATIBLE'), data }, version, 0));
     this.stream.close('EPROTO');
   }
 }
 
-/** `version 0x01`, or `versions 0x01, 0x04`. */
-function versionText(versions: number): string {
-  const list: string[] = [];
-  for (let v = 1; v < 31; v++) if (versions & (1 << v)) list.push(`0x${v.toString(16).padStart(2, '0')}`);
-  return list.length === 1 ? `version ${list[0]}` : `versions ${list.join(', ')}`;
+/** `version 0x01`, `version 0x04 and earlier`, or `versions 0x01, 0x04`. */
+export function versionText(versions: number): string {
+  const hex = (v: number) => `0x${v.toString(16).padStart(2, '0')}`;
+  const list: number[] = [];
+  for (let v = 1; v < 31; v++) if (versions & (1 << v)) list.push(v);
+  if (list.length === 0) return 'no versions';
+  if (list.length === 1) return `version ${hex(list[0])}`;
+  if (list.length === list.at(-1)) return `version ${hex(list.length)} and earlier`;
+  return `versions ${list.map(hex).join(', ')}`;
 }

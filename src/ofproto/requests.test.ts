@@ -92,7 +92,8 @@ describe('requests', () => {
       badVersion: () => undefined,
       error: () => undefined,
       ready: () => undefined,
-      copy: () => undefined,
+      traffic: () => undefined,
+      negotiated: () => undefined,
     });
     conn.receive(encode({ type: 'hello', versions: 1 << version }, version, 1)[0]);
     return { conn, socket };
