@@ -274,6 +274,8 @@ export interface Dpif {
   /** Resolves when no thread touches the device any more; does not close it. */
   portDel(port: OdpPort): Promise<void>;
   ports(): Iterable<DpPort>;
+  /** Called when a port has left the datapath, whoever took it out; absent: ports leave by `portDel` of their owner alone. */
+  onPortGone?: (port: OdpPort) => void;
   /** Counters as the datapath counts them: what entered the switch from the port, and left by it. */
   portStats(port: OdpPort): NetdevStats;
   setUpcallHandler(handler: UpcallHandler): void;
@@ -305,6 +307,10 @@ export interface Dpif {
   bondDel?(id: number): void;
   /** Bytes sent by each of the 256 buckets since the bond was made; undefined when there is none. */
   bondStats?(id: number): readonly bigint[] | undefined;
+  /** Members of all bonds by the bond's id. */
+  bonds?(): ReadonlyMap<number, readonly (OdpPort | undefined)[]>;
+  /** Assigns the rx queues to the threads anew. */
+  rebalance?(): void;
   configure(config: DpConfig): Promise<void>;
   threads(): DpThread[];
   clearThreadStats(): void;

@@ -89,6 +89,7 @@ export class DummyDpif implements Dpif {
   /** Thread whose upcall is being answered. */
   #asking: DummyThread | undefined;
   maxFlows = 1_000_000;
+  onPortGone: (port: OdpPort) => void = () => {};
   /** Undefined: that of the whole program. */
   vlanLimit: number | undefined;
 
@@ -127,6 +128,7 @@ export class DummyDpif implements Dpif {
   async portDel(port: OdpPort): Promise<void> {
     this.#ports.delete(port);
     this.#pmds.reconfigure([...this.#ports.values()]);
+    this.onPortGone(port);
   }
 
   ports(): Iterable<DpPort> {

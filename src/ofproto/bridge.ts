@@ -302,6 +302,10 @@ export class Bridge implements OfprotoApi, XBridge, OpenflowBridge {
     return undefined;
   }
 
+  *netdevs(): Iterable<Netdev> {
+    for (const port of this.#ports.values()) yield port.netdev;
+  }
+
   portStats(port: OfpPort): NetdevStats {
     const p = this.#ports.get(port);
     if (!p) throw new Error(`${this.name} has no port ${port}`);

@@ -46,6 +46,7 @@ export class OfprotoBackend implements BridgeBackend, UdpifHost {
       learned: () => this.changed(),
       reduceTimeouts: (rule, idle, hard) => this.#reduceTimeouts(rule, idle, hard),
     };
+    dpif.onPortGone = (odpPort) => this.#portGone(odpPort);
     this.udpif = new Udpif(dpif, deps.clock, this);
   }
 
@@ -141,6 +142,13 @@ export class OfprotoBackend implements BridgeBackend, UdpifHost {
 
   forgetMac(mac: number, vlan: number, but: Bridge): void {
     for (const bridge of this.#bridges.values()) if (bridge !== but) bridge.macs.forget(mac, vlan);
+  }
+
+  /** A port that nobody here has deleted is no longer in the datapath: its bridge loses it too. */
+  #portGone(odpPort: OdpPort): void {
+    const port = this.#byOdp.get(odpPort);
+    const bridge = port && this.#bridges.get(port.bridge.name);
+    if (bridge) void bridge.portDel(port.ofpPort);
   }
 
   removed(bridge: Bridge): void {

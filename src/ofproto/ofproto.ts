@@ -47,6 +47,8 @@ export interface OfprotoApi {
   portAdd(netdev: Netdev, options?: { ofportRequest?: number | undefined }): Promise<OfpPort>;
   portDel(port: OfpPort): Promise<void>;
   portByName(name: string): { ofpPort: OfpPort; odpPort: OdpPort | undefined; netdev: Netdev } | undefined;
+  /** Devices of its ports. */
+  netdevs(): Iterable<Netdev>;
   portStats(port: OfpPort): NetdevStats;
   /** Replaces the Port of that name. */
   bundleSet(portName: string, config: BundleConfig): void;

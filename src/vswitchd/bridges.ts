@@ -16,6 +16,8 @@ export interface RunningBridge extends CurrentBridge {
   ports: Map<string, WantedPort>;
   ofproto: OfprotoApi;
   mac: Uint8Array;
+  /** Least MTU of the ports that have one of their own. */
+  minMtu: number;
 }
 
 export const datapathIdOf = (bridge: RunningBridge): string => formatDatapathId(bridge.ofproto.datapathId());

@@ -162,3 +162,53 @@ test('a database can not make the switch reach for any socket of the host', asyn
     ['tcp:127.0.0.1'],
   );
 });
+
+test('the internal port has the least MTU of the others, unless it asks for one', async () => {
+  const { dummies, apply } = setUp();
+  const mtu = () => dummies.get('br0')!.mtu();
+  await apply(oneBridge({ p1: { type: 'dummy', mtu_request: 9000 }, p2: { type: 'dummy', mtu_request: 1600 } }));
+  assert.equal(mtu(), 1600);
+  await apply(oneBridge({ p1: { type: 'dummy', mtu_request: 9000 } }));
+  assert.equal(mtu(), 9000);
+  await apply(oneBridge({}));
+  assert.equal(mtu(), 1500);
+  const tables = oneBridge({ p1: { type: 'dummy', mtu_request: 1400 } });
+  tables.Interface!['if-br0']!.mtu_request = 1700;
+  await apply(tables);
+  assert.equal(mtu(), 1700);
+});
+
+test('a bond with LACP, a mirror and flood_vlans get to the bridge', async () => {
+  const { backend, apply } = setUp();
+  const tables = oneBridge({ p1: { type: 'dummy' }, p2: { type: 'dummy' } }, { mirrors: ['m'], flood_vlans: [7] });
+  tables.Bridge!['00112233-4455-6677-8899-aabbccddeeff']!.ports = ['port-br0', 'port-bond0'];
+  tables.Port!['port-bond0'] = {
+    name: 'bond0',
+    interfaces: ['if-p1', 'if-p2'],
+    bond_mode: 'balance-tcp',
+    bond_updelay: 100,
+    lacp: 'active',
+    other_config: new Map([
+      ['lacp-time', 'fast'],
+      ['bond-rebalance-interval', '10'],
+      ['lb-output-action', 'true'],
+    ]),
+  };
+  tables.Interface!['if-p2']!.other_config = new Map([['lacp-port-id', '9']]);
+  tables.Mirror = { m: { name: 'm0', select_all: true, output_vlan: 12, snaplen: 100 } };
+  await apply(tables);
+  const ofproto = backend.bridges.get('br0')!;
+  const bond0 = ofproto.bundles.get('bond0')!;
+  assert.deepEqual(bond0.ports, [1, 2]);
+  assert.equal(bond0.bond!.mode, 'balance-tcp');
+  assert.equal(bond0.bond!.updelayMs, 100);
+  assert.equal(bond0.bond!.rebalanceIntervalMs, 1000);
+  assert.equal(bond0.bond!.lbOutput, true);
+  assert.equal(bond0.lacp!.fast, true);
+  assert.equal(bond0.lacp!.sysPriority, 65534);
+  // The address of the bridge is that of LACP's system.
+  assert.equal(Buffer.from(bond0.lacp!.sysId).toString('hex'), '322211007766');
+  assert.deepEqual(bond0.lacp!.members[1], { portId: 9, priority: 65535, key: 0 });
+  assert.deepEqual(ofproto.mirrors[0]!.srcs, ['br0', 'bond0']);
+  assert.deepEqual([ofproto.mirrors[0]!.outVlan, ofproto.mirrors[0]!.snaplen, ofproto.floodVlans], [12, 100, [7]]);
+});

@@ -37,6 +37,39 @@ export async function applyPlan(steps: readonly Step[], state: Bridges, deps: Sw
   reconfigures.inc();
   const apply = new Apply(state, deps);
   for (const step of steps) await apply.run(step);
+  followMtu(state);
+}
+
+/** Interfaces whose port has left the datapath behind our back are no longer there: the next plan puts them back. */
+export async function noticeVanished(state: Bridges): Promise<void> {
+  for (const bridge of state.bridges.values()) {
+    const present = new Set(bridge.ofproto.netdevs());
+    for (const iface of [...bridge.interfaces.values()]) {
+      if (present.has(iface.netdev)) continue;
+      bridge.interfaces.delete(iface.name);
+      await iface.netdev.close();
+    }
+  }
+}
+
+const ETH_PAYLOAD_MAX = 1500;
+
+/** The internal ports of a bridge have the least MTU of its other ports, unless one is asked for. */
+export function followMtu(state: Bridges): void {
+  for (const bridge of state.bridges.values()) {
+    const all = [...bridge.interfaces.values()];
+    const follows = (i: RunningInterface) =>
+      (i.type === 'internal' || i.type === 'patch') && i.wanted.mtuRequest === undefined;
+    const least = Math.min(...all.filter((i) => !follows(i)).map((i) => i.netdev.mtu()));
+    const min = Number.isFinite(least) ? least : ETH_PAYLOAD_MAX;
+    const moved = min !== bridge.minMtu;
+    bridge.minMtu = min;
+    for (const i of all) {
+      if (!follows(i) || i.type === 'patch') continue;
+      const mtu = i.netdev.mtu();
+      if (mtu !== min && (moved || mtu > min)) i.netdev.setMtu(min);
+    }
+  }
 }
 
 /** Takes everything down: at the end of the program, or when another vswitchd has the lock. */
@@ -92,6 +125,7 @@ class Apply {
         wanted: undefined,
         ofproto,
         mac,
+        minMtu: ETH_PAYLOAD_MAX,
       });
       ofproto.onStatusChange = () => this.#state.onNetdevChange();
       await ofproto.listenServices();

@@ -57,3 +57,57 @@ test('trunks beside an implicit access VLAN are complained about', () => {
     ['port p1: ignoring trunks in favor of implicit vlan'],
   );
 });
+
+test('a mirror without a usable output is complained about and left out', () => {
+  const tables = oneBridge({ p1: {}, p2: {} }, { mirrors: ['a', 'b', 'c'] });
+  tables.Port!.stranger = { name: 'far', interfaces: [] };
+  tables.Mirror = {
+    a: { name: 'a', select_all: true },
+    b: { name: 'b', select_all: true, output_port: 'stranger' },
+    c: {
+      name: 'c',
+      select_src_port: ['port-p1', 'stranger'],
+      output_port: 'port-p2',
+      output_vlan: 3,
+      select_vlan: [5],
+    },
+  };
+  const config = readConfig(fakeSnapshot(tables));
+  assert.deepEqual(config.bridges.get('br0')!.mirrors, [
+    { id: 'c', name: 'c', srcs: ['p1'], dsts: [], vlans: [5], outPort: 'p2', outVlan: undefined, snaplen: 0 },
+  ]);
+  assert.deepEqual(
+    config.complaints.map((c) => [c.level, c.text]),
+    [
+      ['err', 'bridge br0: mirror a does not specify output; ignoring'],
+      ['err', 'bridge br0: mirror b outputs to port not on bridge'],
+      ['err', 'bridge br0: mirror c specifies both output port and output vlan; ignoring output vlan'],
+      ['warn', 'bridge br0: mirror c cannot match on nonexistent port far'],
+    ],
+  );
+});
+
+test('what is odd in a bond is complained about, and the defaults count', () => {
+  const tables = oneBridge({ p1: {}, p2: {} }, { flood_vlans: [1] });
+  Object.assign(tables.Port!['port-p1']!, {
+    interfaces: ['if-p1', 'if-p2'],
+    bond_mode: 'balance-slb',
+    lacp: 'active',
+    other_config: new Map([
+      ['bond-detect-mode', 'magic'],
+      ['lacp-system-id', 'none'],
+    ]),
+  });
+  const config = readConfig(fakeSnapshot(tables));
+  const port = config.bridges.get('br0')!.ports.get('p1')!;
+  assert.equal(port.lacp, undefined);
+  assert.equal(port.bond!.rebalanceIntervalMs, 10_000);
+  assert.deepEqual(
+    config.complaints.map((c) => c.text),
+    [
+      'port p1: SLB bonds are incompatible with flood_vlans, please use another bond type or disable flood_vlans',
+      'port p1: unsupported bond-detect-mode magic, defaulting to carrier',
+      'port p1: LACP system ID (none) must be an Ethernet address.',
+    ],
+  );
+});

@@ -60,6 +60,10 @@ export class FakeOfproto implements OfprotoApi {
     return undefined;
   }
 
+  netdevs(): Iterable<Netdev> {
+    return this.ports.values();
+  }
+
   portStats(port: OfpPort): NetdevStats {
     return { ...NO_STATS, ...this.ports.get(port)?.stats() };
   }

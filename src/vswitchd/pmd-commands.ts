@@ -1,5 +1,6 @@
 import { UnixctlError, type UnixctlRegistry } from '../base/unixctl.ts';
 import type { Dpif, DpThread } from '../dpif/dpif.ts';
+import { registerPmdImplCommands } from './pmd-impl-commands.ts';
 
 /** `dpif-netdev/pmd-…` of ovs-appctl, in the layout of Open vSwitch 3.1. Where it counts TSC cycles, nanoseconds are counted here. */
 
@@ -38,6 +39,7 @@ function selectThreads({ dpif, core }: PmdArguments): DpThread[] {
 }
 
 export function registerPmdCommands(unixctl: UnixctlRegistry, dpifs: () => Iterable<Dpif>): void {
+  registerPmdImplCommands(unixctl, dpifs);
   const parse = (args: readonly string[]) => parseArguments(args, [...dpifs()]);
   unixctl.register('dpif-netdev/pmd-stats-show', '[-pmd core] [dp]', 0, 3, (args) =>
     selectThreads(parse(args)).map(showStats).join(''),
@@ -53,7 +55,7 @@ export function registerPmdCommands(unixctl: UnixctlRegistry, dpifs: () => Itera
     return head + threads.map(showRxqs).join('');
   });
   unixctl.register('dpif-netdev/pmd-rxq-rebalance', '[dp]', 0, 1, (args) => {
-    parse(args);
+    parse(args).dpif.rebalance?.();
     return 'pmd rxq rebalance requested.\n';
   });
 }

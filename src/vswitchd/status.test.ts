@@ -46,6 +46,7 @@ async function setUp() {
     wanted: bridge,
     ofproto,
     mac: netdev.mac(),
+    minMtu: 1500,
   };
   state.bridges.set('br0', running);
   state.errors.set('if-p2', 'it failed');

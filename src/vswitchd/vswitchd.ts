@@ -5,7 +5,7 @@ import { VlogRateLimit, vlogModule } from '../base/vlog.ts';
 import type { Idl, IdlSnapshot, IdlTxn, MonitorColumns } from '../ovsdb/idl.ts';
 import { Bridges, type SwitchDeps } from './bridges.ts';
 import { CONFIG_COLUMNS, readConfig, type StringMap, type WantedConfig } from './config.ts';
-import { applyPlan, destroyBridges } from './config-apply.ts';
+import { applyPlan, destroyBridges, followMtu, noticeVanished } from './config-apply.ts';
 import { planReconfigure } from './config-plan.ts';
 import { readBool, readUint } from './datapath-config.ts';
 import { IGNORED_COLUMNS, IgnoredSettings } from './ignored.ts';
@@ -128,6 +128,7 @@ export class Vswitchd {
     this.#deps.initialize(wanted.otherConfig);
     this.#ignored.tell(snapshot);
     this.#rememberPorts(snapshot);
+    await noticeVanished(this.state);
     await applyPlan(planReconfigure(this.state, wanted), this.state, this.#deps);
     for (const backend of this.#deps.backends()) backend.setFlowRestoreWait(this.#restoreWait);
     await this.#write((txn, now) => {
@@ -170,6 +171,7 @@ export class Vswitchd {
     this.#clock.after(STATUS_DELAY_MS, () => {
       this.#enqueue(async () => {
         this.#statusQueued = false;
+        followMtu(this.state);
         if (this.#mayRun()) await this.#write((txn, now) => writeStatus(txn, now, this.state, this.#deps));
       });
     });
