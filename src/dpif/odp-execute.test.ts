@@ -72,6 +72,14 @@ describe('executeActions', () => {
     );
   });
 
+  it('copies a frame that came in a Buffer, and keeps its checksums right', () => {
+    const key = (dst: string) => ip4(`src=10.0.0.1,dst=${dst},proto=17,tos=0,ttl=64,frag=no`, 'udp(src=5,dst=80)');
+    const frame = frameOf(key('10.0.0.2'));
+    const buffer = Buffer.from(frame);
+    expectFrame(Uint8Array.from(run(buffer, 'set(ipv4(dst=10.9.9.9))')), key('10.9.9.9'));
+    assert.deepEqual(Uint8Array.from(buffer), frame);
+  });
+
   it('leaves a UDP checksum of zero alone, and sends a sum of zero as 0xffff', () => {
     const frame = frameOf(ip4('src=10.0.0.1,dst=10.0.0.2,proto=17,ttl=64', 'udp(src=5,dst=80)'));
     frame[40] = frame[41] = 0;

@@ -100,7 +100,8 @@ class Execution {
   #dpHash: number;
 
   constructor(packet: Uint8Array, md: Flow, dpHash: number, sink: ExecuteSink) {
-    this.#packet = packet.slice();
+    // Not slice(): that of a Buffer is no copy.
+    this.#packet = new Uint8Array(packet);
     this.#md = md.clone();
     this.#dpHash = dpHash;
     this.#sink = sink;
