@@ -82,7 +82,8 @@ function maskNetwork(flow: Flow, wc: FlowWildcards): void {
   else if (dlType === ETH_TYPE_IPV6) {
     mask(wc, 'ipv6_src', 'ipv6_dst', 'ipv6_label');
     if (isNd(flow)) mask(wc, 'arp_sha', 'arp_tha', 'nd_target');
-  } else if (dlType === ETH_TYPE_NSH) mask(wc, ...NSH);
+    // By its own member: a packet type alone does not show an NSH header here.
+  } else if (flow.dlType === ETH_TYPE_NSH) mask(wc, ...NSH);
   else return;
   wc.nwFrag = 3;
   mask(wc, 'nw_tos', 'nw_ttl', 'nw_proto');

@@ -62,6 +62,8 @@ function commitHeader(
     setOdpField(base, field, false, key, at);
     at += field.size;
   }
+  // What is not written is of no account.
+  for (let i = 0; i < key.length; i++) key[i] &= mask[i];
   actions.push({ type: 'set', attr, key, mask });
   return true;
 }
@@ -169,6 +171,7 @@ function commitNsh(flow: Flow, base: Flow, actions: DpAction[], wc: FlowWildcard
   // Neither the type of the metadata nor the next protocol can be set.
   else mask.fill(0, NSH_MDTYPE_AT, NSH_MDTYPE_AT + 2);
   base.u8.set(flow.u8.subarray(NSH_AT, NSH_END), NSH_AT);
+  for (let i = 0; i < key.length; i++) key[i] &= mask[i];
   actions.push({ type: 'set', attr: 'nsh', key, mask });
 }
 
