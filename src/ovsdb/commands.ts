@@ -1,6 +1,7 @@
 import type { UnixctlRegistry } from '../base/unixctl.ts';
 import { UnixctlError } from '../base/unixctl-registry.ts';
 import type { BackupMode } from './backup-mode.ts';
+import { ClusterLog } from './cluster-file.ts';
 import { OvsdbError } from './error.ts';
 import type { RemoteManager } from './remote-manager.ts';
 import type { ServedDb } from './served-db.ts';
@@ -37,6 +38,7 @@ export function registerOvsdbCommands(unixctl: UnixctlRegistry, targets: Command
   const changed = targets.changed ?? (() => {});
   registerDatabases(unixctl, targets.server, changed);
   registerStorage(unixctl, targets.server);
+  registerClusters(unixctl, targets.server);
   registerRemotes(unixctl, targets.remotes, changed);
   registerConnections(unixctl, targets.server);
   targets.backup?.registerCommands(unixctl);
@@ -85,6 +87,19 @@ function registerStorage(unixctl: UnixctlRegistry, server: OvsdbServer): void {
       return '';
     });
   }
+}
+
+function clusterLog(server: OvsdbServer, name: string): ClusterLog {
+  const log = server.dbs.get(name)?.log;
+  if (!(log instanceof ClusterLog)) throw new UnixctlError('unknown cluster');
+  return log;
+}
+
+/** Of ovsdb-server(1)'s "Cluster Commands" those that concern a cluster of one. */
+function registerClusters(unixctl: UnixctlRegistry, server: OvsdbServer): void {
+  unixctl.register('cluster/cid', 'DB', 1, 1, ([name]) => clusterLog(server, name!).header.clusterId ?? '');
+  unixctl.register('cluster/sid', 'DB', 1, 1, ([name]) => clusterLog(server, name!).header.serverId);
+  unixctl.register('cluster/status', 'DB', 1, 1, ([name]) => clusterLog(server, name!).status());
 }
 
 function compact(server: OvsdbServer, name: string | undefined): string {

@@ -69,8 +69,13 @@ function asInsertion(table: Table, row: Row): TxnRow {
 }
 
 /** Applies a record to `db`. With `converting`, tables and columns that the schema lacks are passed over. Throws OvsdbError, and
- *  `db` is as before. */
-export function applyRecord(db: Database, record: JsonObject, converting = false): void {
+ *  `db` is as before. `applied` hears what has changed. */
+export function applyRecord(
+  db: Database,
+  record: JsonObject,
+  converting = false,
+  applied: (changes: Iterable<TxnRow>) => void = () => {},
+): void {
   const txn = new Transaction(db);
   try {
     const isDiff = record._is_diff === true;
@@ -82,6 +87,7 @@ export function applyRecord(db: Database, record: JsonObject, converting = false
       }
     }
     txn.prepare();
+    applied([...txn.changes()]);
     txn.complete();
   } catch (error) {
     txn.abort();

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import * as fs from 'node:fs';
 import { dirname } from 'node:path';
+import type { DatabaseLog } from './database-log.ts';
 import { ioError, OvsdbError, plainError, syntaxError } from './error.ts';
 import type { Json, JsonObject } from './json.ts';
 import { isObject, JsonSyntaxError, toText } from './json.ts';
@@ -13,7 +14,8 @@ export interface LogIo {
   fdatasync(fd: number, done: (error: Error | null) => void): void;
 }
 
-const MAGIC = 'JSON';
+/** What kind of file it is: a database of its own, or a member of a cluster's log. */
+export type LogMagic = 'JSON' | 'CLUSTER';
 const HEADER = /^OVSDB (\S+) (\d+) ([0-9a-fA-F]{40})\n/;
 const HEADER_MAX = 128;
 
@@ -21,6 +23,8 @@ export interface LogOptions {
   readonly create?: boolean;
   /** For reading only. */
   readonly readOnly?: boolean;
+  /** Default `JSON`. */
+  readonly magic?: LogMagic;
   /** What the file is called in messages; default its path. */
   readonly name?: string;
   readonly io?: LogIo;
@@ -33,32 +37,35 @@ export interface LogRecord {
 }
 
 /** The bytes of one record (ovsdb(5), "Database File Format"): a header line with the length and the SHA-1 of the JSON line that follows. */
-export function composeRecord(json: Json): Buffer {
+export function composeRecord(json: Json, magic: LogMagic = 'JSON'): Buffer {
   const data = Buffer.from(`${toText(json)}\n`);
-  const header = `OVSDB ${MAGIC} ${data.length} ${createHash('sha1').update(data).digest('hex')}\n`;
+  const header = `OVSDB ${magic} ${data.length} ${createHash('sha1').update(data).digest('hex')}\n`;
   return Buffer.concat([Buffer.from(header), data]);
 }
 
 /** An append-only file of JSON records in OVSDB's standalone format. The owner is the only writer.
  *
  *  What has been written before `end` is whole; whatever follows (a torn record after a crash) is cut off before the next append. */
-export class LogFile {
+export class LogFile implements DatabaseLog {
   readonly path: string;
   /** What the file is called in messages. */
   readonly name: string;
   /** Where the next record goes. */
   end = 0;
+  readonly isAlwaysDurable = false;
   /** Size just after the last `replace`, or where the first data began. */
   baseSize = 0;
   /** Records read and appended since the last `replace`. */
   nRecords = 0;
   private fd: number;
   private readonly io: LogIo;
+  private readonly magic: LogMagic;
   private isTailClean = false;
   private syncing: Promise<void> | null = null;
   private nextSync: Promise<void> | null = null;
 
-  private constructor(path: string, name: string, fd: number, io: LogIo) {
+  private constructor(path: string, name: string, fd: number, io: LogIo, magic: LogMagic) {
+    this.magic = magic;
     this.path = path;
     this.name = name;
     this.fd = fd;
@@ -67,13 +74,13 @@ export class LogFile {
 
   /** Opens an existing file, or with `create` makes a new one that must not exist. Throws OvsdbError. */
   static open(path: string, options: LogOptions = {}): LogFile {
-    const { create = false, readOnly = false, name = path, io = fs as LogIo } = options;
+    const { create = false, readOnly = false, name = path, io = fs as LogIo, magic = 'JSON' } = options;
     try {
       const access = readOnly ? fs.constants.O_RDONLY : fs.constants.O_RDWR;
       // A link that leads nowhere yet is filled; O_EXCL would refuse it.
       const exclusive = create && !isDanglingLink(path) ? fs.constants.O_EXCL : 0;
       const flags = access | (create ? fs.constants.O_CREAT | exclusive : 0);
-      return new LogFile(path, name, fs.openSync(path, flags, 0o640), io);
+      return new LogFile(path, name, fs.openSync(path, flags, 0o640), io, magic);
     } catch (error) {
       throw ioError(error, `${name}: ${create ? 'create' : 'open'} failed`);
     }
@@ -83,10 +90,10 @@ export class LogFile {
    *  Throws OvsdbError when it is no standalone database at all. */
   *records(onDamage: (error: OvsdbError) => void): IterableIterator<LogRecord> {
     const bytes = this.readAll();
-    if (bytes.length > 0) checkMagic(this.name, bytes);
+    if (bytes.length > 0) checkMagic(this.name, bytes, this.magic);
     let offset = 0;
     while (offset < bytes.length) {
-      const record = readRecord(this.name, bytes, offset);
+      const record = readRecord(this.name, bytes, offset, this.magic);
       if (record instanceof OvsdbError) {
         onDamage(record);
         return;
@@ -114,8 +121,8 @@ export class LogFile {
   }
 
   /** Writes a record; it has reached the kernel when this returns. Throws OvsdbError (and the file is as before) when the disk refuses. */
-  append(json: Json, _id?: string): void {
-    const record = composeRecord(json);
+  append(json: Json): void {
+    const record = composeRecord(json, this.magic);
     try {
       if (!this.isTailClean) this.cutTail();
       writeFully(this.io, this.fd, record, this.end);
@@ -171,6 +178,10 @@ export class LogFile {
     }
   }
 
+  replaceAll(schema: Json, content: Json): void {
+    this.replace([schema, content]);
+  }
+
   /** Replaces the whole content by `entries`, atomically: a crash leaves the old file or the new one. Throws OvsdbError. */
   replace(entries: Iterable<Json>): void {
     const target = fs.realpathSync(this.path);
@@ -199,7 +210,7 @@ export class LogFile {
   private writeAll(fd: number, entries: Iterable<Json>): number {
     let size = 0;
     for (const entry of entries) {
-      const record = composeRecord(entry);
+      const record = composeRecord(entry, this.magic);
       writeFully(this.io, fd, record, size);
       size += record.length;
     }
@@ -238,17 +249,39 @@ function syncDirectory(path: string): void {
   }
 }
 
-function checkMagic(name: string, bytes: Buffer): void {
+function checkMagic(name: string, bytes: Buffer, magic: LogMagic): void {
   const match = HEADER.exec(bytes.toString('latin1', 0, HEADER_MAX));
   if (!match) throw plainError(`${name}: unexpected file format`);
-  if (match[1] === 'CLUSTER') throw plainError(`${name}: clustered databases are not supported`);
-  if (match[1] !== MAGIC) throw plainError(`${name}: cannot identify file type`);
+  if (match[1] === magic) return;
+  if (match[1] === 'CLUSTER') throw plainError(`${name}: cannot apply this operation to clustered database file`);
+  if (match[1] === 'JSON') throw plainError(`${name}: not a clustered database`);
+  throw plainError(`${name}: cannot identify file type`);
 }
 
-function readRecord(name: string, bytes: Buffer, offset: number): { json: JsonObject; end: number } | OvsdbError {
+/** What kind of file `path` is; undefined for none of ours. Throws OvsdbError when it cannot be read. */
+export function magicOf(path: string): LogMagic | undefined {
+  let fd: number;
+  try {
+    fd = fs.openSync(path, 'r');
+  } catch (error) {
+    throw ioError(error, `${path}: open failed`);
+  }
+  const head = Buffer.alloc(HEADER_MAX);
+  const length = fs.readSync(fd, head, 0, HEADER_MAX, 0);
+  fs.closeSync(fd);
+  const magic = HEADER.exec(head.toString('latin1', 0, length))?.[1];
+  return magic === 'JSON' || magic === 'CLUSTER' ? magic : undefined;
+}
+
+function readRecord(
+  name: string,
+  bytes: Buffer,
+  offset: number,
+  magic: LogMagic,
+): { json: JsonObject; end: number } | OvsdbError {
   const line = bytes.toString('latin1', offset, offset + HEADER_MAX);
   const match = HEADER.exec(line);
-  if (!match || match[1] !== MAGIC || match[2] === '0') {
+  if (!match || match[1] !== magic || match[2] === '0') {
     const shown = line.split('\n')[0];
     return syntaxError(undefined, `${name}: parse error at offset ${offset} in header line "${shown}"`);
   }

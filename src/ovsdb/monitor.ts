@@ -49,8 +49,8 @@ export class Monitor {
   id: Json;
   private readonly tables = new Map<string, MonitoredTable>();
   private hasPending = false;
-  /** The last transaction that was noted. */
-  private lastTxnId = ZERO_UUID;
+  /** Of the last transaction that the client knows of or was noted. */
+  lastTxnId = ZERO_UUID;
 
   /** `requests` is RFC 7047's <monitor-requests>. Throws OvsdbError. */
   constructor(db: Database, version: MonitorVersion, id: Json, requests: Json) {

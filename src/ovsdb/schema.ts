@@ -212,3 +212,18 @@ export function schemaToJson(schema: Schema): JsonObject {
   json.tables = Object.fromEntries(tables.map((table) => [table.name, tableToJson(table, allRoots)]));
   return json;
 }
+
+/** The JSON of a schema whose columns all last, as in a cluster. */
+export function persistentSchemaJson(schema: Schema): JsonObject {
+  const json = schemaToJson(schema);
+  const tables = Object.entries(json.tables as JsonObject).map(([name, table]): [string, Json] => {
+    const columns = Object.entries((table as JsonObject).columns as JsonObject).map(
+      ([column, value]): [string, Json] => {
+        const { ephemeral: _dropped, ...rest } = value as JsonObject;
+        return [column, rest];
+      },
+    );
+    return [name, { ...(table as JsonObject), columns: Object.fromEntries(columns) }];
+  });
+  return { ...json, tables: Object.fromEntries(tables) };
+}

@@ -1,12 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import { ZERO_UUID } from './atom.ts';
 import type { Database } from './database.ts';
+import type { DatabaseLog } from './database-log.ts';
 import { OvsdbError } from './error.ts';
 import type { ExecuteContext } from './execute.ts';
 import { Execution } from './execute.ts';
 import { convertDatabase, databaseToFile, transactionToFile } from './file.ts';
 import type { Json } from './json.ts';
-import type { LogFile } from './log.ts';
 import type { Schema } from './schema.ts';
 import { schemaToJson } from './schema.ts';
 import type { Transaction, TxnRow } from './transaction.ts';
@@ -47,12 +47,13 @@ export interface ServedDbOptions {
   readonly useColumnDiff?: boolean;
   /** Every transaction has an id, and the last ones are kept for clients that come back. */
   readonly hasHistory?: boolean;
+  readonly history?: TxnHistory;
 }
 
 /** A database in service: executes requests, keeps the file, tells the listeners. */
 export class ServedDb {
   db: Database;
-  readonly log: LogFile | null;
+  readonly log: DatabaseLog | null;
   /** False while a relay has not heard of its source. */
   isAvailable = true;
   /** The last transactions, where each has an id. */
@@ -69,12 +70,12 @@ export class ServedDb {
   private isRetryScheduled = false;
   private lazySyncTimer: NodeJS.Timeout | undefined;
 
-  constructor(db: Database, log: LogFile | null, options: ServedDbOptions = {}) {
+  constructor(db: Database, log: DatabaseLog | null, options: ServedDbOptions = {}) {
     this.db = db;
     this.log = log;
     this.options = options;
     this.useColumnDiff = options.useColumnDiff ?? true;
-    this.history = options.hasHistory ? new TxnHistory() : null;
+    this.history = options.history ?? (options.hasHistory ? new TxnHistory() : null);
   }
 
   get name(): string {
@@ -145,7 +146,7 @@ export class ServedDb {
       done(results);
       return;
     }
-    if (durable && this.log) {
+    if (this.log && (durable || this.log.isAlwaysDurable)) {
       this.log.sync().then(
         () => done(results),
         (error: OvsdbError) => done([...results, error.toJson()]),
@@ -213,7 +214,7 @@ export class ServedDb {
 
   /** Rewrites the file as one transaction that makes the present content. Throws OvsdbError. */
   compact(comment = 'compacting database online'): void {
-    this.log?.replace([schemaToJson(this.db.schema), databaseToFile(this.db, comment)]);
+    this.log?.replaceAll(schemaToJson(this.db.schema), databaseToFile(this.db, comment));
   }
 
   /** Takes on another schema of the same name; the file is rewritten. Throws OvsdbError. */
@@ -223,7 +224,7 @@ export class ServedDb {
       throw new OvsdbError('invalid parameters', details);
     }
     const converted = convertDatabase(this.db, schema);
-    this.log?.replace([schemaToJson(schema), databaseToFile(converted, 'converted by ovsdb-server')]);
+    this.log?.replaceAll(schemaToJson(schema), databaseToFile(converted, 'converted by ovsdb-server'));
     this.db = converted;
   }
 

@@ -2,12 +2,14 @@ import { randomUUID } from 'node:crypto';
 import { resolve } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { duplexPair } from 'node:stream';
+import { openClusterFile } from './cluster-file.ts';
 import type { Row } from './database.ts';
 import { Database } from './database.ts';
 import { OvsdbError, plainError } from './error.ts';
 import { openDatabaseFile } from './file.ts';
 import { sortedText } from './json.ts';
 import { LockTable } from './locks.ts';
+import { magicOf } from './log.ts';
 import { Relay } from './relay.ts';
 import type { Schema } from './schema.ts';
 import { schemaFromJson, schemaToJson } from './schema.ts';
@@ -66,8 +68,7 @@ export class OvsdbServer implements SessionHost {
     if ([...this.files.values()].includes(file)) throw plainError(`${name}: already open`);
     const unlock = this.lockFile(file, name);
     try {
-      const { db, log } = openDatabaseFile(file, (text) => this.log('err', 'ovsdb_server', text), { name });
-      const served = new ServedDb(db, log, this.dbOptions());
+      const served = magicOf(file) === 'CLUSTER' ? this.openCluster(file, name) : this.openStandalone(file, name);
       this.files.set(served, file);
       served.onClose = unlock;
       return this.addOrClose(served);
@@ -75,6 +76,21 @@ export class OvsdbServer implements SessionHost {
       unlock();
       throw error;
     }
+  }
+
+  private openStandalone(file: string, name: string): ServedDb {
+    const { db, log } = openDatabaseFile(file, (text) => this.log('err', 'ovsdb_server', text), { name });
+    return new ServedDb(db, log, this.dbOptions());
+  }
+
+  /** A clustered database whose only member is this server. */
+  private openCluster(file: string, name: string): ServedDb {
+    const { db, log, history } = openClusterFile(file, (text) => this.log('err', 'ovsdb_server', text), name);
+    log.lead();
+    const served = new ServedDb(db, log, { ...this.dbOptions(), history });
+    const { serverId, clusterId } = log.header;
+    served.service = { model: 'clustered', isConnected: true, isLeader: true, serverId, clusterId, index: log.index };
+    return served;
   }
 
   private addOrClose(served: ServedDb): ServedDb {

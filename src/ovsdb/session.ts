@@ -362,6 +362,7 @@ export class Session implements LockHolder {
 function replySince(monitor: Monitor, served: ServedDb, lastId: string): Json {
   const newest = served.history?.lastId ?? ZERO_UUID;
   const missed = served.history?.since(lastId);
+  monitor.lastTxnId = newest;
   if (!missed) return [false, newest, monitor.initial()];
   for (const { changes, id } of missed) monitor.note(changes, id);
   return [true, newest, monitor.takePending()];

@@ -176,6 +176,7 @@ async function run(argv: readonly string[]): Promise<number> {
   if (command.stays) {
     await settings.daemon.detach();
     settings.daemon.start();
+    settings.daemon.onTerminate(() => {});
   }
   const opened = await open(command, rest, settings);
   const args = opened?.args ?? rest;

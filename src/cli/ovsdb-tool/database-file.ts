@@ -45,9 +45,9 @@ export function schemaOf(path: string): Schema {
 /** Reads a database; with `schema` as if it had always had that one. The caller closes the log. Throws OvsdbError. */
 export function readDatabase(
   path: string,
-  options: { readonly readOnly: boolean; readonly schema?: Schema },
+  options: { readonly readOnly: boolean; readonly schema?: Schema; readonly name?: string },
 ): OpenDatabase {
-  const log = LogFile.open(path, { readOnly: options.readOnly });
+  const log = LogFile.open(path, { readOnly: options.readOnly, name: options.name ?? path });
   try {
     const [first, ...records] = readRecords(log);
     if (!first) throw plainError('unexpected end of file reading schema');
@@ -84,7 +84,7 @@ export function rewriteDatabase(
   const to = target === undefined ? `${from}.tmp` : followLinks(target);
   const unlocks = target === undefined ? [lockOrFail(lock, from)] : [];
   unlocks.push(lockOrFail(lock, to));
-  const { db, log } = readDatabase(from, { readOnly: true, ...(schema && { schema }) });
+  const { db, log } = readDatabase(from, { readOnly: true, name: source, ...(schema && { schema }) });
   log.close();
   writeDatabase(to, db, comment);
   if (target === undefined) replaceFile(to, from);

@@ -1,21 +1,27 @@
-import { closeSync, openSync, readSync } from 'node:fs';
 import { absFileName, ovsDbdir, ovsPkgdatadir } from '../../base/dirs.ts';
 import type { OptionSpec } from '../../base/getopt.ts';
 import { parseOptions } from '../../base/getopt.ts';
 import { OVS_VERSION, programName, setProgramName, versionText } from '../../base/program.ts';
-import { OvsdbError, plainError } from '../../ovsdb/error.ts';
+import { vlogModule } from '../../base/vlog.ts';
+import { parseUuid, ZERO_UUID } from '../../ovsdb/atom.ts';
+import type { ClusterHeader } from '../../ovsdb/cluster-file.ts';
+import { createClusterFile, joinClusterFile, openClusterFile, readClusterHeader } from '../../ovsdb/cluster-file.ts';
+import { OvsdbError } from '../../ovsdb/error.ts';
 import { Execution } from '../../ovsdb/execute.ts';
-import { createDatabaseFile, transactionToFile } from '../../ovsdb/file.ts';
+import { createDatabaseFile, databaseToFile, transactionToFile } from '../../ovsdb/file.ts';
 import type { Json } from '../../ovsdb/json.ts';
 import { JsonParser, JsonSyntaxError, jsonEquals, sortedText } from '../../ovsdb/json.ts';
-import { schemaToJson } from '../../ovsdb/schema.ts';
+import { magicOf } from '../../ovsdb/log.ts';
+import { isId } from '../../ovsdb/parser.ts';
+import type { Schema } from '../../ovsdb/schema.ts';
+import { persistentSchemaJson, schemaToJson } from '../../ovsdb/schema.ts';
 import { optionsText, takeVlogOption, vlogUsage } from '../client-options.ts';
 import type { OpenDatabase } from './database-file.ts';
 import { readDatabase, recordsOf, rewriteDatabase, schemaOf } from './database-file.ts';
 import { readSchema } from './schema-file.ts';
 import { LogShower } from './show-log.ts';
 
-/** `turnout ovsdb-tool`: the arguments of ovsdb-tool(1). Databases of a cluster are not supported. */
+/** `turnout ovsdb-tool`: the arguments of ovsdb-tool(1). Of clusters, those of one server are supported. */
 
 const OPTIONS: OptionSpec = {
   long: {
@@ -41,6 +47,8 @@ interface Call {
   readonly args: readonly string[];
   /** How often `--more` was given. */
   readonly verbosity: number;
+  /** `--cid`. */
+  readonly cid: string | undefined;
 }
 
 interface Command {
@@ -127,40 +135,86 @@ function showLog({ args: [db = defaultDb()], verbosity }: Call): undefined {
   for (const [number, record] of recordsOf(db).entries()) process.stdout.write(shower.record(record, number));
 }
 
-/** The word that says what kind of file it is. Throws OvsdbError. */
-function magicOf(path: string): string {
-  let fd: number;
-  try {
-    fd = openSync(path, 'r');
-  } catch (error) {
-    throw new OvsdbError('I/O error', `${path}: open failed`, { ioError: errorText(error) });
-  }
-  const head = Buffer.alloc(32);
-  readSync(fd, head, 0, head.length, 0);
-  closeSync(fd);
-  const magic = /^OVSDB (\S+) /.exec(head.toString('latin1'))?.[1];
-  if (magic === undefined) throw plainError(`${path}: unexpected file format`);
-  return magic;
-}
-
-function errorText(error: unknown): string {
-  const { code, message } = error as { code?: string; message: string };
-  return code === 'ENOENT' ? 'No such file or directory' : message;
-}
-
 const hasMagic =
   (magic: string) =>
   ({ args: [db] }: Call): number =>
     magicOf(db!) === magic ? 0 : 2;
 
-/** What only databases of a cluster have. */
-function clusterOnly({ args: [db] }: Call): never {
-  if (magicOf(db!) === 'JSON') throw new Error(`${db}: not a clustered database`);
-  throw plainError(`${db}: clustered databases are not supported`);
+/** What the header of a clustered database says. */
+function headerOf(path: string): ClusterHeader {
+  if (magicOf(path) === 'JSON') throw new Error(`${path}: not a clustered database`);
+  return readClusterHeader(path);
+}
+
+function clusterId({ args: [db] }: Call): number | undefined {
+  const id = headerOf(db!).clusterId;
+  if (id !== undefined) return say(id);
+  process.stderr.write(`${db}: cluster ID not yet known\n`);
+  return 2;
+}
+
+/** The contents may be a schema or a standalone database. */
+async function createCluster({ args: [db, source, address] }: Call): Promise<undefined> {
+  const { schema, content } = contentsOf(source!);
+  const unlock = (await databaseLock())(inCwd(db!), db!);
+  createClusterFile(db!, schema.name, address!, withoutEphemeral(schema, source!), content);
+  unlock();
+}
+
+function contentsOf(source: string): { readonly schema: Schema; readonly content: Json } {
+  try {
+    return { schema: readSchema(source), content: {} };
+  } catch (error) {
+    if (!(error instanceof OvsdbError)) throw error;
+  }
+  const { db, log } = readDatabase(source, { readOnly: true });
+  log.close();
+  return { schema: db.schema, content: databaseToFile(db, `created from ${source}`) };
+}
+
+/** Clusters have no columns that are not written to the file. */
+function withoutEphemeral(schema: Schema, source: string): Json {
+  const json = persistentSchemaJson(schema);
+  const changed = [...schema.tables.values()].flatMap((table) =>
+    table.columns.slice(2).flatMap((column) => (column.persistent ? [] : [{ table, column }])),
+  );
+  const [first] = changed;
+  if (first) {
+    vlogModule('ovsdb').warn(
+      `${source}: changed ${changed.length} columns in '${schema.name}' database from ephemeral to persistent, including ` +
+        `'${first.column.name}' column in '${first.table.name}' table, because clusters do not support ephemeral columns`,
+    );
+  }
+  return json;
+}
+
+async function joinCluster({ args: [db, name, address, ...remotes], cid }: Call): Promise<undefined> {
+  if (!isId(name!)) {
+    throw new Error(`${name}: not a valid schema name (use "schema-name" command to find the correct name)`);
+  }
+  const unlock = (await databaseLock())(inCwd(db!), db!);
+  joinClusterFile(db!, name!, address!, remotes, cid);
+  unlock();
+}
+
+/** What a clustered database holds becomes a standalone one. */
+async function clusterToStandalone({ args: [db, source] }: Call): Promise<undefined> {
+  const cluster = openClusterFile(source!, (text) => vlogModule('ovsdb').warn(text));
+  cluster.log.close();
+  const unlock = (await databaseLock())(inCwd(db!), db!);
+  createDatabaseFile(db!, cluster.db.schema);
+  const { log } = readDatabase(db!, { readOnly: false });
+  log.append(databaseToFile(cluster.db, 'converted by ovsdb-tool'));
+  log.close();
+  unlock();
 }
 
 function noClusters(): never {
-  throw new Error('clustered databases are not supported');
+  throw new Error('clusters of more than one server are not supported');
+}
+
+function nameOf(path: string): string {
+  return magicOf(path) === 'CLUSTER' ? readClusterHeader(path).name : schemaOf(path).name;
 }
 
 const RELATIONS: Readonly<Record<string, (order: number) => boolean>> = {
@@ -188,12 +242,12 @@ function compareVersions({ args }: Call): number {
 
 const COMMANDS: readonly Command[] = [
   { name: 'create', args: '[db [schema]]', min: 0, max: 2, run: create },
-  { name: 'create-cluster', args: 'db contents local', min: 3, max: 3, run: noClusters },
-  { name: 'join-cluster', args: 'db name local remote...', min: 4, max: MANY, run: noClusters },
+  { name: 'create-cluster', args: 'db contents local', min: 3, max: 3, run: createCluster },
+  { name: 'join-cluster', args: 'db name local remote...', min: 4, max: MANY, run: joinCluster },
   { name: 'compact', args: '[db [dst]]', min: 0, max: 2, run: compact },
   { name: 'convert', args: '[db [schema [dst]]]', min: 0, max: 3, run: convert },
   { name: 'needs-conversion', args: '', min: 0, max: 2, run: needsConversion },
-  { name: 'db-name', args: '[db]', min: 0, max: 1, run: ({ args: [db = defaultDb()] }) => say(schemaOf(db).name) },
+  { name: 'db-name', args: '[db]', min: 0, max: 1, run: ({ args: [db = defaultDb()] }) => say(nameOf(db)) },
   {
     name: 'db-version',
     args: '[db]',
@@ -202,9 +256,9 @@ const COMMANDS: readonly Command[] = [
     run: ({ args: [db = defaultDb()] }) => say(schemaOf(db).version),
   },
   { name: 'db-cksum', args: '[db]', min: 0, max: 1, run: ({ args: [db = defaultDb()] }) => say(schemaOf(db).cksum) },
-  { name: 'db-cid', args: 'db', min: 1, max: 1, run: clusterOnly },
-  { name: 'db-sid', args: 'db', min: 1, max: 1, run: clusterOnly },
-  { name: 'db-local-address', args: 'db', min: 1, max: 1, run: clusterOnly },
+  { name: 'db-cid', args: 'db', min: 1, max: 1, run: clusterId },
+  { name: 'db-sid', args: 'db', min: 1, max: 1, run: ({ args: [db] }) => say(headerOf(db!).serverId) },
+  { name: 'db-local-address', args: 'db', min: 1, max: 1, run: ({ args: [db] }) => say(headerOf(db!).localAddress) },
   { name: 'db-is-clustered', args: 'db', min: 1, max: 1, run: hasMagic('CLUSTER') },
   { name: 'db-is-standalone', args: 'db', min: 1, max: 1, run: hasMagic('JSON') },
   {
@@ -235,7 +289,7 @@ const COMMANDS: readonly Command[] = [
   { name: 'compare-versions', args: 'a op b', min: 3, max: 3, run: compareVersions },
   { name: 'help', args: '', min: 0, max: MANY, run: () => void process.stdout.write(usage()) },
   { name: 'list-commands', args: '', min: 0, max: MANY, run: () => void process.stdout.write(commandsText()) },
-  { name: 'cluster-to-standalone', args: 'db clusterdb', min: 2, max: 2, run: noClusters },
+  { name: 'cluster-to-standalone', args: 'db clusterdb', min: 2, max: 2, run: clusterToStandalone },
 ];
 
 function commandsText(): string {
@@ -248,11 +302,18 @@ function usage(): string {
   return `${name}: Open vSwitch database management utility
 usage: ${name} [OPTIONS] COMMAND [ARG...]
   create [DB [SCHEMA]]    create DB with the given SCHEMA
+  create-cluster DB CONTENTS LOCAL
+    create clustered DB with given CONTENTS and LOCAL address
+  [--cid=UUID] join-cluster DB NAME LOCAL REMOTE...
+    join clustered DB with given NAME and LOCAL and REMOTE addrs
   compact [DB [DST]]      compact DB in-place (or to DST)
   convert [DB [SCHEMA [DST]]]   convert DB to SCHEMA (to DST)
   db-name [DB]            report name of schema used by DB
   db-version [DB]         report version of schema used by DB
   db-cksum [DB]           report checksum of schema used by DB
+  db-cid DB               report cluster ID of clustered DB
+  db-sid DB               report server ID of clustered DB
+  db-local-address DB     report local address of clustered DB
   db-is-clustered DB      test whether DB is clustered
   db-is-standalone DB     test whether DB is standalone
   schema-name [SCHEMA]    report SCHEMA's name
@@ -288,7 +349,11 @@ async function run(argv: readonly string[]): Promise<number> {
   if (words.length < command.min) throw new Error(`'${name}' command requires at least ${command.min} arguments`);
   if (words.length > command.max) throw new Error(`'${name}' command takes at most ${command.max} arguments`);
   const verbosity = options.filter((option) => option.name === 'more').length;
-  return (await command.run({ args: words, verbosity })) ?? 0;
+  const cidText = options.findLast((option) => option.name === 'cid')?.value;
+  const cid = cidText === undefined ? undefined : parseUuid(cidText);
+  if (cidText !== undefined && (cid === undefined || cid === ZERO_UUID))
+    throw new Error(`${cidText}: not a valid UUID`);
+  return (await command.run({ args: words, verbosity, cid })) ?? 0;
 }
 
 function print(text: string): number {
