@@ -143,7 +143,8 @@ export class Subtable<R extends ClsRule> {
   /** Leading bits of tp_src and tp_dst, taken as one word, up to the last one-bit. */
   readonly portsMaskLen: number;
   readonly portsTrie = new PrefixTrie();
-  nRules = 0;
+  /** In the order in which they came. */
+  readonly all = new Set<R>();
   maxPriority = -1;
   maxCount = 0;
 
@@ -209,16 +210,6 @@ export class Subtable<R extends ClsRule> {
 
   /** A copy of the list of rules, which stays as it is when they come and go. */
   snapshot(): R[] {
-    const list: R[] = [];
-    for (const first of this.heads.values())
-      for (let head: R | undefined = first; head; head = head.chain as R | undefined)
-        for (let rule: R | undefined = head; rule; rule = rule.lower as R | undefined) list.push(rule);
-    return list;
-  }
-
-  *rules(): IterableIterator<R> {
-    for (const first of this.heads.values())
-      for (let head: R | undefined = first; head; head = head.chain as R | undefined)
-        for (let rule: R | undefined = head; rule; rule = rule.lower as R | undefined) yield rule;
+    return [...this.all];
   }
 }

@@ -100,7 +100,7 @@ export class Classifier<R extends ClsRule = ClsRule> {
     const trieFields = this.#tries.map((t) => t.field);
     for (const st of this.#subtables) {
       st.triePlen = trieFields.map((f) => prefixLen(st.mask, f));
-      for (const rule of st.rules()) this.#trackTries(st, rule, true);
+      for (const rule of st.all) this.#trackTries(st, rule, true);
     }
   }
 
@@ -134,7 +134,7 @@ export class Classifier<R extends ClsRule = ClsRule> {
   /** Inserts `rule` with the match of `like`, which is, or was last, in this classifier. */
   insertLike(rule: R, like: R): void {
     const st = like.subtable as unknown as Subtable<R>;
-    if (st.nRules === 0) {
+    if (st.all.size === 0) {
       this.insert(rule, like.match());
       return;
     }
@@ -288,7 +288,7 @@ export class Classifier<R extends ClsRule = ClsRule> {
   findOverlap(match: Match, priority: number): R | undefined {
     for (const st of this.#subtables) {
       if (st.maxPriority < priority) break;
-      for (const rule of st.rules()) {
+      for (const rule of st.all) {
         if (rule.priority === priority && isIn(rule, true) && overlaps(st, rule, match)) return rule;
       }
     }
@@ -370,7 +370,7 @@ export class Classifier<R extends ClsRule = ClsRule> {
 
   #ruleAdded(st: Subtable<R>, rule: R): void {
     this.#nRules++;
-    st.nRules++;
+    st.all.add(rule);
     for (let i = 0; i < st.indices.length; i++) {
       const h = st.hashValues(rule.values, st.stageEnds[i]);
       st.indices[i].set(h, (st.indices[i].get(h) ?? 0) + 1);
@@ -385,7 +385,7 @@ export class Classifier<R extends ClsRule = ClsRule> {
 
   #ruleRemoved(st: Subtable<R>, rule: R): void {
     this.#nRules--;
-    st.nRules--;
+    st.all.delete(rule);
     for (let i = 0; i < st.indices.length; i++) {
       const h = st.hashValues(rule.values, st.stageEnds[i]);
       const n = st.indices[i].get(h)!;
@@ -393,7 +393,7 @@ export class Classifier<R extends ClsRule = ClsRule> {
       else st.indices[i].delete(h);
     }
     this.#trackPrefixes(st, rule, false);
-    if (st.nRules === 0) this.#dropSubtable(st);
+    if (st.all.size === 0) this.#dropSubtable(st);
     else if (rule.priority === st.maxPriority && --st.maxCount === 0) this.#lower(st);
   }
 
