@@ -222,6 +222,8 @@ export class DummyNetdev extends BasicNetdev {
     return { rx: this.#rxqs.length, tx: this.#txqs.length };
   }
 
+  readonly countsPacketsOnly = true;
+
   /** One queue, which counts nothing. */
   qosQueues(): readonly NetdevQueue[] {
     return [{ id: 0, txBytes: UINT64_MAX, txPackets: UINT64_MAX, txErrors: UINT64_MAX }];

@@ -124,8 +124,12 @@ export interface Netdev {
   config?(): ReadonlyMap<string, string>;
   /** IP addresses with their prefix lengths; absent: unknown. */
   addresses?(): { address: Uint8Array; prefix: number }[];
+  /** It counts packets and bytes, and knows of no errors and drops. */
+  readonly countsPacketsOnly?: boolean;
   /** Output queues; absent: the device has no such thing. */
   qosQueues?(): readonly NetdevQueue[];
+  /** Closes it, but leaves what the host has of it, for a successor to take over; absent: there is nothing that could stay. */
+  detach?(): Promise<void>;
   close(): Promise<void>;
 }
 

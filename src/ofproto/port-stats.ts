@@ -47,17 +47,19 @@ const UINT64_MAX = 0xffff_ffff_ffff_ffffn;
 export function openflowPortStats(port: BridgePort, nowMs: number): PortStats {
   const s = port.stats();
   const ms = Math.max(0, nowMs - port.createdMs);
-  const unknown = port.odpPort === undefined ? UINT64_MAX : 0n;
+  const packetsOnly = port.netdev.countsPacketsOnly === true;
+  const unknown = port.odpPort === undefined || packetsOnly ? UINT64_MAX : 0n;
+  const known = (n: bigint) => (packetsOnly ? UINT64_MAX : n);
   return {
     portNo: port.ofpPort,
     rxPackets: s.rxPackets,
     txPackets: s.txPackets,
     rxBytes: s.rxBytes,
     txBytes: s.txBytes,
-    rxDropped: s.rxDropped,
-    txDropped: s.txDropped,
-    rxErrors: s.rxErrors,
-    txErrors: s.txErrors,
+    rxDropped: known(s.rxDropped),
+    txDropped: known(s.txDropped),
+    rxErrors: known(s.rxErrors),
+    txErrors: known(s.txErrors),
     rxFrameErr: unknown,
     rxOverErr: unknown,
     rxCrcErr: unknown,
