@@ -19,7 +19,7 @@ export async function main(argv: readonly string[]): Promise<number> {
     process.stdout.write(`turnout: no switch runs in ${ovsRundir()}\n`);
     return 0;
   }
-  await unixctlCall(resolveTarget('ovs-vswitchd'), 'exit', []).catch(() => process.kill(pid, 'SIGTERM'));
+  await unixctlCall(resolveTarget('ovs-vswitchd'), 'exit', ['--cleanup']).catch(() => process.kill(pid, 'SIGTERM'));
   if (await hasGone()) {
     process.stdout.write(`turnout: stopped (pid ${pid})\n`);
     return 0;

@@ -131,11 +131,11 @@ async function serve(options: UpOptions, daemon: Daemon, dbPath: string): Promis
     },
   );
   daemon.onTerminate(async () => {
-    await running.stop();
+    await running.stop(true);
     await database.stop();
   });
   // Without its database the switch can't be told anything any more: better to end, and be seen to.
-  database.ended.catch(() => running.stop());
+  database.ended.catch(() => running.stop(true));
   await running.finished;
   await database.stop().catch(() => {});
   return 0;

@@ -48,8 +48,8 @@ export async function main(argv: readonly string[]): Promise<number> {
 export interface RunningVswitchd {
   unixctl: UnixctlServer;
   vswitchd: Vswitchd;
-  /** Takes everything down, within STOP_TIMEOUT_MS. */
-  stop(): Promise<void>;
+  /** Takes everything down, within STOP_TIMEOUT_MS; `cleanup`: with the internal ports that the host sees. */
+  stop(cleanup?: boolean): Promise<void>;
   /** Resolves after `stop`, or when `ovs-appctl exit` has ended it. */
   finished: Promise<void>;
 }
@@ -86,8 +86,8 @@ export async function startVswitchd(
   const vswitchd = new Vswitchd(idl, parts, clock, onReady);
   const finished = Promise.withResolvers<void>();
   let stopping: Promise<void> | undefined;
-  const stop = () => {
-    stopping ??= shutDown(vswitchd, parts, unixctl).finally(finished.resolve);
+  const stop = (cleanup = false) => {
+    stopping ??= shutDown(vswitchd, parts, unixctl, cleanup).finally(finished.resolve);
     return stopping;
   };
   registerAll(unixctl, parts, vswitchd, clock, stop);
@@ -105,11 +105,11 @@ function registerAll(
   parts: SwitchParts,
   vswitchd: Vswitchd,
   clock: WarpClock,
-  stop: () => Promise<void>,
+  stop: (cleanup?: boolean) => Promise<void>,
 ): void {
-  unixctl.register('exit', '[--cleanup]', 0, 1, () => {
+  unixctl.register('exit', '[--cleanup]', 0, 1, ([option]) => {
     // The reply goes out first.
-    setTimeout(() => void stop(), 10);
+    setTimeout(() => void stop(option === '--cleanup'), 10);
     return '';
   });
   unixctl.register('memory/show', '', 0, 0, () => {
@@ -139,10 +139,15 @@ function datapathDrops(parts: SwitchParts): Map<string, number> {
   return all;
 }
 
-async function shutDown(vswitchd: Vswitchd, parts: SwitchParts, unixctl: UnixctlServer): Promise<void> {
+async function shutDown(
+  vswitchd: Vswitchd,
+  parts: SwitchParts,
+  unixctl: UnixctlServer,
+  cleanup: boolean,
+): Promise<void> {
   const timeout = new Promise<void>((resolve) => setTimeout(resolve, STOP_TIMEOUT_MS).unref());
   const work = async () => {
-    await vswitchd.stop();
+    await vswitchd.stop(cleanup);
     await parts.close();
   };
   await Promise.race([

@@ -2,7 +2,18 @@ import { coverageCounter } from '../base/coverage.ts';
 import { vlogModule } from '../base/vlog.ts';
 import { close, read, write } from '../sys/fd.ts';
 import { FdWatcher } from '../sys/fd-watcher.ts';
-import { getIfFlags, getIfindex, getMac, getMtu, IFF_UP, setIfFlags, setMac, setMtu, tapOpen } from '../sys/tap.ts';
+import {
+  getIfFlags,
+  getIfindex,
+  getMac,
+  getMtu,
+  IFF_UP,
+  setIfFlags,
+  setMac,
+  setMtu,
+  setTapPersist,
+  tapOpen,
+} from '../sys/tap.ts';
 import { BasicNetdev } from './basic.ts';
 import { NetdevError, type NetdevIo, type NetdevProvider } from './netdev.ts';
 
@@ -29,6 +40,7 @@ export class TapNetdev extends BasicNetdev {
   constructor(name: string, type = 'tap') {
     super(name, type);
     this.#fd = tapOpen(name);
+    setTapPersist(this.#fd, true);
     this.#watcher = new FdWatcher(this.#fd, () => this.#readBurst());
     this.io = {
       kind: 'soft',
@@ -130,10 +142,20 @@ export class TapNetdev extends BasicNetdev {
     }
   }
 
+  /** The interface stays, with its addresses and routes. */
+  async detach(): Promise<void> {
+    await this.#end(true);
+  }
+
   override async close(): Promise<void> {
+    await this.#end(false);
+  }
+
+  async #end(keep: boolean): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
     this.#watcher.close();
+    if (!keep) setTapPersist(this.#fd, false);
     close(this.#fd);
     await super.close();
   }

@@ -10,6 +10,7 @@ const cIoctl = libc<(fd: number, request: number, arg: number) => number>(
 const cSocket = libc<(domain: number, type: number, proto: number) => number>('int socket(int d, int type, int proto)');
 
 const TUNSETIFF = 0x400454ca;
+const TUNSETPERSIST = 0x400454cb;
 const TUNSETOFFLOAD = 0x400454d0;
 const TUNSETVNETHDRSZ = 0x400454d8;
 const SIOCGIFFLAGS = 0x8913;
@@ -68,6 +69,11 @@ export function tapOpen(name: string, opts: TapOptions = {}): number {
     close(fd);
     throw e;
   }
+}
+
+/** Whether the tap, with its addresses and routes, outlives its last fd. */
+export function setTapPersist(fd: number, persist: boolean): void {
+  check(cIoctl(fd, TUNSETPERSIST, persist ? 1 : 0), 'ioctl(TUNSETPERSIST)');
 }
 
 function setVnetHdrSize(fd: number, size: number): void {

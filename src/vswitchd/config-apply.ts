@@ -72,9 +72,10 @@ export function followMtu(state: Bridges): void {
   }
 }
 
-/** Takes everything down: at the end of the program, or when another vswitchd has the lock. */
-export async function destroyBridges(state: Bridges, deps: SwitchDeps): Promise<void> {
-  const apply = new Apply(state, deps);
+/** Takes everything down: at the end of the program, or when another vswitchd has the lock. Without `cleanup` the internal ports stay with the
+ *  host, so that its addresses outlive a restart. */
+export async function destroyBridges(state: Bridges, deps: SwitchDeps, cleanup = false): Promise<void> {
+  const apply = new Apply(state, deps, !cleanup);
   for (const bridge of [...state.bridges.keys()]) await apply.run({ type: 'delete-bridge', bridge });
 }
 
@@ -84,9 +85,12 @@ class Apply {
   /** Why bridges of this plan did not come about. */
   readonly #bridgeErrors = new Map<string, string>();
 
-  constructor(state: Bridges, deps: SwitchDeps) {
+  readonly #keepInternal: boolean;
+
+  constructor(state: Bridges, deps: SwitchDeps, keepInternal = false) {
     this.#state = state;
     this.#deps = deps;
+    this.#keepInternal = keepInternal;
   }
 
   async run(step: Step): Promise<void> {
@@ -241,7 +245,9 @@ class Apply {
     log.info(`bridge ${bridge.name}: deleted interface ${name} on port ${shortPort(iface.ofport)}`);
     bridge.interfaces.delete(name);
     await bridge.ofproto.portDel(iface.ofport as typeof OFPP_LOCAL);
-    await iface.netdev.close();
+    const { netdev } = iface;
+    if (this.#keepInternal && iface.type === 'internal' && netdev.detach) await netdev.detach();
+    else await netdev.close();
   }
 
   #deletePort(bridge: RunningBridge | undefined, port: string): void {

@@ -73,13 +73,13 @@ export class Vswitchd {
     this.#idl.start();
   }
 
-  /** Takes the bridges down and lets go of the database. Resolves when nothing runs any more. */
-  async stop(): Promise<void> {
+  /** Takes the bridges down (`cleanup`: with the internal ports that the host sees) and lets go of the database. Resolves when nothing runs any more. */
+  async stop(cleanup = false): Promise<void> {
     this.#stopped = true;
     for (const timer of this.#timers) timer.cancel();
     this.#statsTimer?.cancel();
     await this.#work;
-    await destroyBridges(this.state, this.#deps);
+    await destroyBridges(this.state, this.#deps, cleanup);
     this.#idl.stop();
   }
 

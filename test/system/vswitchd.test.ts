@@ -68,7 +68,8 @@ class Setup {
 
   async dispose(): Promise<void> {
     for (const daemon of ['ovs-vswitchd', 'ovsdb-server']) {
-      if (existsSync(join(this.dir, `${daemon}.pid`))) this.try('ovs-appctl', '-t', daemon, 'exit');
+      const how = daemon === 'ovs-vswitchd' ? ['exit', '--cleanup'] : ['exit'];
+      if (existsSync(join(this.dir, `${daemon}.pid`))) this.try('ovs-appctl', '-t', daemon, ...how);
       await this.gone(daemon);
     }
     rmSync(this.dir, { recursive: true, force: true });
