@@ -23,7 +23,7 @@ import { OfDecodeError, type Reader } from './buffer.ts';
 import { fieldValueOk, mf, portFromOfp10, VLAN_CFI } from './field.ts';
 import { formatField } from './field-text.ts';
 import { actionInfo, actionWarn, hexDump } from './openflow-log.ts';
-import { type OxmEntry, readOxmHeader } from './oxm.ts';
+import { checkMaskCovers, newOxmEntry, readOxmHeader } from './oxm.ts';
 import { portFromOfp11 } from './port.ts';
 import { checkDst, checkSrc } from './subfield.ts';
 
@@ -157,7 +157,7 @@ const STANDARD11: Readonly<Record<number, Row>> = {
   [OFPAT11.METER]: fixed(8, (r) => ({ type: 'meter', meterId: r.readU32() })),
 };
 
-const entry: OxmEntry = { field: undefined, hasMask: false, length: 0, badLength: false };
+const entry = newOxmEntry();
 
 /** A field's value of `length` bytes from `at`; tunnel metadata is right-aligned in the field's width. */
 function fieldBytes(r: Reader, f: MatchField, at: number, length: number): Uint8Array {
@@ -178,9 +178,7 @@ function pullEntry(r: Reader, mayMask: boolean): { field: MatchField; value: Uin
   const field = mappedField(r, entry.field);
   const at = r.take(length);
   const width = hasMask ? length >> 1 : length;
-  if (hasMask)
-    for (let i = at; i < at + width; i++)
-      if (r.u8[i] & ~r.u8[i + width]) throw new OfDecodeError('OFPBMC_BAD_WILDCARDS');
+  if (hasMask) checkMaskCovers(r.u8, at, width, entry);
   if (hasMask && !mayMask) throw new OfDecodeError('OFPBAC_BAD_SET_MASK');
   return {
     field,
@@ -515,7 +513,7 @@ function rowOf(r: Reader, start: number, type: number, version: number): Row {
     const row = version === OFP10_VERSION ? STANDARD10[type] : inVersion(type, version) ? STANDARD11[type] : undefined;
     if (!row) throw unknownAction(version, 0, type);
     if (isDeprecated(type, version))
-      actionInfo(() => `${ACTION_NAMES[type]} is deprecated in ${versionName(version)} (use Set-Field)`);
+      actionInfo(() => `${OFPAT11_NAMES[type]} is deprecated in ${versionName(version)} (use Set-Field)`);
     return row;
   }
   const vendor = r.readU32();
@@ -530,10 +528,20 @@ function rowOf(r: Reader, start: number, type: number, version: number): Row {
   return row;
 }
 
-/** Names of the deprecated standard types, by number. */
-const ACTION_NAMES: Readonly<Record<number, string>> = Object.fromEntries(
-  Object.entries(OFPAT11).map(([name, type]) => [type, `OFPAT_${name}`]),
-);
+/** Names of actions by number, as the log has them. */
+const namesOf = (prefix: string, table: Readonly<Record<string, number>>): Readonly<Record<number, string>> =>
+  Object.fromEntries(Object.entries(table).map(([name, type]) => [type, `${prefix}_${name}`]));
+const OFPAT10_NAMES = namesOf('OFPAT', OFPAT10);
+const OFPAT11_NAMES = namesOf('OFPAT', OFPAT11);
+const NXAST_NAMES = namesOf('NXAST', NXAST);
+
+/** The name of the action that starts at `start`. */
+function nameAt(r: Reader, start: number, version: number): string | undefined {
+  const type = r.view.getUint16(start);
+  if (type !== 0xffff) return (version === OFP10_VERSION ? OFPAT10_NAMES : OFPAT11_NAMES)[type];
+  const nicira = r.view.getUint32(start + 4) === NX_VENDOR_ID;
+  return nicira ? NXAST_NAMES[r.view.getUint16(start + 8)] : 'ONFACT_COPY_FIELD';
+}
 
 function lengthError(length: number, row: Row, left: number): string | undefined {
   const [min, max] = row;
@@ -550,7 +558,7 @@ function decodeOne(r: Reader, version: number): Ofpact {
   const row = rowOf(r, start, type, version);
   const wrong = lengthError(length, row, r.end - start);
   if (wrong) {
-    actionWarn(`OpenFlow action ${wrong}`);
+    actionWarn(() => `OpenFlow action ${nameAt(r, start, version)} ${wrong}`);
     throw new OfDecodeError('OFPBAC_BAD_LEN');
   }
   const sub = r.sub(start + length - r.pos, 'OFPBAC_BAD_LEN');

@@ -2,7 +2,7 @@ import type { MatchField } from '../../protocols/fields.ts';
 import { NX_VENDOR_ID, ONF_VENDOR_ID } from '../../protocols/openflow.ts';
 import type { OfErrorName } from '../../protocols/openflow-errors.ts';
 import { OfDecodeError, type Reader, type Writer } from './buffer.ts';
-import { type OxmEntry, oxmHeaderOf, readOxmHeader } from './oxm.ts';
+import { newOxmEntry, oxmHeaderOf, readOxmHeader } from './oxm.ts';
 
 /** What the bytes of actions have in common: their frame, and the ways to name a field. */
 
@@ -42,7 +42,7 @@ export function nxmWord(f: MatchField): number {
   return ((h.oxmClass << 16) | (h.number << 9) | (f.nBytes & 0xff)) >>> 0;
 }
 
-const entry: OxmEntry = { field: undefined, hasMask: false, length: 0, badLength: false };
+const entry = newOxmEntry();
 
 /** With a bridge's TLV table, tunnel metadata has its option's width, and must be mapped. */
 export function mappedField(r: Reader, f: MatchField): MatchField {

@@ -304,9 +304,19 @@ export function fieldIsWild(wc: FlowWildcards, f: MatchField): boolean {
  */
 export function matchSetField(m: Match, f: MatchField, value: Uint8Array, mask?: Uint8Array): string | undefined {
   if (isTunMetadata(f)) return matchSetTunMetadata(m, f, value, mask);
-  setPlaced(m, f, value, f === IPV6_LABEL && mask && coversLabel(mask) ? undefined : mask);
+  if (BIT_FIELDS.has(f.name)) setPlaced(m, f, value, value);
+  else setPlaced(m, f, value, f === IPV6_LABEL && mask && coversLabel(mask) ? undefined : mask);
   return undefined;
 }
+
+/** Open vSwitch 3.1 matches of these the bits that are set, whatever the mask says. */
+const BIT_FIELDS: ReadonlySet<string> = new Set([
+  'tun_erspan_ver',
+  'tun_erspan_dir',
+  'tun_erspan_hwid',
+  'tun_gtpu_flags',
+  'tun_gtpu_msgtype',
+]);
 
 const coversLabel = (mask: Uint8Array): boolean => (load(mask, 0, 4) & 0xfffff) === 0xfffff;
 

@@ -4,7 +4,7 @@ import { OfDecodeError, type Reader, type Writer } from './buffer.ts';
 import { fieldMaskOk } from './field.ts';
 import { badProp, putExpProp } from './message-prop.ts';
 import type { GroupField, GroupProps } from './messages-group.ts';
-import { type OxmEntry, putOxm, readOxmHeader } from './oxm.ts';
+import { newOxmEntry, putOxm, readOxmHeader } from './oxm.ts';
 
 /** Netronome's property: how a select group picks its bucket. */
 
@@ -36,7 +36,7 @@ export function pullGroupFields(r: Reader): GroupProps {
   return { selectionMethod, selectionMethodParam, fields: pullFieldArray(r) };
 }
 
-const entry: OxmEntry = { field: undefined, hasMask: false, length: 0, badLength: false };
+const entry = newOxmEntry();
 
 /** OXM entries whose values are masks; each field once. */
 function pullFieldArray(r: Reader): GroupField[] {

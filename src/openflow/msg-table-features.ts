@@ -12,7 +12,7 @@ import type {
   TableInstructionFeatures,
 } from './messages-table.ts';
 import { TC_EVICTION, TC_VACANCY_EVENTS } from './msg-table.ts';
-import { type OxmEntry, putOxmHeader, readOxmHeader } from './oxm.ts';
+import { newOxmEntry, putOxmHeader, readOxmHeader } from './oxm.ts';
 
 /** Table features (OpenFlow 1.3+): what a table can do, as sets in properties. */
 
@@ -64,7 +64,7 @@ function pullNextTables(r: Reader): Set<number> {
   return new Set(tables);
 }
 
-const entry: OxmEntry = { field: undefined, hasMask: false, length: 0, badLength: false };
+const entry = newOxmEntry();
 
 interface Fields {
   exact: Set<MatchField>;

@@ -30,7 +30,7 @@ import {
   ND_NEIGHBOR_SOLICIT,
 } from './field-prereq.ts';
 import { catchallMatch, hasDefaultPacketType, setDefaultPacketType } from './match.ts';
-import { isCookieHeader, type OxmEntry, putOxm, putOxmBytes, readOxmHeader } from './oxm.ts';
+import { checkMaskCovers, isCookieHeader, newOxmEntry, putOxm, putOxmBytes, readOxmHeader } from './oxm.ts';
 import { matchedTunMetadata } from './tun-metadata.ts';
 
 /** nx_match and OXM matches: a row of entries, each a header, a value and perhaps a mask. */
@@ -51,7 +51,7 @@ export interface PullOptions {
   pipelineFieldsOnly?: boolean;
 }
 
-const entry: OxmEntry = { field: undefined, hasMask: false, length: 0, badLength: false };
+const entry = newOxmEntry();
 
 /** Decodes `length` bytes of entries. Throws OFPBMC_*. */
 export function pullNxMatch(r: Reader, length: number, o: PullOptions = {}): PulledMatch {
@@ -92,7 +92,7 @@ function pullEntry(r: Reader, match: Match, o: PullOptions): void {
   const f = known && mappedField(r, known);
   const at = r.take(length);
   const width = hasMask ? length >> 1 : length;
-  if (hasMask) checkMaskCovers(r.u8, at, width);
+  if (hasMask) checkMaskCovers(r.u8, at, width, entry);
   if (!f) {
     if (o.loose) return;
     throw new OfDecodeError('OFPBMC_BAD_FIELD');
@@ -113,11 +113,6 @@ function pullEntry(r: Reader, match: Match, o: PullOptions): void {
 /** What a packet-out's match may have: metadata that the pipeline keeps. */
 function isPipelineField(f: MatchField): boolean {
   return /^(metadata|in_port|in_port_oxm|packet_type|x{0,2}reg\d+)$/.test(f.name) || /^tun_(?!tos|ttl)/.test(f.name);
-}
-
-/** A bit of the value outside the mask is an error. */
-function checkMaskCovers(u8: Uint8Array, at: number, width: number): void {
-  for (let i = at; i < at + width; i++) if (u8[i] & ~u8[i + width]) throw new OfDecodeError('OFPBMC_BAD_WILDCARDS');
 }
 
 /** Decodes an `ofp_match` of OpenFlow 1.2+ (type OFPMT_OXM, length, entries, padding to 8). */

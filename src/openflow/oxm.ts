@@ -1,5 +1,6 @@
 import { FIELDS, type MatchField, type OxmHeader } from '../../protocols/fields.ts';
 import { OfDecodeError, type Reader, type Writer } from './buffer.ts';
+import { nxMatchWarn } from './openflow-log.ts';
 import { significantLength } from './tun-metadata.ts';
 
 /**
@@ -31,6 +32,9 @@ export interface OxmEntry {
   length: number;
   /** It is known, but with another length. */
   badLength: boolean;
+  /** The header itself, and the experimenter behind it (0: none). */
+  word: number;
+  experimenter: number;
 }
 
 /** Reads one header. The result is reused by the next call. */
@@ -40,12 +44,18 @@ export function readOxmHeader(r: Reader, entry: OxmEntry): void {
   const number = (word >>> 9) & 0x7f;
   entry.hasMask = (word & 0x100) !== 0;
   entry.length = word & 0xff;
+  entry.word = word;
   let experimenter = 0;
   if (oxmClass === EXPERIMENTER) {
     experimenter = r.readU32();
-    if (entry.length < 4) throw new OfDecodeError('OFPBMC_BAD_LEN');
+    if (entry.length < 4) {
+      entry.experimenter = experimenter;
+      nxMatchWarn(() => `OXM header ${headerText(entry)} has invalid length ${entry.length} (minimum is 8)`);
+      throw new OfDecodeError('OFPBMC_BAD_LEN');
+    }
     entry.length -= 4;
   }
+  entry.experimenter = experimenter;
   const f = byKey.get(mfKey(oxmClass, number, experimenter));
   const width = entry.hasMask ? entry.length / 2 : entry.length;
   entry.badLength = f !== undefined && !f.variableLength && width !== f.nBytes;
@@ -53,6 +63,28 @@ export function readOxmHeader(r: Reader, entry: OxmEntry): void {
 }
 
 /** Field 30 of class 1 is mpls_ttl too: the length tells them apart. */
+/** An entry for `readOxmHeader` to fill. */
+export function newOxmEntry(): OxmEntry {
+  return { field: undefined, hasMask: false, length: 0, badLength: false, word: 0, experimenter: 0 };
+}
+
+/** `vendor:class:field:hasmask:length`, as the log names a header. */
+export function headerText({ word, experimenter }: OxmEntry): string {
+  const vendor = experimenter ? `0x${experimenter.toString(16)}` : '0';
+  return `${vendor}:${word >>> 16}:${(word >>> 9) & 0x7f}:${(word >>> 8) & 1}:${word & 0xff}`;
+}
+
+/** Throws when the `width` bytes at `at` have a bit that the mask behind them has not. */
+export function checkMaskCovers(u8: Uint8Array, at: number, width: number, entry: OxmEntry): void {
+  for (let i = at; i < at + width; i++) {
+    if (!(u8[i] & ~u8[i + width])) continue;
+    nxMatchWarn(
+      () => `Rejecting NXM/OXM entry ${headerText(entry)} with 1-bits in value for bits wildcarded by the mask.`,
+    );
+    throw new OfDecodeError('OFPBMC_BAD_WILDCARDS');
+  }
+}
+
 export const isCookieHeader = (word: number): boolean => word === 0x0001_3c08 || word === 0x0001_3d10;
 
 /** The header that writes `f` in wire version `version`; 0 prefers NXM. Undefined: the field has none. */
