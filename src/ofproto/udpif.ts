@@ -201,7 +201,7 @@ export class Udpif {
       ukey.effects = out.effects;
       ukey.seq = seq;
     } else {
-      ukey = new Ukey(dpFlow, mask, actions, out.effects, seq, this.#clock.monotonicMs());
+      ukey = new Ukey(dpFlow, key, mask, actions, out.effects, seq, this.#clock.monotonicMs());
       this.#ukeys.set(dpFlow, ukey);
       this.maxFlows = Math.max(this.maxFlows, this.#ukeys.size);
     }
@@ -251,14 +251,15 @@ export class Udpif {
   /** Brings a megaflow up to date, or deletes it when its mask is too wide for what it must now tell apart. */
   #retranslate(ukey: Ukey): void {
     const seq = this.#seq;
-    const out = this.#translate(ukey.key, undefined);
-    if (!out || out.avoidCaching || hasExtraBits(megaflowMask(ukey.key, out.wc), ukey.mask)) {
+    const { key } = ukey;
+    const out = this.#translate(key, undefined);
+    if (!out || out.avoidCaching || hasExtraBits(megaflowMask(key, out.wc), ukey.mask)) {
       this.#host.recircs.unrefAll(out?.recircs ?? []);
       this.#delete(ukey);
       return;
     }
     const before = ukey.recircs;
-    const own = ukey.key.recircId ? before.slice(-1) : [];
+    const own = key.recircId ? before.slice(-1) : [];
     ukey.recircs = [...out.recircs, ...own];
     this.#host.recircs.unrefAll(before.slice(0, before.length - own.length));
     const actions = installedActions(out);

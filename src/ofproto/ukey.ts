@@ -1,12 +1,16 @@
 import type { DpAction, DpFlow, DpFlowStats } from '../dpif/dpif.ts';
 import type { Flow, FlowWildcards } from '../flow/flow.ts';
+import { PackedFlow } from '../flow/packed-flow.ts';
 import type { Effect } from './xlate/types.ts';
 
 /** What user space knows of a megaflow: how it came about, and how much of its traffic has been accounted for. */
 export class Ukey {
   readonly dpFlow: DpFlow;
-  /** Datapath key, masked. */
-  readonly key: Flow;
+  /**
+   * Headers of the packet that made it. Translated again, they look at the bits that they looked at then; those of the masked key may lead
+   * a prefix trie elsewhere.
+   */
+  readonly #key: PackedFlow;
   readonly mask: FlowWildcards;
   /** As installed. */
   actions: readonly DpAction[];
@@ -22,6 +26,7 @@ export class Ukey {
 
   constructor(
     dpFlow: DpFlow,
+    key: Flow,
     mask: FlowWildcards,
     actions: readonly DpAction[],
     effects: readonly Effect[],
@@ -29,12 +34,17 @@ export class Ukey {
     nowMs: number,
   ) {
     this.dpFlow = dpFlow;
-    this.key = dpFlow.key;
+    this.#key = new PackedFlow(key);
     this.mask = mask;
     this.actions = actions;
     this.effects = effects;
     this.seq = seq;
     this.createdMs = nowMs;
+  }
+
+  /** Datapath key of the packet that made it. A new object. */
+  get key(): Flow {
+    return this.#key.unpack();
   }
 
   /** What came since the last call. */
