@@ -18,6 +18,7 @@ import type {
   Upcall,
   UpcallHandler,
 } from './dpif.ts';
+import { DROP_COUNTERS } from './drop-names.ts';
 import { DummyFlow } from './dummy/flow-table.ts';
 import { type Cores, DummyPmds } from './dummy/pmds.ts';
 import type { DummyThread } from './dummy/thread.ts';
@@ -81,7 +82,7 @@ export class DummyDpif implements Dpif {
   readonly #ports = new Map<OdpPort, Port>();
   readonly #meters: Meters;
   readonly #bonds = new Map<number, Bond>();
-  readonly #drops = new Map<string, bigint>();
+  readonly #drops = new Map<string, bigint>(DROP_COUNTERS.map((name) => [name, 0n]));
   readonly #nowMs: () => number;
   readonly #preferPort: (name: string) => number | undefined;
   readonly #pmds: DummyPmds;
@@ -319,7 +320,8 @@ export class DummyDpif implements Dpif {
 
   #lbOutput(id: number, packet: Uint8Array, hash: number, md: Flow, transit: Transit): void {
     const bond = this.#bonds.get(id);
-    const bucket = hash & 0xff;
+    // Packets that were not hashed by an action have the hash that their device gave them.
+    const bucket = (hash || (transit.rssHash ?? hash5Tuple(extractKey(packet, md), 0))) & 0xff;
     const port = bond?.members[bucket];
     if (!bond || port === undefined) {
       this.#drop('datapath_drop_invalid_bond');
