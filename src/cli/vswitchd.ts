@@ -7,6 +7,7 @@ import { programName, setProgramName, versionText } from '../base/program.ts';
 import { UnixctlServer } from '../base/unixctl.ts';
 import { vlog, vlogModule } from '../base/vlog.ts';
 import { registerDpctlDevices } from '../dpif/dpctl-devices.ts';
+import { enableDebugActions } from '../openflow/action-decode.ts';
 import { createIdl, type IdlOptions } from '../ovsdb/idl.ts';
 import { lockFile, lockHolder } from '../sys/file-lock.ts';
 import { registerPmdCommands } from '../vswitchd/pmd-commands.ts';
@@ -66,6 +67,7 @@ export async function startVswitchd(
   await unixctl.listen(options.unixctl).catch((e: Error) => {
     throw new FatalError(e.message);
   });
+  if (options.dummy !== 'none') enableDebugActions();
   const cores = discoverCores(options.dummyNuma, availableParallelism());
   const parts = new SwitchParts({
     dummy: options.dummy,
