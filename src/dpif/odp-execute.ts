@@ -3,6 +3,7 @@ import type { OdpPort } from '../base/types.ts';
 import type { Flow } from '../flow/flow.ts';
 import { hash5Tuple, hashSymmetricL3L4 } from '../flow/flow-hash.ts';
 import type { DpAction, DpConntrack, DpTunnel, DpUserdata } from './dpif.ts';
+import { dropActionCounter } from './drop-names.ts';
 import { isMplsType } from './odp-keys.ts';
 import { be16, put16, setHeader } from './odp-set.ts';
 import { findHeaders } from './packet-headers.ts';
@@ -148,7 +149,7 @@ class Execution {
         this.#sink.drop?.('datapath_drop_meter');
         return false;
       case 'drop':
-        this.#sink.drop?.(a.reason);
+        this.#sink.drop?.(dropActionCounter(a.reason));
         return false;
       case 'clone':
         this.#nested(a.actions);

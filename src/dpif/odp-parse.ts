@@ -140,6 +140,8 @@ class KeyParser {
   /** How many `eth_type`s have been seen that a `vlan` followed. */
   #vlans = 0;
   #sawType = false;
+  /** Ethertype that follows from the headers when none is told. */
+  #inferred = 0x5ff;
 
   constructor(port: PortLookup | undefined) {
     this.#port = port;
@@ -153,7 +155,8 @@ class KeyParser {
   finish(): OdpMatch {
     const { flow } = this.match;
     // A packet without an Ethernet header is what its packet type says.
-    if (!this.#sawType) flow.dlType = flow.packetType >>> 16 === 1 ? flow.packetType & 0xffff : 0x5ff;
+    if (!this.#sawType && flow.packetType >>> 16 === 1) flow.dlType = flow.packetType & 0xffff;
+    else if (!this.#sawType) flow.dlType = this.#inferred;
     return this.geneve ? { ...this.match, geneve: this.geneve } : this.match;
   }
 
@@ -174,6 +177,8 @@ class KeyParser {
       this.#scalar(attr, body);
       return;
     }
+    if (attr === 'ipv4') this.#inferred = 0x0800;
+    else if (attr === 'ipv6') this.#inferred = 0x86dd;
     if (attr) {
       parseHeader(attr, body, (field, _at, key, mask) => {
         setOdpField(this.match.flow, field, false, key, 0);

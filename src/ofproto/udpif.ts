@@ -114,13 +114,13 @@ export class Udpif {
       // The megaflow that sent it counts it; only what the packet teaches is new.
       for (const e of out.effects) if (!COUNTING.has(e.type)) this.#apply(e, this.#onePacket(upcall));
       this.#host.recircs.unrefAll(out.recircs);
-      return out.actions;
+      return explicitActions(out);
     }
     const traffic = this.#onePacket(upcall);
     for (const e of out.effects) this.#apply(e, traffic);
     if (this.#ukeys.size >= this.flowLimit || !this.#install(upcall.key, out, seq))
       this.#host.recircs.unrefAll(out.recircs);
-    return out.actions;
+    return explicitActions(out);
   }
 
   /** Takes the counters of all megaflows, when they are few enough to do it at once. */
@@ -329,5 +329,10 @@ export class Udpif {
 function installedActions(out: XlateOut): readonly DpAction[] {
   const reason: SlowReason | undefined = out.slow.values().next().value;
   if (reason) return [{ type: 'userspace', userdata: { kind: 'slow_path', reason } }];
+  return explicitActions(out);
+}
+
+/** Nothing to do is a drop that can be counted. */
+function explicitActions(out: XlateOut): readonly DpAction[] {
   return out.actions.length ? out.actions : [{ type: 'drop', reason: out.dropReason }];
 }
