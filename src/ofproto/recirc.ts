@@ -1,32 +1,12 @@
-import type { Flow } from '../flow/flow.ts';
-import type { Ofpact } from '../openflow/actions.ts';
-import type { XBridge, XlateOfpact, XPort } from './xlate/types.ts';
+import type { FrozenState, RecircStates } from './xlate/types.ts';
+
+export type { FrozenState };
 
 /**
  * Recirculation identifiers: a name for the state of a translation that stopped on the way, to go on when the packet comes back from the
  * datapath or from a controller. Equal states share a number. A number lives while somebody holds a reference (the translation that made
  * it, then the megaflow that names it), and can be found for a moment longer, because packets that name it may be on their way.
  */
-
-/** What goes on where a translation stopped. */
-export interface FrozenState {
-  /** Where lookup starts when there are no actions. */
-  readonly tableId: number;
-  readonly bridge: XBridge;
-  /** Tunnel, OpenFlow metadata, registers and input port; the rest is zero. */
-  readonly metadata: Flow;
-  readonly stack: readonly Uint8Array[];
-  /** Mirrors that have had the packet. */
-  readonly mirrors: number;
-  /** The packet went through connection tracking in this bridge. */
-  readonly conntracked: boolean;
-  readonly wasMpls: boolean;
-  /** Port that the packet came into the switch by. */
-  readonly xport: XPort | undefined;
-  readonly actions: readonly XlateOfpact[];
-  readonly actionSet: readonly Ofpact[];
-  readonly userdata: Uint8Array | undefined;
-}
 
 /** How long a number without references is kept. */
 const LINGER_MS = 1000;
@@ -70,7 +50,7 @@ function stateKey(s: FrozenState): string {
   return `${identity(bridge)}/${identity(xport)}/${flow}/${JSON.stringify(rest, plain)}`;
 }
 
-export class RecircIds {
+export class RecircIds implements RecircStates {
   readonly #byId = new Map<number, Node>();
   readonly #byKey = new Map<string, Node>();
   /** Nodes without references, by rising `expireMs`. */

@@ -4,12 +4,12 @@ import { FLOW_MEMBERS } from '../../gen/flow.ts';
 import type { Ofpact, OfpactOf } from '../../openflow/actions.ts';
 import { formatFlow } from '../flow-format.ts';
 import { OFPP_UNSET } from '../ports.ts';
-import type { FrozenState } from '../recirc.ts';
 import type { Rule } from '../rule.ts';
 import { commitOdpActions } from './commit.ts';
 import type {
   DpSupport,
   Effect,
+  FrozenState,
   SlowReason,
   TraceNode,
   TraceNodeType,

@@ -3,9 +3,8 @@ import { Flow } from '../../flow/flow.ts';
 import { FLOW_MEMBERS } from '../../gen/flow.ts';
 import { mf } from '../../openflow/field.ts';
 import { OFPP_IN_PORT } from '../ports.ts';
-import type { FrozenState } from '../recirc.ts';
 import type { XlateCtx } from './context.ts';
-import type { XlateOfpact } from './types.ts';
+import type { FrozenState, XlateOfpact } from './types.ts';
 
 /**
  * Freezing: translation has to stop (the packet must be parsed anew, hashed, tracked, or shown to a controller) and leaves behind what is

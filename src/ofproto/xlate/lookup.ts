@@ -1,7 +1,6 @@
 import type { Flow } from '../../flow/flow.ts';
 import { OFPP_CONTROLLER, OFPP_NONE } from '../ports.ts';
-import type { RecircIds } from '../recirc.ts';
-import type { XBridge, XPort } from './types.ts';
+import type { RecircStates, XBridge, XPort } from './types.ts';
 
 /** Where translation of a packet from the datapath begins. */
 export interface Ingress {
@@ -15,7 +14,7 @@ const isThere = (port: XPort): boolean => port.bridge.xport(port.ofpPort) === po
 /** The bridge and port of a packet with datapath key `key`; why there is none, as a text. */
 export function lookupIngress(
   key: Flow,
-  recircs: RecircIds,
+  recircs: RecircStates,
   portOf: (odpPort: number) => XPort | undefined,
 ): Ingress | string {
   if (key.recircId) {

@@ -7,7 +7,6 @@ import type { VlanMode } from '../config.ts';
 import type { Bucket, Group } from '../group.ts';
 import type { MacLearning } from '../mac-learning.ts';
 import type { OfTable } from '../oftable.ts';
-import type { FrozenState, RecircIds } from '../recirc.ts';
 import type { Rule } from '../rule.ts';
 
 /** What translation reads of the switch, and what it gives. Translation changes nothing: side effects come back as a list. */
@@ -110,6 +109,17 @@ export interface DpSupport {
   readonly maskedSet: boolean;
 }
 
+/** Names of states that translations stopped in; see recirc.ts. */
+export interface RecircStates {
+  /** The number of a state, with a reference for the caller. */
+  alloc(state: FrozenState): number;
+  find(id: number): FrozenState | undefined;
+  /** Adds a reference; false when nobody holds one any more. */
+  ref(id: number): boolean;
+  unref(id: number): void;
+  unrefAll(ids: readonly number[]): void;
+}
+
 export interface XBridge {
   readonly name: string;
   readonly tables: readonly OfTable[];
@@ -135,7 +145,7 @@ export interface XBridge {
   /** It is no more, but something that was saved still names it. */
   readonly destroyed: boolean;
   readonly support: DpSupport;
-  readonly recircs: RecircIds;
+  readonly recircs: RecircStates;
   readonly missRule: Rule;
   readonly noPacketInRule: Rule;
   readonly dropFragsRule: Rule;
@@ -192,6 +202,26 @@ export interface UnrollXlate {
   cookie: bigint;
 }
 export type XlateOfpact = Ofpact | UnrollXlate;
+
+/** What goes on where a translation stopped. */
+export interface FrozenState {
+  /** Where lookup starts when there are no actions. */
+  readonly tableId: number;
+  readonly bridge: XBridge;
+  /** Tunnel, OpenFlow metadata, registers and input port; the rest is zero. */
+  readonly metadata: Flow;
+  readonly stack: readonly Uint8Array[];
+  /** Mirrors that have had the packet. */
+  readonly mirrors: number;
+  /** The packet went through connection tracking in this bridge. */
+  readonly conntracked: boolean;
+  readonly wasMpls: boolean;
+  /** Port that the packet came into the switch by. */
+  readonly xport: XPort | undefined;
+  readonly actions: readonly XlateOfpact[];
+  readonly actionSet: readonly Ofpact[];
+  readonly userdata: Uint8Array | undefined;
+}
 
 /** A branch of the packet's way that goes on after recirculation; a trace follows it. */
 export interface RecircNode {

@@ -3,7 +3,6 @@ import { FLOW_NW_FRAG_ANY, FLOW_NW_FRAG_LATER, isMplsType, odpTransport } from '
 import { FLOW_MEMBERS } from '../../gen/flow.ts';
 import { isIpAny } from '../../openflow/field-prereq.ts';
 import { PC_NO_RECV } from '../../openflow/messages.ts';
-import type { FrozenState } from '../recirc.ts';
 import { addToActionSet, executeActionSet } from './action-set.ts';
 import { doXlateActions } from './actions.ts';
 import { clearConntrack, clearTunnel, XlateCtx } from './context.ts';
@@ -12,7 +11,7 @@ import { mirrorIngress } from './mirror.ts';
 import { outputNormal } from './port-output.ts';
 import { processSpecial } from './special.ts';
 import { lookupFromTable, reportTable } from './table.ts';
-import type { XlateError, XlateIn, XlateOfpact, XlateOut, XPort } from './types.ts';
+import type { FrozenState, XlateError, XlateIn, XlateOfpact, XlateOut, XPort } from './types.ts';
 
 /**
  * Translation: what the tables of a bridge (and of those behind its patches) make of a packet. Pure: it reads the switch, and returns
