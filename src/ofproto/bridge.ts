@@ -133,7 +133,10 @@ export class Bridge implements OfprotoApi, XBridge, OpenflowBridge {
       },
       {
         controllersChanged: () => this.#flushFlows(),
-        connectionChanged: () => this.#failOpen.run(),
+        connectionChanged: () => {
+          this.#failOpen.run();
+          this.openflow.inBand.run();
+        },
         tls: () => backend.tls(),
       },
     );
@@ -411,6 +414,10 @@ export class Bridge implements OfprotoApi, XBridge, OpenflowBridge {
 
   setControllers(controllers: readonly ControllerConfig[]): void {
     this.connmgr.setControllers(controllers);
+  }
+
+  setInBandQueue(queue: number | undefined): void {
+    this.openflow.inBandQueue = queue;
   }
 
   controllerStatus(): ControllerStatus[] {

@@ -142,6 +142,8 @@ export interface ControllerConfig {
   /** 0: never probed. */
   inactivityProbeMs: number;
   enableAsyncMsgs?: boolean;
+  /** The way there leads through the bridge itself. */
+  inBand?: boolean;
   /** Packet-ins a second, and the burst allowed; undefined: unlimited. */
   rateLimit?: number | undefined;
   burstLimit?: number | undefined;

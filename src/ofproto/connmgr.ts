@@ -1,4 +1,4 @@
-import type { Server, Socket } from 'node:net';
+import { isIPv4, type Server, type Socket } from 'node:net';
 import type { ClockTimer } from '../base/clock.ts';
 import { VlogRateLimit } from '../base/vlog.ts';
 import { encode } from '../openflow/codec.ts';
@@ -21,6 +21,7 @@ import {
   type OfpVersion,
   type TlsConfig,
 } from './config.ts';
+import type { Remote } from './in-band.ts';
 import { expireParts } from './multipart-requests.ts';
 import { OfStream } from './of-stream.ts';
 import { Ofconn, type OfconnEvents, type OfconnType, versionText } from './ofconn.ts';
@@ -114,6 +115,16 @@ export class Connmgr {
   maxProbeIntervalMs(): number {
     const primaries = [...this.#controllers.values()].filter((c) => c.config.type === 'primary');
     return Math.max(0, ...primaries.map((c) => c.config.inactivityProbeMs));
+  }
+
+  /** Controllers of which the way leads through the bridge. */
+  inBandRemotes(): Remote[] {
+    return [...this.#controllers.values()].flatMap(({ config }) => {
+      const target = config.inBand ? parseTarget(config.target) : undefined;
+      if (!target || target.passive || target.kind === 'unix' || !isIPv4(target.host)) return [];
+      const ip = target.host.split('.').reduce((n, b) => n * 256 + Number(b), 0);
+      return [{ ip, port: target.port }];
+    });
   }
 
   /** Closes all connections; those that the switch makes come back. */

@@ -77,6 +77,8 @@ export interface OfprotoApi {
   /** Versions that are offered to controllers and ovs-ofctl. */
   setProtocols(versions: readonly OfpVersion[]): void;
   setControllers(controllers: readonly ControllerConfig[]): void;
+  /** Bridge.other_config:in-band-queue. */
+  setInBandQueue(queue: number | undefined): void;
   controllerStatus(): ControllerStatus[];
   /** Listens on `<rundir>/<bridge>.mgmt` and `.snoop`. */
   listenServices(): Promise<void>;

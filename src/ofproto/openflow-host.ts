@@ -18,6 +18,7 @@ import { FF_STATE, FlowModOp } from './flow-mod.ts';
 import { flowRemovedMessage } from './flow-stats.ts';
 import { FlowTables } from './flow-tables.ts';
 import { GroupTable } from './group-table.ts';
+import { InBand } from './in-band.ts';
 import { actionsEqual } from './megaflow.ts';
 import { type MeterIds, MeterTable } from './meters.ts';
 import type { RequestHost, StagedPacketOut } from './mods.ts';
@@ -25,6 +26,7 @@ import { FlowMonitors } from './monitors.ts';
 import type { Ofconn } from './ofconn.ts';
 import type { TableSettings } from './oftable.ts';
 import type { BridgePort } from './port.ts';
+import { OFPP_LOCAL } from './ports.ts';
 import { handleRequest } from './requests.ts';
 import { flattened, type Rule } from './rule.ts';
 import { change, type Requester, runNow, Slicer } from './transaction.ts';
@@ -64,6 +66,9 @@ export class OpenflowHost implements RequestHost {
   readonly monitors: FlowMonitors;
   readonly connmgr: Connmgr;
   readonly slicer = new Slicer();
+  readonly inBand: InBand;
+  /** Bridge.other_config:in-band-queue. */
+  inBandQueue: number | undefined = undefined;
   tunTable = TunTable.EMPTY;
   readonly #bridge: OpenflowBridge;
   readonly #deps: OpenflowDeps;
@@ -101,6 +106,22 @@ export class OpenflowHost implements RequestHost {
       },
       deps.deps,
     );
+    this.inBand = new InBand(
+      {
+        name: bridge.name,
+        flowTables: this.flowTables,
+        local: () => this.#local(),
+        remotes: () => this.connmgr.inBandRemotes(),
+        nowMs,
+        log: vlog('in_band'),
+      },
+      () => this.inBandQueue,
+    );
+  }
+
+  #local(): { mac: Uint8Array; routed: boolean } | undefined {
+    const port = this.#bridge.bridgePort(OFPP_LOCAL);
+    return port && { mac: port.netdev.mac(), routed: port.netdev.type === 'tap' };
   }
 
   get name(): string {

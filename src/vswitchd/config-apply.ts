@@ -315,6 +315,8 @@ class Apply {
     ofproto.setDesc({ ...(dpDesc !== undefined && { dpDesc }), ...(serialDesc !== undefined && { serialDesc }) });
     ofproto.setProtocols(wanted.protocols);
     ofproto.setControllers(this.#allowedControllers(wanted));
+    const queue = readUint(otherConfig, 'in-band-queue', -1);
+    ofproto.setInBandQueue(queue < 0 ? undefined : queue);
     ofproto.setFailMode(wanted.failMode);
     bridge.wanted = wanted;
   }

@@ -84,6 +84,7 @@ export const CONFIG_COLUMNS = {
     'type',
     'max_backoff',
     'inactivity_probe',
+    'connection_mode',
     'enable_async_messages',
     'controller_rate_limit',
     'controller_burst_limit',
@@ -190,11 +191,12 @@ function readControllers(snapshot: IdlSnapshot, bridge: IdlRow): WantedControlle
     .map((uuid) => snapshot.get('Controller', uuid))
     .filter((row) => row !== undefined);
   if (rows.length === 1 && text(rows[0]!.target) === 'none') return [];
-  return rows.map((row) => ({ uuid: row._uuid, config: readController(row) }));
+  const inBand = map(bridge.other_config).get('disable-in-band') !== 'true';
+  return rows.map((row) => ({ uuid: row._uuid, config: readController(row, inBand) }));
 }
 
 /** Open vSwitch's defaults: 8 s of backoff, a probe every 5 s, and no times below a second but 0. */
-function readController(row: IdlRow): ControllerConfig {
+function readController(row: IdlRow, inBand: boolean): ControllerConfig {
   const target = text(row.target);
   const probe = number(row.inactivity_probe);
   const passive = /^p(tcp|ssl|unix)(:|$)/.test(target);
@@ -203,6 +205,7 @@ function readController(row: IdlRow): ControllerConfig {
     type: (text(row.type) || (passive ? 'service' : 'primary')) as ControllerConfig['type'],
     maxBackoffMs: number(row.max_backoff) ?? 8000,
     inactivityProbeMs: probe === undefined ? 5000 : probe === 0 ? 0 : Math.max(1000, probe),
+    inBand: inBand && text(row.connection_mode) !== 'out-of-band',
     enableAsyncMsgs: row.enable_async_messages !== false,
     rateLimit: number(row.controller_rate_limit),
     burstLimit: number(row.controller_burst_limit),

@@ -112,6 +112,7 @@ export class FakeOfproto implements OfprotoApi {
     return this.controllers.map(({ target }) => ({ target, isConnected: false, role: 'other', status: new Map() }));
   }
   async listenServices(): Promise<void> {}
+  setInBandQueue(): void {}
   configureTables(): void {}
   configureMac(): void {}
   setForwardBpdu(): void {}
