@@ -1,3 +1,4 @@
+import { formatMac } from '../../base/address.ts';
 import type { OfpPort } from '../../base/types.ts';
 import { FLOW_MEMBERS } from '../../gen/flow.ts';
 import { macNumber } from '../mac-learning.ts';
@@ -120,5 +121,7 @@ function learn(ctx: XlateCtx, bundle: XBundle, vlan: number, gratuitousArp: bool
   const { flow, bridge } = ctx;
   if (bundle === OFPP_NONE_BUNDLE || flow.packetType !== 0) return;
   const mac = macNumber(flow.u8, SRC_AT);
+  if (ctx.trace && ctx.xin.packet && bridge.macs.isNews(mac, vlan, bundle, gratuitousArp, bundle.bond !== undefined))
+    ctx.report('detail', `learned that ${formatMac(flow.dlSrc)} is on port ${bundle.name} in VLAN ${vlan}`);
   ctx.effects.push({ type: 'learn', bridge, bundle, mac, vlan, gratuitousArp });
 }
