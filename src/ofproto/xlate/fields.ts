@@ -10,12 +10,12 @@ import type { XlateCtx } from './context.ts';
 /** set_field, load, move, and what else reads and writes fields by name. */
 
 const L3_FIELDS = new Set(
-  ['nw_src', 'nw_dst', 'ipv6_src', 'ipv6_dst', 'ipv6_label', 'ip_dscp', 'nw_tos', 'nw_ecn', 'nw_ttl'].map(mf),
+  ['nw_src', 'nw_dst', 'ipv6_src', 'ipv6_dst', 'ipv6_label', 'nw_tos', 'nw_ecn', 'nw_ttl'].map(mf),
 );
 const ARP_FIELDS = new Set(['arp_op', 'arp_sha', 'arp_tha', 'arp_spa', 'arp_tpa'].map(mf));
 
 const IPV6_LABEL = mf('ipv6_label');
-const LABEL_MASK = [0, 0x0f, 0xff, 0xff];
+const LABEL_MASK = 0xfffff;
 
 /** A write to a network header depends on the protocol: a packet of another protocol has another header. */
 function maskL3Prereqs({ flow, wc }: XlateCtx, field: MatchField): void {
@@ -29,8 +29,9 @@ export function setFieldAction(ctx: XlateCtx, a: OfpactOf<'set_field'>): void {
     return;
   }
   maskL3Prereqs(ctx, a.field);
+  maskFieldBits(wc, a.field, a.mask);
   // The flow label's word has bits that are none of it.
-  maskFieldBits(wc, a.field, a.field === IPV6_LABEL ? a.mask.map((b, i) => b & LABEL_MASK[i]) : a.mask);
+  if (a.field === IPV6_LABEL) wc.ipv6Label &= LABEL_MASK;
   setFieldMasked(flow, a.field, a.value, a.mask);
 }
 
