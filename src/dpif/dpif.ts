@@ -11,7 +11,7 @@ import type { Netdev, NetdevStats } from '../netdev/netdev.ts';
  * Headers that a `set` action rewrites. `key` and `mask` have the layout of the kernel's netlink attribute of that name
  * (linux/openvswitch.h), network byte order: `ethernet` src[6] dst[6]; `ipv4` src[4] dst[4] proto tos ttl frag; `ipv6` src[16] dst[16]
  * label[4] proto tclass hlimit frag; `tcp`, `udp`, `sctp` src[2] dst[2]; `arp` sip[4] tip[4] op[2] sha[6] tha[6]; `icmp`, `icmpv6`
- * type code; `nd` target[16] sll[6] tll[6]; `mpls` lse[4]; `nsh` flags ttl mdtype np path_hdr[4] context[16]; `skb_priority`, `skb_mark` u32;
+ * type code; `nd` target[16] sll[6] tll[6]; `nd_ext` reserved[4] type of the first option; `mpls` lse[4]; `nsh` flags ttl mdtype np path_hdr[4] context[16]; `skb_priority`, `skb_mark` u32;
  * `tunnel`: see `DpTunnel`.
  */
 export type DpSetAttr =
@@ -25,6 +25,7 @@ export type DpSetAttr =
   | 'icmp'
   | 'icmpv6'
   | 'nd'
+  | 'nd_ext'
   | 'mpls'
   | 'nsh'
   | 'skb_priority'

@@ -3,6 +3,7 @@ import { VlogRateLimit, vlogModule } from '../base/vlog.ts';
 import type { Flow, FlowWildcards } from '../flow/flow.ts';
 import { hash5Tuple } from '../flow/flow-hash.ts';
 import { type Netdev, NetdevError, type NetdevStats } from '../netdev/netdev.ts';
+import { Bonds } from './bonds.ts';
 import { logExecute, logFlowAdd, logFlowMessage, logFlowMod, logUpcall } from './dp-log.ts';
 import type {
   DpAction,
@@ -71,17 +72,12 @@ interface Transit {
   rssHash: number | undefined;
 }
 
-interface Bond {
-  members: readonly (OdpPort | undefined)[];
-  bytes: bigint[];
-}
-
 export class DummyDpif implements Dpif {
   readonly name: string;
   readonly type: string;
   readonly #ports = new Map<OdpPort, Port>();
   readonly #meters: Meters;
-  readonly #bonds = new Map<number, Bond>();
+  readonly #bonds = new Bonds();
   readonly #drops = new Map<string, bigint>(DROP_COUNTERS.map((name) => [name, 0n]));
   readonly #nowMs: () => number;
   readonly #preferPort: (name: string) => number | undefined;
@@ -319,15 +315,11 @@ export class DummyDpif implements Dpif {
   }
 
   #lbOutput(id: number, packet: Uint8Array, hash: number, md: Flow, transit: Transit): void {
-    const bond = this.#bonds.get(id);
-    // Packets that were not hashed by an action have the hash that their device gave them.
-    const bucket = (hash || (transit.rssHash ?? hash5Tuple(extractKey(packet, md), 0))) & 0xff;
-    const port = bond?.members[bucket];
-    if (!bond || port === undefined) {
+    const port = this.#bonds.choose(id, hash, packet.length);
+    if (port === undefined) {
       this.#drop('datapath_drop_invalid_bond');
       return;
     }
-    bond.bytes[bucket]! += BigInt(packet.length);
     this.#output(port, packet, md, transit);
   }
 
@@ -372,8 +364,7 @@ export class DummyDpif implements Dpif {
   }
 
   bondSet(id: number, members: readonly (OdpPort | undefined)[]): void {
-    const bytes = this.#bonds.get(id)?.bytes ?? new Array<bigint>(256).fill(0n);
-    this.#bonds.set(id, { members, bytes });
+    this.#bonds.set(id, members);
   }
 
   bondDel(id: number): void {
@@ -381,11 +372,11 @@ export class DummyDpif implements Dpif {
   }
 
   bondStats(id: number): readonly bigint[] | undefined {
-    return this.#bonds.get(id)?.bytes;
+    return this.#bonds.stats(id);
   }
 
   bonds(): ReadonlyMap<number, readonly (OdpPort | undefined)[]> {
-    return new Map([...this.#bonds].map(([id, { members }]) => [id, members]));
+    return this.#bonds.all();
   }
 
   // The whole.

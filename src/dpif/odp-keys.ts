@@ -70,6 +70,10 @@ export const ODP_HEADERS = {
     text: 'nd',
     fields: [f('target', 16, 'ipv6', 'nd_target'), f('sll', 6, 'mac', 'arp_sha'), f('tll', 6, 'mac', 'arp_tha')],
   },
+  nd_ext: {
+    text: 'nd_ext',
+    fields: [f('nd_reserved', 4, 'be32x', 'nd_reserved'), f('nd_options_type', 1, 'u8', 'nd_options_type')],
+  },
   mpls: { text: 'mpls', fields: [f('lse', 4, 'be32x', 'mpls_lse0')] },
   nsh: {
     text: 'nsh',

@@ -182,6 +182,20 @@ const setNd: Setter = (p, h, key, mask) => {
   }
 };
 
+/** The flags of an advertisement, and the type of the first option. */
+const setNdExtensions: Setter = (p, h, key, mask) => {
+  if (h.ipProto !== 58 || h.l4 < 0 || h.l4 + 32 > p.length) return;
+  for (const [at, size, name] of [
+    [h.l4 + 4, 4, 'nd_reserved'],
+    [h.l4 + 24, 1, 'nd_options_type'],
+  ] as const) {
+    const even = at & ~1;
+    const before = p.slice(even, even + 4);
+    blend(p, at, part('nd_ext', name, key).subarray(0, size), part('nd_ext', name, mask));
+    fixTransport(p, h, before, p.slice(even, even + 4));
+  }
+};
+
 const setMpls: Setter = (p, h, key, mask) => {
   if (h.l3Type === 0x8847 || h.l3Type === 0x8848) blend(p, h.l3, key, mask);
 };
@@ -218,6 +232,7 @@ const SETTERS: Readonly<Record<Exclude<DpSetAttr, 'skb_priority' | 'skb_mark'>, 
   icmp: setIcmp,
   icmpv6: setIcmp,
   nd: setNd,
+  nd_ext: setNdExtensions,
   mpls: setMpls,
   nsh: setNsh,
 };

@@ -376,6 +376,105 @@ export function dpifContract(name: string, options: DpifContractOptions): void {
     });
   });
 
+  describe(`${name}: recirculation`, () => {
+    const again: DpAction[] = [
+      { type: 'set', attr: 'skb_mark', key: Uint8Array.of(0, 0, 0, 5), mask: new Uint8Array(4).fill(0xff) },
+      { type: 'hash', algorithm: 'l4', basis: 3 },
+      { type: 'recirc', recircId: 5 },
+    ];
+    const byHash = mask((m) => {
+      m.dpHash = 0xffffffff;
+      m.pktMark = 0xffffffff;
+    });
+
+    check('looks a packet up again, with its hash and mark', (b) => {
+      b.answer(({ key }) => (key.recircId === 0 ? again : [output(2)]));
+      b.put(1, udp(7), again);
+      b.receive(1, udp(7));
+      const [{ key, type }] = b.upcalls as [Upcall];
+      assert.deepEqual([type, key.recircId, key.inPort, key.pktMark], ['miss', 5, 1, 5]);
+      assert.notEqual(key.dpHash, 0);
+      const flow = b.dpif.flowPut(key, byHash, [output(3)]);
+      assert.ok(flow);
+      b.receive(1, udp(7), udp(7), udp(8));
+      assert.equal(b.dpif.flowStats(flow).packets, 2n);
+      assert.deepEqual(hex(b.sent[3]!), hex([udp(7), udp(7)]));
+      assert.deepEqual([...b.dpif.flows()].length, 2);
+      assert.equal(b.dpif.flowDel(flow).packets, 2n);
+      b.receive(1, udp(7));
+      assert.deepEqual(hex(b.sent[2]!), hex([udp(7), udp(8), udp(7)]));
+    });
+
+    check('ends somewhere', (b) => {
+      b.answer(() => again);
+      b.receive(1, udp(7));
+      assert.ok(b.upcalls.length > 1 && b.upcalls.length < 10);
+    });
+  });
+
+  describe(`${name}: meters`, () => {
+    check('let pass what their bucket holds', (b) => {
+      const id = 2;
+      assert.equal(b.dpif.meterSet(id, { kbps: false, burst: true, bands: [{ rate: 1, burst: 2 }] }), true);
+      b.put(1, udp(7), [{ type: 'meter', meterId: id }, output(2)]);
+      b.receive(1, udp(7), udp(7), udp(7), udp(7));
+      assert.equal(b.sent[2]!.length, 2);
+      assert.deepEqual(b.dpif.meterGet(id), { packets: 4n, bytes: 256n, bands: [{ packets: 2n, bytes: 128n }] });
+      assert.equal(b.dpif.meterDel(id)?.packets, 4n);
+      assert.equal(b.dpif.meterGet(id), undefined);
+      b.receive(1, udp(7));
+      assert.equal(b.sent[2]!.length, 3);
+    });
+
+    check('have as many numbers and bands as they say', (b) => {
+      const { maxMeters, maxBands } = b.dpif.meterFeatures();
+      const band = { rate: 1, burst: 0 };
+      assert.equal(b.dpif.meterSet(maxMeters, { kbps: true, burst: false, bands: [band] }), false);
+      const bands = new Array<typeof band>(maxBands + 1).fill(band);
+      assert.equal(b.dpif.meterSet(0, { kbps: true, burst: false, bands }), false);
+    });
+  });
+
+  describe(`${name}: headers of other kinds`, () => {
+    check('NSH goes on and comes off', (b) => {
+      const nsh = Uint8Array.of(0x0f, 0xc2, 1, 3, 0, 0, 1, 255);
+      const encap: DpAction = { type: 'push_eth', src: new Uint8Array(6), dst: new Uint8Array(6).fill(2) };
+      b.put(1, udp(7), [
+        { type: 'push_nsh', nsh },
+        encap,
+        output(2),
+        { type: 'pop_eth' },
+        { type: 'pop_nsh' },
+        output(3),
+      ]);
+      b.receive(1, udp(7));
+      assert.equal(Buffer.from(b.sent[2]![0]!.subarray(12, 24)).toString('hex'), '894f0fc20103000001ff0200');
+      assert.deepEqual(hex(b.sent[3]!), hex([udp(7)]));
+    });
+
+    check('a bond spreads by hash', (b) => {
+      if (!b.dpif.bondSet) return;
+      b.dpif.bondSet(
+        1,
+        Array.from({ length: 256 }, (_, i) => odpPort(2 + (i % 2))),
+      );
+      b.put(
+        1,
+        udp(7),
+        [
+          { type: 'hash', algorithm: 'l4', basis: 0 },
+          { type: 'lb_output', bondId: 1 },
+        ],
+        mask(),
+      );
+      b.receive(1, ...Array.from({ length: 32 }, (_, i) => udp(i)));
+      assert.equal(b.sent[2]!.length + b.sent[3]!.length, 32);
+      assert.ok(b.sent[2]!.length > 4 && b.sent[3]!.length > 4);
+      const bytes = b.dpif.bondStats?.(1)?.reduce((sum, n) => sum + n, 0n);
+      assert.equal(bytes, 32n * 64n);
+    });
+  });
+
   describe(`${name}: devices that answer at once`, () => {
     check('every frame goes through once, in order', (b) => {
       b.put(1, udp(7), [output(2)]);

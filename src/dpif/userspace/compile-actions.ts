@@ -22,14 +22,15 @@ import {
   ACT_TRUNC,
   ACT_USERSPACE,
   DROP_ACTION,
-  DROP_METER,
   KEY_PKT_MARK,
   KEY_SKB_PRIORITY,
 } from '../../gen/arena.ts';
-import type { DpAction, DpSetAttr, DpUserdata } from '../dpif.ts';
+import type { DpAction, DpSetAttr } from '../dpif.ts';
+import { isCompilable } from './slow-path.ts';
+import type { Userdata } from './userdata-table.ts';
 
 /** Number of the `userspace` action's data, which the fast path hands back in the upcall. */
-export type UserdataId = (userdata: DpUserdata) => number;
+export type UserdataId = (userdata: Userdata) => number;
 
 const PROTO = { tcp: 6, udp: 17, sctp: 132 } as const;
 /** `set` attributes that are written as they are: operation, bytes in the list (key and mask each padded to that). */
@@ -98,8 +99,6 @@ function compileOne(action: DpAction, mayWait: boolean, userdata: UserdataId): n
       return compileNested(ACT_CHECK_PKT_LEN, [action.pktLen], [action.ifGreater, action.ifLessEqual], userdata);
     case 'drop':
       return [head(ACT_DROP, 1), DROP_ACTION];
-    case 'meter':
-      return [head(ACT_DROP, 1), DROP_METER];
     default:
       return [head(0xfff, 0)];
   }
@@ -130,8 +129,9 @@ function compileList(actions: readonly DpAction[], mayWait: boolean, userdata: U
   return [...parts.reverse().flat(), ACT_END];
 }
 
-/** The words of an action list as the fast path runs it (protocols/arena.ts, ACT_*). */
+/** The words of an action list as the fast path runs it (protocols/arena.ts, ACT_*). One that it can't run goes to the control thread whole. */
 export function compileActions(actions: readonly DpAction[], userdata: UserdataId): number[] {
+  if (!isCompilable(actions)) return [head(ACT_USERSPACE, 1), userdata({ kind: 'slow_list', actions }), ACT_END];
   return compileList(actions, true, userdata);
 }
 

@@ -9,11 +9,13 @@ import {
   BATCH_MAX,
   DROP_UPCALL_ERROR,
   DROP_USERSPACE_ACTION_ERROR,
+  DROP_VHOST_TX_OVERSIZE,
   FLOWS_MAX,
   FRAME_MAX,
   HEADER_EMC_INSERT_MIN,
   HEADER_NOTIFY,
   HEADER_SMC_ENABLE,
+  HEADER_VLAN_LIMIT,
   KEY__SHORT_WORDS,
   KEY__SIZE,
   PACKET_HEADROOM,
@@ -42,6 +44,7 @@ import {
 import { type Netdev, NetdevError, type NetdevStats } from '../../netdev/netdev.ts';
 import { close } from '../../sys/fd.ts';
 import { getAffinity } from '../../sys/sched.ts';
+import { Bonds } from '../bonds.ts';
 import type {
   DpAction,
   DpConfig,
@@ -55,7 +58,10 @@ import type {
   Upcall,
   UpcallHandler,
 } from '../dpif.ts';
+import { DROP_COUNTERS } from '../drop-names.ts';
+import { NETDEV_FEATURES } from '../features.ts';
 import { MAX_BANDS, MAX_METERS, Meters } from '../meters.ts';
+import { extractKey, metadataOf, portMetadata } from '../packet-key.ts';
 import { type Arena, createArena } from './arena.ts';
 import { Counters } from './counters.ts';
 import { DatapathThread, loadModules } from './datapath-thread.ts';
@@ -66,10 +72,13 @@ import { Megaflows } from './megaflows.ts';
 import { type PmdHandle, PmdPool } from './pmd-pool.ts';
 import { Rcu } from './rcu.ts';
 import { assignRxqs, type RxqPlacement } from './rxq-assignment.ts';
+import { isCompilable, looksBeyondKey, SlowPath } from './slow-path.ts';
 import { UpcallReader, type UpcallRecord } from './upcall-reader.ts';
 import { UserdataTable } from './userdata-table.ts';
 import { type VhostPort, VhostPorts } from './vhost-ports.ts';
 
+const ETH_TYPE_NSH = 0x894f;
+const VLAN_LIMIT_MAX = 2;
 /** Upcalls handled in one turn of the event loop. */
 const UPCALLS_A_TURN = 128;
 const REAP_EVERY_MS = 100;
@@ -115,6 +124,10 @@ export class UserspaceDpif implements Dpif {
   readonly #nowMs: () => number;
   readonly #reapTimer: NodeJS.Timeout;
   readonly #meters: Meters;
+  readonly #bonds = new Bonds();
+  readonly #slow: SlowPath;
+  readonly #slowDrops = new Map<string, bigint>(DROP_COUNTERS.map((name) => [name, 0n]));
+  readonly #maxFlows: number;
   #handler: UpcallHandler = () => [];
   #affinity: DpConfig['rxqAffinity'] = new Map();
   #placement: RxqPlacement[] = [];
@@ -135,6 +148,16 @@ export class UserspaceDpif implements Dpif {
     this.#preferPort = options.preferPort ?? (() => undefined);
     this.#nowMs = options.clock ? () => options.clock!.monotonicMs() : () => Math.trunc(performance.now());
     this.#meters = new Meters(this.#nowMs);
+    this.#maxFlows = options.maxFlows ?? FLOWS_MAX;
+    this.#slow = new SlowPath({
+      output: (port, packet, inPort) => this.#outputSlow(port, packet, inPort),
+      ask: (upcall) => this.#ask(upcall),
+      drop: (reason) => this.#slowDrops.set(reason, (this.#slowDrops.get(reason) ?? 0n) + 1n),
+      nowMs: () => this.#nowMs(),
+      vlanLimit: () => this.#arena.get(ARENA_HEADER + HEADER_VLAN_LIMIT),
+      meters: this.#meters,
+      bonds: this.#bonds,
+    });
     this.#cores = options.defaultCores ?? getAffinity().slice(0, 1);
     const modules = loadModules();
     const { arena, fd } = createArena();
@@ -353,12 +376,28 @@ export class UserspaceDpif implements Dpif {
       this.#guarded(() => this.#main.exports.executeSpare(this.#main.exports.flowActions(flow)));
       return;
     }
-    const actions = this.#ask({ type: 'miss', key: this.#spareKey(), packet: record.packet, pmd: thread - 1 });
+    const actions = this.#ask({ type: 'miss', key: this.#upcallKey(record), packet: record.packet, pmd: thread - 1 });
     if (actions) this.#executeOn(record.packet, record.port, actions);
+  }
+
+  /** The whole key of a packet in the spare record: what the fast path does not extract is read here. */
+  #upcallKey(record: UpcallRecord): Flow {
+    const key = this.#spareKey();
+    return key.dlType === ETH_TYPE_NSH ? extractKey(record.packet, portMetadata(record.port)) : key;
+  }
+
+  /** Sends what the slow path made. */
+  #outputSlow(port: OdpPort, packet: Uint8Array, inPort: number): void {
+    if (packet.length > FRAME_MAX) this.#counters.drop(DROP_VHOST_TX_OVERSIZE);
+    else this.#executeOn(packet, inPort, [{ type: 'output', port }]);
   }
 
   #onUserspace(record: UpcallRecord, thread: number): void {
     const userdata = this.#userdata.get(record.userdata);
+    if (userdata?.kind === 'slow_list') {
+      this.#slow.run(record.packet.slice(), portMetadata(record.port), userdata.actions, true);
+      return;
+    }
     if (!userdata) {
       // The flow that sent it up is gone already.
       this.#counters.drop(DROP_USERSPACE_ACTION_ERROR);
@@ -368,7 +407,7 @@ export class UserspaceDpif implements Dpif {
     this.#main.exports.prepareSpare(record.port);
     const actions = this.#ask({
       type: 'action',
-      key: this.#spareKey(),
+      key: this.#upcallKey(record),
       packet: record.packet,
       userdata,
       pmd: thread - 1,
@@ -389,39 +428,48 @@ export class UserspaceDpif implements Dpif {
 
   // Flows.
 
+  /** Recirculated packets have their flows on the control thread; what the fast path can't tell apart has none. */
   flowPut(key: Flow, mask: FlowWildcards, actions: readonly DpAction[]): DpFlow | undefined {
-    return this.#flows.put(key, mask, actions);
+    if (this.flowCount() >= this.#maxFlows && !this.#flows.has(key, mask)) return undefined;
+    if (key.recircId !== 0) return this.#slow.put(key, mask, actions);
+    return looksBeyondKey(mask) ? undefined : this.#flows.put(key, mask, actions);
   }
 
   flowMod(flow: DpFlow, actions: readonly DpAction[]): void {
-    this.#flows.modify(flow, actions);
+    if (this.#slow.owns(flow)) this.#slow.modify(flow, actions);
+    else this.#flows.modify(flow, actions);
   }
 
   flowDel(flow: DpFlow, onLate?: (final: DpFlowStats) => void): DpFlowStats {
-    return this.#flows.delete(flow, onLate);
+    return this.#slow.owns(flow) ? this.#slow.delete(flow) : this.#flows.delete(flow, onLate);
   }
 
   flowStats(flow: DpFlow): DpFlowStats {
-    return this.#flows.stats(flow);
+    return this.#slow.owns(flow) ? this.#slow.stats(flow) : this.#flows.stats(flow);
   }
 
-  flows(): Iterable<DpFlow> {
-    return this.#flows.values();
+  *flows(): Iterable<DpFlow> {
+    yield* this.#flows.values();
+    yield* this.#slow.flows();
   }
 
   flowCount(): number {
-    return this.#flows.size;
+    return this.#flows.size + this.#slow.size;
   }
 
   // Packets of the control thread.
 
   execute(packet: Uint8Array, key: Flow, actions: readonly DpAction[]): void {
     if (packet.length > FRAME_MAX) return;
-    this.#executeOn(packet, key.inPort, actions);
+    this.#executeOn(packet, key.inPort, actions, key);
     this.#drainOwn();
   }
 
-  #executeOn(packet: Uint8Array, inPort: number, actions: readonly DpAction[]): void {
+  #executeOn(packet: Uint8Array, inPort: number, actions: readonly DpAction[], key?: Flow): void {
+    if (!isCompilable(actions)) {
+      this.#slow.run(packet.slice(), key ? metadataOf(key) : portMetadata(inPort), actions, key === undefined);
+      return;
+    }
     const code = this.#flows.compile(actions);
     if (!code) {
       this.#counters.drop(DROP_UPCALL_ERROR);
@@ -450,6 +498,22 @@ export class UserspaceDpif implements Dpif {
     return this.#meters.delete(id);
   }
 
+  bondSet(id: number, members: readonly (OdpPort | undefined)[]): void {
+    this.#bonds.set(id, members);
+  }
+
+  bondDel(id: number): void {
+    this.#bonds.delete(id);
+  }
+
+  bondStats(id: number): readonly bigint[] | undefined {
+    return this.#bonds.stats(id);
+  }
+
+  bonds(): ReadonlyMap<number, readonly (OdpPort | undefined)[]> {
+    return this.#bonds.all();
+  }
+
   meterFeatures(): { maxMeters: number; maxBands: number } {
     return { maxMeters: MAX_METERS, maxBands: MAX_BANDS };
   }
@@ -460,6 +524,7 @@ export class UserspaceDpif implements Dpif {
 
   async #configure(config: DpConfig): Promise<void> {
     this.#setCaches(config.emcInsertInvProb, config.smcEnable);
+    this.#arena.set(ARENA_HEADER + HEADER_VLAN_LIMIT, vlanLimitOf(config.otherConfig?.get('vlan-limit')));
     this.#affinity = config.rxqAffinity;
     if (config.pmdCpus.length > 0) this.#cores = config.pmdCpus;
     if (this.#coresStarted) await this.#startCores();
@@ -567,43 +632,18 @@ export class UserspaceDpif implements Dpif {
 
   stats(): ReturnType<Dpif['stats']> {
     const sum = this.#counters.total();
-    return { ...sum, flows: this.#flows.size, masks: this.#table.nMasks };
+    return { ...sum, flows: this.flowCount(), masks: this.#table.nMasks };
   }
 
   /** Packets that ended in the fast path, by reason (protocols/arena.ts, DROP_REASONS). */
   drops(): ReadonlyMap<string, bigint> {
-    return this.#counters.drops();
+    const all = new Map(this.#slowDrops);
+    for (const [name, n] of this.#counters.drops()) all.set(name, (all.get(name) ?? 0n) + n);
+    return all;
   }
 
   features(): ReadonlyMap<string, boolean | number> {
-    return new Map<string, boolean | number>([
-      ['Masked set action', true],
-      ['Tunnel push pop', false],
-      ['Ufid', true],
-      ['Truncate action', true],
-      ['Clone action', true],
-      ['Sample nesting', 10],
-      ['Conntrack eventmask', false],
-      ['Conntrack clear', false],
-      ['Max dp_hash algorithm', 1],
-      ['Check pkt length action', true],
-      ['Conntrack timeout policy', false],
-      ['Explicit Drop action', false],
-      ['Optimized Balance TCP mode', false],
-      ['Conntrack all-zero IP SNAT', false],
-      ['MPLS Label add', false],
-      ['Max VLAN headers', 2],
-      ['Max MPLS depth', 3],
-      ['Recirc', false],
-      ['CT state', false],
-      ['CT zone', false],
-      ['CT mark', false],
-      ['CT label', false],
-      ['CT state NAT', false],
-      ['CT orig tuple', false],
-      ['CT orig tuple for IPv6', false],
-      ['IPv6 ND Extension', true],
-    ]);
+    return NETDEV_FEATURES;
   }
 
   async close(): Promise<void> {
@@ -617,6 +657,12 @@ export class UserspaceDpif implements Dpif {
     Atomics.notify(this.#arena.i32, word);
     close(this.#arenaFd);
   }
+}
+
+/** 0 is as many as there can be. */
+function vlanLimitOf(text: string | undefined): number {
+  const n = text !== undefined && /^\d+$/.test(text) ? Number(text) : 1;
+  return n === 0 ? VLAN_LIMIT_MAX : Math.min(n, VLAN_LIMIT_MAX);
 }
 
 /** Makes the userspace datapath. Needs the modules that `npm run build` makes. */

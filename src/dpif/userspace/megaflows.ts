@@ -76,6 +76,11 @@ export class Megaflows {
     return this.#flows.values();
   }
 
+  /** Whether there is a flow with this very key and mask. */
+  has(key: Flow, mask: FlowWildcards): boolean {
+    return this.#flows.has(this.#deps.table.find(key, mask));
+  }
+
   /** See `Dpif.flowPut`. */
   put(key: Flow, mask: FlowWildcards, actions: readonly DpAction[]): DpFlow | undefined {
     const { table, maxFlows } = this.#deps;
