@@ -6,6 +6,8 @@ import { formatMac } from './address.ts';
 import { type Bridges, datapathIdOf, type RunningBridge, type RunningInterface, type SwitchDeps } from './bridges.ts';
 import type { WantedConfig } from './config.ts';
 import { shortPort } from './config-apply.ts';
+import { boolOf, map } from './config-values.ts';
+import { systemStatistics } from './system-stats.ts';
 
 /** What vswitchd writes back into the database. The IDL leaves out what is there already, so everything may be written every time. */
 
@@ -143,6 +145,14 @@ function writeMirrors(txn: IdlTxn, snapshot: IdlSnapshot, bridge: RunningBridge)
     ]);
     txn.update('Mirror', id, { statistics });
   }
+}
+
+/** The host's load, when it is asked for. */
+export function writeSystemStatistics(txn: IdlTxn, snapshot: IdlSnapshot): void {
+  const row = snapshot.first('Open_vSwitch');
+  if (!row) return;
+  const wanted = boolOf(map(row.other_config), 'enable-statistics');
+  txn.update('Open_vSwitch', row._uuid, { statistics: wanted ? systemStatistics() : new Map() });
 }
 
 /** Counters of the interfaces that have none in the database yet: a new one has them at once, not with the next round. */

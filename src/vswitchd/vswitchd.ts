@@ -9,7 +9,14 @@ import { applyPlan, destroyBridges, followMtu, noticeVanished } from './config-a
 import { planReconfigure } from './config-plan.ts';
 import { readBool, readUint } from './datapath-config.ts';
 import { IGNORED_COLUMNS, IgnoredSettings } from './ignored.ts';
-import { STATUS_COLUMNS, writeFirstStatistics, writeStatistics, writeStatus, writeSwitch } from './status.ts';
+import {
+  STATUS_COLUMNS,
+  writeFirstStatistics,
+  writeStatistics,
+  writeStatus,
+  writeSwitch,
+  writeSystemStatistics,
+} from './status.ts';
 
 /** Keeps the switch as the database wants it and the database informed. Control thread only. */
 
@@ -195,6 +202,7 @@ export class Vswitchd {
         await this.#write((txn, now) => {
           writeStatus(txn, now, this.state, this.#deps);
           writeStatistics(txn, now, this.state);
+          writeSystemStatistics(txn, now);
         });
       });
     });
