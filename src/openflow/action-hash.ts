@@ -79,13 +79,14 @@ export function decodeBundle(r: Reader, load: boolean): Bundle {
     r.readU16(),
   ];
   const dst = pullDst(r, load);
-  throwError(headError({ algorithm, fields, basis, member, nMembers }, !r.zeros(4)));
+  const reserved = !r.zeros(4);
   if (r.left < nMembers * 2) {
     bundleWarn(
       `Nicira action ${load ? 'bundle_load' : 'bundle'} only has ${r.left} bytes allocated for members.  ${nMembers * 2} bytes are required for ${nMembers} members.`,
     );
     throw new OfDecodeError('OFPBAC_BAD_LEN');
   }
+  throwError(headError({ algorithm, fields, basis, member, nMembers }, reserved));
   const members = Array.from({ length: nMembers }, () => ofpPort(portFromOfp10(r.readU16())));
   const a: Bundle = { type: 'bundle', algorithm: NX_BD_ALG[algorithm], fields, basis, members };
   if (dst) a.dst = dst;

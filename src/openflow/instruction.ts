@@ -75,15 +75,14 @@ function splitInstructions(r: Reader, version: number): Instructions {
     if (r.left < 8) throw new OfDecodeError('OFPBIC_BAD_LEN');
     const type = r.readU16();
     const length = r.readU16();
-    if (type === OFPIT.EXPERIMENTER) throw new OfDecodeError('OFPBIC_BAD_EXPERIMENTER');
-    if (type < 1 || type > 6 || (type === OFPIT.METER && version >= OFP15_VERSION))
-      throw new OfDecodeError('OFPBIC_UNKNOWN_INST');
-    const size = SIZES[type];
     if (length < 8 || length % 8 !== 0 || length - 4 > r.left) {
       actionWarn(`bad instruction format at offset ${r.pos - 4 - start}`);
       throw new OfDecodeError('OFPBIC_BAD_LEN');
     }
-    if (size !== undefined && length !== size) throw new OfDecodeError('OFPBIC_BAD_LEN');
+    if (type === OFPIT.EXPERIMENTER) throw new OfDecodeError('OFPBIC_BAD_EXPERIMENTER');
+    if (type < 1 || type > 6) throw new OfDecodeError('OFPBIC_UNKNOWN_INST');
+    if (length !== (SIZES[type] ?? length)) throw new OfDecodeError('OFPBIC_BAD_LEN');
+    if (type === OFPIT.METER && version >= OFP15_VERSION) throw new OfDecodeError('OFPBIC_UNKNOWN_INST');
     if (found[type]) throw new OfDecodeError('OFPBIC_DUP_INST');
     found[type] = r.sub(length - 4);
   }

@@ -42,7 +42,8 @@ export function formatPort(port: OfpPort, names?: PortNames): string {
   const reserved = nameByNumber.get(port);
   if (reserved) return reserved;
   const name = names?.nameOf(port);
-  return name === undefined ? String(port) : quoteName(name);
+  // Reserved ones without a name are shown by their number of OpenFlow 1.0.
+  return name === undefined ? String(port < 0xffffff00 ? port : port & 0xffff) : quoteName(name);
 }
 
 /** A name as it is; in quotes when it is not a letter with letters and digits. */
