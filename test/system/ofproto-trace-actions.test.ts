@@ -201,6 +201,7 @@ const CASES: Case[] = [
   {
     title: 'headers: IPv6, neighbour discovery, ARP, ICMP, VLANs',
     flows: [
+      'icmp6,icmp_type=136 actions=set_field:2147483648->nd_reserved,output:2',
       'icmp6,icmp_type=135 actions=set_field:fe80::9->nd_target,set_field:11:22:33:44:55:66->nd_sll,output:2',
       'arp actions=move:NXM_OF_ETH_SRC[]->NXM_OF_ETH_DST[],load:2->NXM_OF_ARP_OP[],move:NXM_NX_ARP_SHA[]->NXM_NX_ARP_THA[],move:NXM_OF_ARP_SPA[]->NXM_OF_ARP_TPA[],output:2',
       'tcp6 actions=set_field:2001:db8::9->ipv6_dst,set_field:5->ipv6_label,set_field:9->nw_ttl,output:2',
@@ -209,6 +210,7 @@ const CASES: Case[] = [
       'udp actions=set_field:7->pkt_mark,set_field:53->udp_src,output:2,set_field:8->reg1,note:11.22.33.44.55.66',
     ],
     packets: [
+      `${ETH},icmp6,ipv6_src=fe80::1,ipv6_dst=fe80::2,icmpv6_type=136,nd_target=fe80::3,nd_tll=aa:bb:cc:dd:ee:ff`,
       `${ETH},icmp6,ipv6_src=fe80::1,ipv6_dst=fe80::2,icmp_type=135,nd_target=fe80::3,nd_sll=aa:bb:cc:dd:ee:ff`.replace(
         'icmp_type',
         'icmpv6_type',

@@ -132,7 +132,9 @@ function commitNetwork(flow: Flow, base: Flow, actions: DpAction[], wc: FlowWild
   if (base.dlType === ETH_IP) commitHeader('ipv4', flow, base, actions, wc, whole);
   else if (base.dlType === ETH_IPV6) {
     commitHeader('ipv6', flow, base, actions, wc, whole);
-    if (isNd(base)) return commitHeader('nd', flow, base, actions, wc, whole);
+    if (!isNd(base)) return false;
+    const extended = commitHeader('nd_ext', flow, base, actions, wc, whole);
+    return commitHeader('nd', flow, base, actions, wc, whole) || extended;
   } else if (base.dlType === ETH_ARP) return commitHeader('arp', flow, base, actions, wc);
   return false;
 }
