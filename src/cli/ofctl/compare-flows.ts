@@ -14,6 +14,7 @@ import { Exit, Fatal, fatalErrno } from './fatal.ts';
 import { fetchFlows } from './flow-commands.ts';
 import { preprocessedLines, readInput } from './input.ts';
 import { namesToAccept, namesToShow } from './names.ts';
+import { commonLayout, remapTunMetadata } from './tun-metadata-layout.ts';
 import type { Vconn } from './vconn.ts';
 
 /** `replace-flows` and `diff-flows`: flows of two sources side by side. */
@@ -38,18 +39,24 @@ interface Entry {
 
 /** Flows of both sources. */
 class FlowSet {
-  readonly #entries = new Map<string, Entry>();
+  readonly #pending: { side: 0 | 1; entry: Omit<Entry, 'versions'>; version: FlowVersion }[] = [];
 
   put(side: 0 | 1, tableId: number, priority: number, match: Match, version: FlowVersion): void {
-    const key = `${tableId} ${formatMatch(match, priority)}`;
-    const entry = this.#entries.get(key) ?? { tableId, match, priority, versions: [undefined, undefined] };
-    entry.versions[side] = version;
-    this.#entries.set(key, entry);
+    this.#pending.push({ side, version, entry: { tableId, priority, match } });
   }
 
-  /** By table; within it in the order in which they came. */
+  /** Flows with the same table, match and priority together; by table, within it in the order in which they came. */
   entries(): Entry[] {
-    return [...this.#entries.values()].sort((a, b) => a.tableId - b.tableId);
+    const entries = new Map<string, Entry>();
+    const layout = commonLayout(this.#pending.map((p) => p.entry.match));
+    for (const { side, entry, version } of this.#pending) {
+      const match = layout ? remapTunMetadata(entry.match, layout) : entry.match;
+      const key = `${entry.tableId} ${formatMatch(match, entry.priority)}`;
+      const found = entries.get(key) ?? { ...entry, match, versions: [undefined, undefined] };
+      found.versions[side] = version;
+      entries.set(key, found);
+    }
+    return [...entries.values()].sort((a, b) => a.tableId - b.tableId);
   }
 }
 
