@@ -166,7 +166,9 @@ function writeCounters(txn: IdlTxn, snapshot: IdlSnapshot, state: Bridges, wants
     const row = uuid === undefined ? undefined : snapshot.get('Interface', uuid);
     if (uuid === undefined || !row || !wants(row)) continue;
     const stats = bridge.ofproto.portStats(iface.ofport as Parameters<typeof bridge.ofproto.portStats>[0]);
-    txn.update('Interface', uuid, { statistics: statisticsMap(stats) });
+    txn.update('Interface', uuid, {
+      statistics: statisticsMap(iface.netdev.countsPacketsOnly ? packetCounters(stats) : stats),
+    });
   }
 }
 
@@ -190,6 +192,11 @@ export function statisticsMap(stats: Partial<NetdevStats>): Map<string, number |
   }
   for (const [name, value] of stats.custom ?? []) out.set(name, toInteger(value));
   return out;
+}
+
+/** The counters of a device that has no others. */
+function packetCounters({ rxPackets, txPackets, rxBytes, txBytes, custom }: NetdevStats): Partial<NetdevStats> {
+  return { rxPackets, txPackets, rxBytes, txBytes, custom };
 }
 
 const toInteger = (value: bigint): number | bigint =>
