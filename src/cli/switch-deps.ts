@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { networkInterfaces } from 'node:os';
 import type { Clock } from '../base/clock.ts';
 import { ovsRundir } from '../base/dirs.ts';
 import { strerror } from '../base/errno.ts';
@@ -9,9 +10,11 @@ import { dpdkProvider } from '../netdev/dpdk.ts';
 import { type DummyNetdev, dummyProviders } from '../netdev/dummy.ts';
 import { internalProvider } from '../netdev/internal.ts';
 import type { Netdev, NetdevProvider } from '../netdev/netdev.ts';
+import { type Address, OvsRouter, parseNetwork } from '../netdev/ovs-router.ts';
 import { patchProvider } from '../netdev/patch.ts';
 import { systemProvider } from '../netdev/system.ts';
 import { tapProvider } from '../netdev/tap.ts';
+import { TnlNeighCache } from '../netdev/tnl-neigh-cache.ts';
 import type { TlsConfig } from '../ofproto/config.ts';
 import type { CreateOfprotoBackend, OfprotoBackendApi } from '../ofproto/ofproto.ts';
 import type { SwitchDeps } from '../vswitchd/bridges.ts';
@@ -39,6 +42,8 @@ export class SwitchParts implements SwitchDeps {
   readonly dummies = new Map<string, DummyNetdev>();
   /** Datapaths that no bridge has made. */
   readonly ownDatapaths = new OwnDatapaths();
+  readonly router = new OvsRouter((device) => this.#addressesOf(device));
+  readonly neighbours: TnlNeighCache;
   readonly #options: SwitchPartsOptions;
   readonly #backends = new Map<string, OfprotoBackendApi>();
   readonly #providers = new Map<string, NetdevProvider>();
@@ -46,6 +51,7 @@ export class SwitchParts implements SwitchDeps {
 
   constructor(options: SwitchPartsOptions) {
     this.#options = options;
+    this.neighbours = new TnlNeighCache(options.clock);
     const all = [patchProvider, tapProvider, internalProvider, systemProvider, ...options.providers];
     for (const provider of all) this.#providers.set(provider.type, provider);
     if (options.dummy !== 'none') this.#enableDummies(options.dummy);
@@ -135,6 +141,16 @@ export class SwitchParts implements SwitchDeps {
     const own = (netdev as { ifindex?: () => number }).ifindex;
     if (own) return own.call(netdev);
     return netdev.io.kind === 'vhost' ? hashedIfindex(netdev.name) : 0;
+  }
+
+  /** Of a dummy, or of an interface of the host. */
+  #addressesOf(device: string): Address[] {
+    const dummy = this.dummies.get(device);
+    if (dummy) return dummy.addresses();
+    return (networkInterfaces()[device] ?? []).flatMap(({ cidr }) => {
+      const network = cidr === null ? undefined : parseNetwork(cidr);
+      return network ? [network] : [];
+    });
   }
 
   /** dpdk-init can only be switched on, once. */

@@ -16,6 +16,7 @@ import { monitorColumns, VSWITCHD_LOCK, Vswitchd } from '../vswitchd/vswitchd.ts
 import { type DatapathParts, loadDatapathParts } from './datapath.ts';
 import { registerDummyCommands } from './dummy-commands.ts';
 import { discoverCores } from './numa.ts';
+import { registerRouteCommands, registerTunnelCommands } from './route-commands.ts';
 import { SwitchParts } from './switch-deps.ts';
 import { parseVswitchdOptions, type VswitchdOptions, vswitchdUsage } from './vswitchd-options.ts';
 
@@ -125,6 +126,8 @@ function registerAll(
   registerPmdCommands(unixctl, () => parts.dpifs());
   registerQosCommands(unixctl, vswitchd.state);
   registerDummyCommands(unixctl, parts.dummies);
+  registerRouteCommands(unixctl, parts.router);
+  registerTunnelCommands(unixctl, parts.neighbours);
   registerDpctlDevices(unixctl, parts.ownDatapaths, {
     dpifs: () => parts.dpifs(),
     createDpif: (name, type) => parts.createDatapath(name, type),

@@ -1,0 +1,57 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { WarpClock } from '../base/clock.ts';
+import { formatMapped, OvsRouter, parseMapped, parseNetwork } from './ovs-router.ts';
+import { TnlNeighCache } from './tnl-neigh-cache.ts';
+
+const net = (text: string) => parseNetwork(text)!;
+const ip = (text: string) => parseMapped(text)!;
+
+describe('routes of tunnels', () => {
+  const router = () =>
+    new OvsRouter((device) => (device === 'br0' ? [{ address: Uint8Array.of(10, 0, 0, 1), prefix: 24 }] : []));
+
+  it('go by the longest prefix, for each mark apart', () => {
+    const r = router();
+    assert.ok(r.add(net('0.0.0.0/0'), 'br0', 0, ip('10.0.0.254')));
+    assert.ok(r.add(net('192.168.0.77/16'), 'br0', 0, ip('10.0.0.2')));
+    assert.ok(r.add(net('192.168.0.0/16'), 'br0', 7, ip('10.0.0.3')));
+    const via = (to: string, mark = 0) => r.lookup(ip(to), mark)?.gateway;
+    assert.equal(formatMapped(via('192.168.1.1')!), '10.0.0.2');
+    assert.equal(formatMapped(via('8.8.8.8')!), '10.0.0.254');
+    assert.equal(formatMapped(via('192.168.1.1', 7)!), '10.0.0.3');
+    assert.equal(r.lookup(ip('8.8.8.8'), 7), undefined);
+    assert.ok(r.delete(net('192.168.0.0/16'), 0));
+    assert.equal(formatMapped(via('192.168.1.1')!), '10.0.0.254');
+    assert.equal(r.delete(net('192.168.0.0/16'), 0), false);
+  });
+
+  it('need an address to send from', () => {
+    const r = router();
+    assert.equal(r.add(net('1.1.1.0/24'), 'br0', 0), false);
+    assert.equal(r.add(net('1.1.1.0/24'), 'br1', 0, ip('10.0.0.2')), false);
+    assert.ok(r.add(net('10.0.0.0/24'), 'br0', 0));
+    assert.equal(formatMapped(r.lookup(ip('10.0.0.9'), 0)!.source), '10.0.0.1');
+  });
+
+  it('are refused where the text is no network', () => {
+    for (const text of ['', '1.2.3', '1.2.3.4/33', '::1/129', 'x/8', '1.2.3.4/-1'])
+      assert.equal(parseNetwork(text), undefined, text);
+  });
+});
+
+it('neighbours are known until they are too old', () => {
+  const clock = new WarpClock();
+  clock.stop();
+  const cache = new TnlNeighCache(clock);
+  const mac = Uint8Array.of(2, 0, 0, 0, 0, 9);
+  cache.set('br0', ip('10.0.0.2'), mac);
+  assert.deepEqual(cache.lookup('br0', ip('10.0.0.2')), mac);
+  assert.equal(cache.lookup('br1', ip('10.0.0.2')), undefined);
+  cache.setAging(10);
+  clock.warp(10_000);
+  assert.equal(cache.lookup('br0', ip('10.0.0.2')), undefined);
+  assert.match(cache.show(), /^10\.0\.0\.2 +02:00:00:00:00:09 {3}br0 STALE$/m);
+  cache.flush();
+  assert.equal(cache.show().split('\n').length, 3);
+});

@@ -1,0 +1,108 @@
+import { formatIpv4, formatIpv6, parseIpv4, parseIpv6 } from '../base/address.ts';
+
+/** The routes that tunnels go by: those that are put in by hand (`ovs/route/add`). IPv4 addresses are IPv4-mapped IPv6 ones here. */
+
+export interface Address {
+  address: Uint8Array;
+  prefix: number;
+}
+
+export interface Route {
+  /** 16 bytes, masked. */
+  readonly network: Uint8Array;
+  readonly prefix: number;
+  readonly mark: number;
+  readonly bridge: string;
+  readonly gateway: Uint8Array | undefined;
+  readonly source: Uint8Array;
+}
+
+const V4_PREFIX = Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff);
+const V4_BITS = 96;
+
+const isMapped = (a: Uint8Array): boolean => V4_PREFIX.every((b, i) => a[i] === b);
+
+export function mapped(address: Uint8Array): Uint8Array {
+  return address.length === 16 ? address : Uint8Array.of(...V4_PREFIX, ...address);
+}
+
+/** An IPv4-mapped address is written as the IPv4 one. */
+export function formatMapped(a: Uint8Array): string {
+  return isMapped(a) ? formatIpv4(Buffer.from(a).readUInt32BE(12)) : formatIpv6(a);
+}
+
+/** An address of either family, IPv4 mapped. */
+export function parseMapped(text: string): Uint8Array | undefined {
+  const ip = parseIpv4(text);
+  if (ip !== undefined) return mapped(Uint8Array.of(ip >>> 24, ip >>> 16, ip >>> 8, ip));
+  return parseIpv6(text);
+}
+
+/** `ADDRESS[/BITS]`; the prefix is one of 128 bits. */
+export function parseNetwork(text: string): { address: Uint8Array; prefix: number } | undefined {
+  const [ip = '', bits] = text.split('/');
+  const address = parseMapped(ip);
+  if (!address || (bits !== undefined && !/^\d{1,3}$/.test(bits))) return undefined;
+  const base = isMapped(address) ? V4_BITS : 0;
+  const prefix = bits === undefined ? 128 : base + Number(bits);
+  return prefix > 128 ? undefined : { address, prefix };
+}
+
+function masked(address: Uint8Array, prefix: number): Uint8Array {
+  return address.map((b, i) => b & (0xff00 >> Math.min(8, Math.max(0, prefix - i * 8))));
+}
+
+const equal = (a: Uint8Array, b: Uint8Array): boolean => Buffer.compare(a, b) === 0;
+
+export class OvsRouter {
+  readonly #routes: Route[] = [];
+  readonly #addressesOf: (device: string) => Iterable<Address>;
+
+  constructor(addressesOf: (device: string) => Iterable<Address>) {
+    this.#addressesOf = addressesOf;
+  }
+
+  routes(): readonly Route[] {
+    return this.#routes;
+  }
+
+  /** False when the device has no address to send from. A route to the same network with that mark is replaced. */
+  add(to: { address: Uint8Array; prefix: number }, bridge: string, mark: number, gateway?: Uint8Array): boolean {
+    const source = this.#source(to.address, bridge) ?? (gateway && this.#source(gateway, bridge));
+    if (!source) return false;
+    const network = masked(to.address, to.prefix);
+    this.delete(to, mark);
+    this.#routes.push({ network, prefix: to.prefix, mark, bridge, gateway, source });
+    return true;
+  }
+
+  delete({ address, prefix }: { address: Uint8Array; prefix: number }, mark: number): boolean {
+    const network = masked(address, prefix);
+    const i = this.#routes.findIndex((r) => r.prefix === prefix && r.mark === mark && equal(r.network, network));
+    if (i < 0) return false;
+    this.#routes.splice(i, 1);
+    return true;
+  }
+
+  /** The longest prefix among the routes for that mark. */
+  lookup(to: Uint8Array, mark: number): Route | undefined {
+    let best: Route | undefined;
+    for (const r of this.#routes) {
+      if (r.mark !== mark || !equal(masked(to, r.prefix), r.network)) continue;
+      if (!best || r.prefix > best.prefix) best = r;
+    }
+    return best;
+  }
+
+  /** The device's own address in the network of `to`. */
+  #source(to: Uint8Array, device: string): Uint8Array | undefined {
+    let best: { address: Uint8Array; prefix: number } | undefined;
+    for (const own of this.#addressesOf(device)) {
+      const address = mapped(own.address);
+      const prefix = own.prefix + (own.address.length === 4 ? V4_BITS : 0);
+      if (!equal(masked(address, prefix), masked(to, prefix))) continue;
+      if (!best || prefix > best.prefix) best = { address, prefix };
+    }
+    return best?.address;
+  }
+}
