@@ -221,8 +221,10 @@ class DatumParser {
   private pairValue(start: number): Atom {
     this.skipSpaces();
     if (this.text[this.at] !== '=') {
-      const found = this.text[this.at] ?? '\0';
-      throw new TextError(`${this.text.slice(start)}: syntax error at "${found}" expecting "="`);
+      const found = this.text[this.at];
+      // Where the text ends, so does Open vSwitch's message.
+      const expected = found === undefined ? '' : `${found}" expecting "="`;
+      throw new TextError(`${this.text.slice(start)}: syntax error at "${expected}`);
     }
     this.at++;
     this.skipSpaces();

@@ -156,13 +156,18 @@ function takeOption(settings: Settings, option: { name: string; value: string | 
     case 'commands':
       return commandsText(COMMANDS.values());
     case 'options':
-      return optionsText({ long: GLOBAL_OPTIONS, short: SHORT_OPTIONS });
+      return plainOptions(optionsText({ long: GLOBAL_OPTIONS, short: SHORT_OPTIONS }));
   }
   if (takeVlogOption(option) || takeTableOption(settings.style, option)) return undefined;
   const tls = takeSslOption(settings.tls, option);
   if (tls) settings.tls = tls;
   else if (!Object.hasOwn(GLOBAL_OPTIONS, name)) settings.local.set(`--${name}`, value);
   return undefined;
+}
+
+/** ovs-vsctl does not tell optional arguments from others. */
+function plainOptions(text: string): string {
+  return text.replaceAll('[ARG]', 'ARG').replace(/ +$/gm, '');
 }
 
 /** One run over a consistent view of the database, from the first command to the answer of the server. */

@@ -114,13 +114,24 @@ Other options:
 `;
 }
 
+/** The first bracket is closed by the last character. */
+function isBracketed(word: string): boolean {
+  if (!word.startsWith('[')) return false;
+  let depth = 0;
+  for (const [i, char] of [...word].entries()) {
+    if (char === '[') depth++;
+    else if (char === ']' && --depth === 0) return i === word.length - 1;
+  }
+  return false;
+}
+
 /** `!` a word that must be there, `?` one that may, `+` one or more, `*` none or more: for completion by a shell. */
 function completionText(args: string): string {
   const words = args === '' ? [] : args.split(' ');
   const marked = words.map((word) => {
     const repeats = word.includes('...');
     const bare = word.replaceAll('.', '');
-    const isOptional = bare.startsWith('[') && bare.endsWith(']') && bare.indexOf(']') === bare.length - 1;
+    const isOptional = isBracketed(bare);
     const mark = isOptional ? (repeats ? '*' : '?') : repeats ? '+' : '!';
     const inner = isOptional ? bare.slice(1, -1) : bare;
     return mark + inner.replaceAll('[', '?').replaceAll(']', '');
