@@ -20,16 +20,20 @@ test('a group is printed as it was read', () => {
   assert.equal(formatGroup(group, 4, undefined), text);
 });
 
-test('ids of buckets and selection methods need OpenFlow 1.5 or the extension of 1.0', () => {
-  const { group, protocols } = parseGroupMod(
+test('selection methods and their fields', () => {
+  const { group } = parseGroupMod(
     'group_id=5,type=select,selection_method=hash,fields(ip_src,eth_dst=ff:ff:00:00:00:00),bucket=bucket_id:9,1',
     'add',
   );
-  assert.equal(protocols & ~(P_OF10_ANY | P_OF15_UP), 0);
   assert.equal(
     formatGroup(group, 6, undefined),
     'group_id=5,type=select,selection_method=hash,fields(eth_dst=ff:ff:00:00:00:00,ip_src),bucket=bucket_id:9,actions=output:1',
   );
+});
+
+test('commands about buckets need OpenFlow 1.5 or the extension of 1.0', () => {
+  const { protocols } = parseGroupMod('group_id=5,command_bucket_id=all', 'remove_bucket');
+  assert.equal(protocols, P_OF10_ANY | P_OF15_UP);
 });
 
 test("a file's line may begin with its command", () => {

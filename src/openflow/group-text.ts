@@ -211,7 +211,8 @@ class GroupParser {
       throw new FlowTextError('fast failover bucket requires watch_port or watch_group');
     const parsed = parseActionsText(actions.join(','), this.names);
     bucket.actions = parsed.actions;
-    this.usable &= parsed.protocols;
+    // As in Open vSwitch the actions of the last bucket decide alone; what the version can't say is an error when it is sent.
+    this.usable = parsed.protocols;
     return bucket;
   }
 

@@ -36,7 +36,23 @@ export async function openSwitch(c: OfctlContext, name: string, suffix: 'mgmt' |
 
 /** One message with a transaction id of its own, in the vconn's version. Throws Fatal when that has no such message. */
 export function encodeRequest(vconn: { version: number }, message: Message, protocol = 0): Uint8Array {
-  return encode(message, vconn.version, nextXid(), encodeOptionsOf(protocol))[0];
+  if (message.type === 'group_mod') checkGroupCommand(message, vconn.version);
+  try {
+    return encode(message, vconn.version, nextXid(), encodeOptionsOf(protocol))[0];
+  } catch (e) {
+    // The message as such was checked when its text was read: what is left is that the version does not have it.
+    throw new Fatal((e as Error).message);
+  }
+}
+
+const OFP10_VERSION = 1;
+const OFP15_VERSION = 6;
+
+/** Buckets are changed one by one in OpenFlow 1.5, and by Nicira's extension in 1.0. */
+function checkGroupCommand({ command }: MessageOf<'group_mod'>, version: number): void {
+  if (command !== 'insert_bucket' && command !== 'remove_bucket') return;
+  if (version === OFP10_VERSION || version >= OFP15_VERSION) return;
+  throw new Fatal(`${command.replace('_', '-')} needs OpenFlow 1.5 or later ('-O OpenFlow15')`);
 }
 
 /** Runs a parser of text; what it says is wrong ends the program. */

@@ -87,15 +87,45 @@ class NameMap {
   }
 }
 
-const cache = new Map<string, Promise<PortNames>>();
+/** What names are wanted of. */
+export type NamesOf = 'ports' | 'tables' | 'both';
 
-async function fetchNames(c: OfctlContext, target: string): Promise<PortNames> {
-  const { versions, tls } = c.options;
-  const [ports, tables] = [new NameMap(), new NameMap()];
-  const vconn = await openVconn(target, 'mgmt', { versions, tls });
-  for (const p of await fetchPorts(c, vconn)) ports.put(p.portNo, p.name);
-  for (const t of await fetchTables(c, vconn)) tables.put(t.tableId, t.name);
-  vconn.close();
+const portNames = new Map<string, Promise<NameMap>>();
+const tableNames = new Map<string, Promise<NameMap>>();
+
+/** Fetches one kind of names over a connection of its own, once a target. */
+function fetchOnce(
+  c: OfctlContext,
+  target: string,
+  known: Map<string, Promise<NameMap>>,
+  fill: (vconn: Vconn, map: NameMap) => Promise<void>,
+): Promise<NameMap> {
+  const fetch = async () => {
+    const { versions, tls } = c.options;
+    const map = new NameMap();
+    const vconn = await openVconn(target, 'mgmt', { versions, tls });
+    await fill(vconn, map);
+    vconn.close();
+    return map;
+  };
+  const found = known.get(target) ?? fetch();
+  known.set(target, found);
+  return found;
+}
+
+const NOTHING = new NameMap();
+
+/** Nobody is asked where that could take for ever. */
+async function namesOf(c: OfctlContext, target: string, of: NamesOf): Promise<PortNames | undefined> {
+  if (/^p(tcp|ssl|unix):/.test(target)) return undefined;
+  const fillPorts = async (vconn: Vconn, map: NameMap) => {
+    for (const p of await fetchPorts(c, vconn)) map.put(p.portNo, p.name);
+  };
+  const fillTables = async (vconn: Vconn, map: NameMap) => {
+    for (const t of await fetchTables(c, vconn)) map.put(t.tableId, t.name);
+  };
+  const ports = of === 'tables' ? NOTHING : await fetchOnce(c, target, portNames, fillPorts);
+  const tables = of === 'ports' ? NOTHING : await fetchOnce(c, target, tableNames, fillTables);
   return {
     nameOf: (port) => ports.name(port),
     numberOf: (name) => ports.number(name) as ReturnType<PortNames['numberOf']>,
@@ -104,25 +134,18 @@ async function fetchNames(c: OfctlContext, target: string): Promise<PortNames> {
   };
 }
 
-/** Fetched once a target; nobody is asked where that could take for ever. */
-function namesOf(c: OfctlContext, target: string): Promise<PortNames> | undefined {
-  if (/^p(tcp|ssl|unix):/.test(target)) return undefined;
-  let names = cache.get(target);
-  if (!names) {
-    names = fetchNames(c, target);
-    cache.set(target, names);
-  }
-  return names;
-}
-
 /** Names that input may have. */
-export async function namesToAccept(c: OfctlContext, target: string): Promise<PortNames | undefined> {
-  return c.options.names === false ? undefined : namesOf(c, target);
+export async function namesToAccept(
+  c: OfctlContext,
+  target: string,
+  of: NamesOf = 'both',
+): Promise<PortNames | undefined> {
+  return c.options.names === false ? undefined : namesOf(c, target, of);
 }
 
 export const showsNames = (c: OfctlContext): boolean => c.options.names ?? isatty(1);
 
 /** Names that output has. */
 export async function namesToShow(c: OfctlContext, target: string): Promise<PortNames | undefined> {
-  return showsNames(c) ? namesOf(c, target) : undefined;
+  return showsNames(c) ? namesOf(c, target, 'both') : undefined;
 }

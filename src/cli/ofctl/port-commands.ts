@@ -23,7 +23,7 @@ const OFP10_VERSION = 1;
 
 /** A port by number or name. */
 async function portNamed(c: OfctlContext, target: string, text: string): Promise<OfpPort> {
-  const port = parsePort(text) ?? parsePort(text, await namesToAccept(c, target));
+  const port = parsePort(text) ?? parsePort(text, await namesToAccept(c, target, 'ports'));
   if (port === undefined) throw new Fatal(`${target}: unknown port \`${text}'`);
   return port;
 }

@@ -124,7 +124,7 @@ async function rename(c: OfctlContext, vconn: Vconn, tableId: number, name: stri
 
 const modTable: OfctlCommand = async (c) => {
   const [target, table, setting] = c.args;
-  const names = await namesToAccept(c, target);
+  const names = await namesToAccept(c, target, 'tables');
   const { mod, name, versions } = parsing(() => parseTableMod(table, setting, names));
   if (!(c.options.versions & versions))
     throw new Fatal(`table_mod '${setting}' requires one of the OpenFlow versions ${versionBitmapNames(versions)}`);
