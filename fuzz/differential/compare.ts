@@ -69,12 +69,13 @@ const normalFlows = (dump: string): string =>
     .sort()
     .join('\n');
 
-/** Packets and bytes of each port, in the order of the ports. */
-const normalPorts = (dump: string): string =>
-  [...dump.matchAll(/port +(\w+): rx pkts=(\d+), bytes=(\d+).*\n +tx pkts=(\d+), bytes=(\d+)/g)]
-    .map(([, ...fields]) => fields.join(' '))
-    .sort()
-    .join('\n');
+/** Received packets and bytes, sent packets and bytes of each port, in the order of the ports. */
+const portCounters = (dump: string): Map<string, number[]> =>
+  new Map(
+    [...dump.matchAll(/port +(\w+): rx pkts=(\d+), bytes=(\d+).*\n +tx pkts=(\d+), bytes=(\d+)/g)]
+      .map(([, port, ...n]) => [port, n.map(Number)] as const)
+      .sort(([a], [b]) => a.localeCompare(b)),
+  );
 
 /** The frames of a pcap file from byte `from` on, as hexadecimal. */
 function frames(file: Buffer, from: number): string[] {
@@ -93,6 +94,8 @@ export class Pair {
   readonly turnout: DummySwitch;
   /** Bytes of each port's pcap that earlier rounds wrote. */
   readonly #read = new Map<string, number>();
+  /** Counters of each switch's ports after the last round. */
+  readonly #ports = new Map<string, Map<string, number[]>>();
   /** Packets that a port has taken in so far. */
   #sent = 0;
 
@@ -141,13 +144,15 @@ export class Pair {
       ['dpctl/dump-flows', async (one) => normalMegaflows(await one.appctl('dpctl/dump-flows'))],
       ['frames sent', async (one) => this.#sentFrames(one)],
       ['dump-flows', async (one) => normalFlows(await one.ofctl('dump-flows', BRIDGE))],
-      ['dump-ports', async (one) => normalPorts(await one.ofctl('dump-ports', BRIDGE))],
+      ['dump-ports', async (one) => this.#portDeltas(one)],
     ];
+    let difference: Difference | undefined;
+    // All of them, always: some count on from the last round.
     for (const [what, look] of checks) {
       const [real, turnout] = await this.both(look);
-      if (real !== turnout) return { what, real, turnout };
+      if (real !== turnout) difference ??= { what, real, turnout };
     }
-    return undefined;
+    return difference;
   }
 
   /** Waits until every packet has passed, and their statistics have reached the rules. */
@@ -161,6 +166,16 @@ export class Pair {
       await sleep(10);
     }
     await one.appctl('revalidator/wait');
+  }
+
+  /** What each port has counted since the last round. */
+  async #portDeltas(one: DummySwitch): Promise<string> {
+    const now = portCounters(await one.ofctl('dump-ports', BRIDGE));
+    const before = this.#ports.get(one.kind);
+    this.#ports.set(one.kind, now);
+    return [...now]
+      .map(([port, n]) => `${port}: ${n.map((v, i) => v - (before?.get(port)?.[i] ?? 0)).join(' ')}`)
+      .join('\n');
   }
 
   /** What each port has sent since the last round; the order within a port is that of the packets. */

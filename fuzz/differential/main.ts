@@ -52,12 +52,13 @@ export async function runDifferential(options: DifferentialOptions): Promise<{ r
     for (; options.goOn(rounds) && differences < options.maxDifferences; rounds++) {
       const seed = options.seed + rounds;
       const round = await pair.carried(new Generator(random(seed)).round());
-      if (!(await pair.compare(round))) continue;
+      const first = await pair.compare(round);
+      if (!first) continue;
       differences++;
       const small = await shrink(pair, round);
       const difference = await pair.compare(small);
       if (difference) report(seed, small, difference);
-      else console.log(`round ${seed} differed once and no more`);
+      else report(seed, round, { ...first, what: `${first.what} (once and no more)` });
     }
     return { rounds, differences };
   } finally {

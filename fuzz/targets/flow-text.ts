@@ -1,6 +1,7 @@
 /** The flow syntax: what parses is printed as what parses to the same flow. */
 import assert from 'node:assert/strict';
 import { FIELDS } from '../../protocols/fields.ts';
+import { vlog } from '../../src/base/vlog.ts';
 import { FlowTextError, format, parse } from '../../src/openflow/flow-text.ts';
 import type { Target } from '../engine.ts';
 
@@ -65,6 +66,8 @@ const print = (text: string): string => {
   const { match, actions, priority } = parse(text);
   return format(match, actions, priority);
 };
+
+vlog.setLevels('off');
 
 export const target: Target = {
   name: 'flow-text',
