@@ -1,4 +1,5 @@
 import type { OdpPort } from '../base/types.ts';
+import { VlogRateLimit } from '../base/vlog.ts';
 import type { Dpif, Upcall } from '../dpif/dpif.ts';
 import type { Flow } from '../flow/flow.ts';
 import type { Continuation } from '../openflow/messages-nicira.ts';
@@ -13,15 +14,20 @@ import { packetInMetadata } from './packet-in.ts';
 import type { BridgePort } from './port.ts';
 import { RecircIds } from './recirc.ts';
 import type { Rule } from './rule.ts';
+import { traceFlow } from './trace-run.ts';
 import { Udpif, type UdpifHost } from './udpif.ts';
 import { thawMetadata } from './xlate/freeze.ts';
-import type { Effect } from './xlate/types.ts';
+import type { Effect, XBridge } from './xlate/types.ts';
 
 /** All bridges of one datapath. */
 
 /** Open_vSwitch.other_config:bundle-idle-timeout. */
 const DEFAULT_BUNDLE_IDLE_MS = 10_000;
 const MIN_BUNDLE_IDLE_MS = 1000;
+
+const XLATE_LIMIT = new VlogRateLimit(1, 5);
+/** A trace is a lot of text. */
+const TRACE_LIMIT = new VlogRateLimit(1, 1);
 
 export class OfprotoBackend implements BridgeBackend, UdpifHost {
   readonly dpif: Dpif;
@@ -202,7 +208,19 @@ export class OfprotoBackend implements BridgeBackend, UdpifHost {
   }
 
   warn(text: string): void {
-    this.deps.vlog('ofproto_dpif_xlate').warn(text);
+    const log = this.deps.vlog('ofproto_dpif_xlate');
+    if (log.warnRl) log.warnRl(XLATE_LIMIT, text);
+    else log.warn(text);
+  }
+
+  info(text: string): void {
+    this.deps.vlog('ofproto_dpif_xlate').infoRl?.(XLATE_LIMIT, text);
+  }
+
+  /** The way of a packet that goes in circles, for the log. */
+  tooLong(bridge: XBridge, flow: Flow): void {
+    const log = this.deps.vlog('ofproto_dpif_upcall');
+    log.warnRl?.(TRACE_LIMIT, traceFlow({ bridge: bridge as Bridge, flow }));
   }
 
   #bridgeOf(upcall: Upcall): Bridge | undefined {

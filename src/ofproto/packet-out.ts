@@ -21,6 +21,7 @@ export interface PacketBridge extends Named {
     readonly deps: OfprotoDeps;
     readonly dpif: Dpif;
     bridges(): Iterable<Named>;
+    warn(text: string): void;
     creditOne(effects: readonly Effect[], bytes: number): void;
     releaseRecircs(ids: readonly number[]): void;
   };
@@ -56,7 +57,7 @@ export function stagePacketOut(bridge: PacketBridge, m: PacketOut): StagedPacket
 const warner =
   (bridge: PacketBridge): XlateIn['warn'] =>
   (text) =>
-    bridge.backend.deps.vlog('ofproto_dpif_xlate').warn(text);
+    bridge.backend.warn(text);
 
 function carryOut(
   bridge: PacketBridge,

@@ -7,10 +7,9 @@ import type { Flow } from '../flow/flow.ts';
 import type { Ofpact, OfpactOf } from '../openflow/actions.ts';
 import { formatMatch } from '../openflow/flow-text.ts';
 import type { PortNames } from '../openflow/port.ts';
-import type { Bridge } from './bridge.ts';
+import type { Bridge, BridgeBackend } from './bridge.ts';
 import { formatFlow } from './flow-format.ts';
 import { withInPort } from './megaflow.ts';
-import type { OfprotoBackend } from './ofproto-backend.ts';
 import { OFPP_UNSET } from './ports.ts';
 import { formatTrace, portNames, traceFormat } from './trace-format.ts';
 import { type RecircNode, type SlowReason, type TraceNode, XLATE_ERRORS, type XlateOut } from './xlate/types.ts';
@@ -53,7 +52,7 @@ export function traceFlow(request: TraceRequest): string {
 }
 
 function traceOnce({ bridge, flow, packet, names, actions }: TraceRequest, recircQueue: RecircNode[]): string {
-  const backend = bridge.backend as OfprotoBackend;
+  const { backend } = bridge;
   const shown = names ? portNames(bridge) : undefined;
   const nodes: TraceNode[] = [];
   const out = xlateActions({
@@ -71,7 +70,7 @@ function traceOnce({ bridge, flow, packet, names, actions }: TraceRequest, recir
   return text;
 }
 
-function resultText(backend: OfprotoBackend, flow: Flow, out: XlateOut, names: PortNames | undefined): string {
+function resultText(backend: BridgeBackend, flow: Flow, out: XlateOut, names: PortNames | undefined): string {
   const initial = flow.clone();
   initial.actsetOutput = OFPP_UNSET;
   const finalFlow = initial.equals(out.flow) ? 'unchanged' : formatFlow(out.flow, names);
@@ -141,7 +140,7 @@ const withoutOutputs = (actions: readonly DpAction[]): DpAction[] =>
     .map((a) => (a.type === 'clone' ? { ...a, actions: withoutOutputs(a.actions) } : a));
 
 /** Learns, and sends packet-ins. */
-function runSideEffects(backend: OfprotoBackend, bridge: Bridge, flow: Flow, packet: Uint8Array, out: XlateOut): void {
+function runSideEffects(backend: BridgeBackend, bridge: Bridge, flow: Flow, packet: Uint8Array, out: XlateOut): void {
   backend.creditOne(
     out.effects.filter((e) => e.type === 'learn' || e.type === 'learn_flow' || e.type === 'fin'),
     packet.length,

@@ -7,7 +7,7 @@ import type { BridgePort } from './port.ts';
 import type { RecircIds } from './recirc.ts';
 import { Ukey } from './ukey.ts';
 import { lookupIngress } from './xlate/lookup.ts';
-import type { Effect, SlowReason, XlateOut } from './xlate/types.ts';
+import type { Effect, SlowReason, XBridge, XlateOut } from './xlate/types.ts';
 import { xlateActions } from './xlate/xlate.ts';
 
 /**
@@ -24,6 +24,9 @@ export interface UdpifHost {
   /** Once a revalidation round: ageing of MACs and flows. */
   expire(): void;
   warn(text: string): void;
+  info(text: string): void;
+  /** Translation of packets like `flow` was given up because it went on for too long. */
+  tooLong(bridge: XBridge, flow: Flow): void;
   readonly hooks: EffectHooks;
 }
 
@@ -171,12 +174,18 @@ export class Udpif {
   #translate(key: Flow, packet: Uint8Array | undefined): XlateOut | undefined {
     const from = lookupIngress(key, this.#host.recircs, (odp) => this.#host.portOf(odp));
     if (typeof from === 'string') return undefined;
-    return xlateActions({
-      bridge: from.bridge,
-      flow: withInPort(key, from.inPort),
+    const { bridge } = from;
+    const flow = withInPort(key, from.inPort);
+    const out = xlateActions({
+      bridge,
+      flow,
       packet,
       warn: (text) => this.#host.warn(text),
+      info: (text) => this.#host.info(text),
     });
+    if (packet && (out.error === 'recursion_too_deep' || out.error === 'too_many_resubmits'))
+      this.#host.tooLong(bridge, flow);
+    return out;
   }
 
   /** True when the translation's references to recirculation numbers went to the megaflow. */

@@ -129,8 +129,17 @@ export class XlateCtx {
   /** A problem that an operator should know of. */
   reportError(text: string): void {
     if (this.trace) this.report('error', text);
-    else if (this.xin.packet)
-      this.xin.warn?.(`${text} on bridge ${this.bridge.name} while processing ${formatFlow(this.base)}`);
+    else if (this.xin.packet) this.xin.warn?.(this.#where(text));
+  }
+
+  /** What an operator may want to know of. */
+  reportInfo(text: string): void {
+    if (this.trace) this.report('warn', text);
+    else if (this.xin.packet) this.xin.info?.(this.#where(text));
+  }
+
+  #where(text: string): string {
+    return `${text} on bridge ${this.bridge.name} while processing ${formatFlow(this.base)}`;
   }
 
   /** Runs `f` with the trace nodes of `subs` as its own. */

@@ -56,7 +56,7 @@ export function outputAction(ctx: XlateCtx, port: number, opts: OutputActionOpti
     case OFPP_NONE:
       break;
     default:
-      if (port === ctx.flow.inPort) ctx.report('warn', 'skipping output to input port');
+      if (port === ctx.flow.inPort) ctx.reportInfo('skipping output to input port');
       else outputToPort(ctx, port, { last, truncate });
   }
 }
@@ -104,7 +104,7 @@ export function outputTrunc(ctx: XlateCtx, a: OfpactOf<'output_trunc'>, opts: Ru
   const { port, maxLen } = a;
   if (NO_TRUNC.has(port)) {
     ctx.report('warn', `output_trunc does not support port: ${formatPort(port)}`);
-  } else if (port === ctx.flow.inPort) ctx.report('warn', 'skipping output to input port');
+  } else if (port === ctx.flow.inPort) ctx.reportInfo('skipping output to input port');
   else if (ctx.bridge.xport(port as OfpPort)?.odpPort === undefined) {
     ctx.reportError(`output_trunc does not support patch port ${formatPort(port)}`);
   } else {

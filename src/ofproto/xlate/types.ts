@@ -259,6 +259,7 @@ export interface XlateIn {
   recircQueue?: RecircNode[] | undefined;
   /** Says what went wrong, when there is no trace. */
   warn?: ((text: string) => void) | undefined;
+  info?: ((text: string) => void) | undefined;
 }
 
 export interface XlateOut {
