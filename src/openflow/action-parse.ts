@@ -2,6 +2,7 @@ import { NXAST } from '../../protocols/openflow-actions.ts';
 import { ofpPort } from '../base/types.ts';
 import { parseCt, parseNat } from './action-ct.ts';
 import { parseDecap, parseEncap } from './action-encap.ts';
+import { actionFields } from './action-fields.ts';
 import { parseBundle, parseMultipath } from './action-hash.ts';
 import { parseLearn } from './action-learn.ts';
 import { parseSample } from './action-sample.ts';
@@ -403,10 +404,17 @@ function sizeOf(a: Ofpact): number {
   }
 }
 
+/** Some fields are words of flow text alone (dl_vlan): no action can name them in bytes. */
+function sayable(a: Ofpact): Ofpact {
+  const field = actionFields(a).find((f) => f.headers.length === 0);
+  if (field) throw new FlowTextError(`${field.name} is not a valid OXM field name`);
+  return a;
+}
+
 function parseOne(key: string, value: string, ctx: ParseContext): Ofpact {
   const name = key.toLowerCase();
   const parser = Object.hasOwn(PARSERS, name) ? PARSERS[name] : undefined;
-  if (parser) return parser(value, ctx);
+  if (parser) return sayable(parser(value, ctx));
   const port = parsePort(key, ctx.names);
   if (port !== undefined) return { type: 'output', port, maxLen: 0 };
   throw new FlowTextError(`unknown action ${key}`);

@@ -304,8 +304,10 @@ export function fieldIsWild(wc: FlowWildcards, f: MatchField): boolean {
  */
 export function matchSetField(m: Match, f: MatchField, value: Uint8Array, mask?: Uint8Array): string | undefined {
   if (isTunMetadata(f)) return matchSetTunMetadata(m, f, value, mask);
-  if (BIT_FIELDS.has(f.name)) setPlaced(m, f, value, value);
-  else setPlaced(m, f, value, f === IPV6_LABEL && mask && coversLabel(mask) ? undefined : mask);
+  if (BIT_FIELDS.has(f.name)) {
+    setPlaced(m, f, value, mask);
+    setField(m.wc, f, value);
+  } else setPlaced(m, f, value, f === IPV6_LABEL && mask && coversLabel(mask) ? undefined : mask);
   return undefined;
 }
 
