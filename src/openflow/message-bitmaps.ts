@@ -1,8 +1,8 @@
-import { OFP10_VERSION, OFP11_VERSION } from '../../protocols/openflow.ts';
+import { OFP10_VERSION, OFP11_VERSION, OFP13_VERSION, OFP14_VERSION } from '../../protocols/openflow.ts';
 import { OFPAT10, OFPAT11 } from '../../protocols/openflow-actions.ts';
 import type { OfpactType } from './actions.ts';
 
-/** Sets of actions as the bitmaps that versions write them in: bit n stands for action type n. */
+/** Sets of actions and instructions as the bitmaps that versions write them in: bit n stands for type n. */
 
 export type ActionNumber = readonly [number: number, type: OfpactType];
 
@@ -72,4 +72,12 @@ export function ofpactsFromBitmap(bits: number, version: number): Set<OfpactType
       .filter(([n]) => bits & (1 << n))
       .map(([, type]) => type),
   );
+}
+
+const OFPIT_METER = 6;
+
+/** The instructions that the version has, of a set of their numbers; OpenFlow 1.3 and 1.4 have the meter among them. */
+export function instructionNumbers(instructions: Iterable<number>, version: number): number[] {
+  const meter = version === OFP13_VERSION || version === OFP14_VERSION;
+  return [...instructions].filter((n) => n !== OFPIT_METER || meter).sort((a, b) => a - b);
 }

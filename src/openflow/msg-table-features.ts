@@ -2,7 +2,7 @@ import { FIELDS, type MatchField } from '../../protocols/fields.ts';
 import { OFP14_VERSION, OFP15_VERSION } from '../../protocols/openflow.ts';
 import { VlogRateLimit, vlogModule } from '../base/vlog.ts';
 import { OfDecodeError, type Reader, type Writer } from './buffer.ts';
-import { actionNumbers, ofpactsFromBitmap } from './message-bitmaps.ts';
+import { actionNumbers, instructionNumbers, ofpactsFromBitmap } from './message-bitmaps.ts';
 import type { DecodeContext, MessageCodec, MessageCodecs } from './message-codec.ts';
 import { type Prop, pullProps, putProp, unknownProp } from './message-prop.ts';
 import type {
@@ -225,7 +225,7 @@ const numbersOf = (a: TableActionFeatures, version: number): number[] =>
     .map(([n]) => n);
 
 function putInstructionFeatures(w: Writer, t: TableInstructionFeatures, miss: number, version: number): void {
-  putNumbers(w, PROP.INSTRUCTIONS + miss, t.instructions);
+  putNumbers(w, PROP.INSTRUCTIONS + miss, instructionNumbers(t.instructions, version));
   putProp(w, PROP.NEXT_TABLES + miss, () => {
     for (const n of [...t.next].sort((a, b) => a - b)) w.putU8(n);
   });

@@ -2,14 +2,15 @@ import { FIELDS, type MatchField } from '../../protocols/fields.ts';
 import { OFP10_VERSION, OFP11_VERSION, OFP12_VERSION } from '../../protocols/openflow.ts';
 import type { Reader, Writer } from './buffer.ts';
 import { mf } from './field.ts';
-import { ofpactsFromBitmap, ofpactsToBitmap } from './message-bitmaps.ts';
+import { instructionNumbers, ofpactsFromBitmap, ofpactsToBitmap } from './message-bitmaps.ts';
 import { emptyCodec, type MessageCodec, type MessageCodecs } from './message-codec.ts';
 import type { TableFeatures, TableInstructionFeatures, TableMiss, TableStats } from './messages-table.ts';
 import { oxmHeaderOf } from './oxm.ts';
 
 /** Table statistics: OpenFlow 1.0, 1.1 and 1.2 mix them with features, each in its own way; 1.3 has numbers only. */
 
-const instructionBits = (i: TableInstructionFeatures): number => [...i.instructions].reduce((b, n) => b | (1 << n), 0);
+const instructionBits = (i: TableInstructionFeatures): number =>
+  instructionNumbers(i.instructions, OFP12_VERSION).reduce((b, n) => b | (1 << n), 0);
 
 /** By number, as messages of OpenFlow 1.1 and 1.2 have them. */
 const MISS: readonly TableMiss[] = ['controller', 'continue', 'drop'];
