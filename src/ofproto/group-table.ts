@@ -254,7 +254,9 @@ export class GroupModOp implements ModOp {
       if (i % YIELD_EVERY === YIELD_EVERY - 1) yield;
     }
     if (!by) return;
-    const newBuckets = this.#new && groupDesc(this.#new).buckets;
-    this.#forward({ ...this.#m, groupExisted: this.#old.length > 0, ...(newBuckets ? { newBuckets } : {}) }, by);
+    const desc = this.#new && groupDesc(this.#new);
+    // What adds or removes buckets does not say the group's type.
+    const known = desc ? { groupType: desc.groupType, newBuckets: desc.buckets } : {};
+    this.#forward({ ...this.#m, groupExisted: this.#old.length > 0, ...known }, by);
   }
 }

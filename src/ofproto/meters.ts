@@ -192,4 +192,9 @@ export class MeterTable {
   }
 }
 
-const configOf = (m: MeterMod): MeterConfig => ({ meterId: m.meterId, flags: m.flags, bands: m.bands });
+/** A band without a burst has that of its rate. */
+const configOf = (m: MeterMod): MeterConfig => ({
+  meterId: m.meterId,
+  flags: m.flags,
+  bands: m.bands.map((b) => ({ ...b, burstSize: b.burstSize || b.rate })),
+});

@@ -93,10 +93,11 @@ export interface Request<T extends MessageType = MessageType> {
 export type Outcome = OfErrorName | undefined | Promise<OfErrorName | undefined>;
 
 const OFPST_VENDOR = 0xffff;
+const OFPT_VENDOR = 4;
 
-/** A statistics request in Nicira's form gets its reply in it. */
+/** A request in Nicira's form gets its reply in it. */
 export const isNicira = (raw: Uint8Array): boolean =>
-  raw[0] === 1 && raw[1] === 16 && ((raw[8] << 8) | raw[9]) === OFPST_VENDOR;
+  raw[1] === OFPT_VENDOR || (raw[0] === 1 && raw[1] === 16 && ((raw[8] << 8) | raw[9]) === OFPST_VENDOR);
 
 export const reply = (r: Omit<AnyRequest, 'host'>, m: Message): undefined => {
   r.conn.reply(m, r.env.xid, isNicira(r.raw));

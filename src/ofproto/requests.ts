@@ -222,6 +222,9 @@ function setFlowFormat({ conn, m }: Request<'set_flow_format'>): undefined {
 
 const nothing = (): undefined => undefined;
 
+/** There is no IPFIX exporter to have statistics. */
+const noIpfix = (): Outcome => 'NXST_NOT_CONFIGURED';
+
 const HANDLERS: Handlers = {
   hello: nothing,
   error: nothing,
@@ -240,6 +243,8 @@ const HANDLERS: Handlers = {
   flow_mod: flowMod,
   group_mod: groupMod,
   meter_mod: meterMod,
+  ipfix_bridge_stats_request: noIpfix,
+  ipfix_flow_stats_request: noIpfix,
   port_mod: (r) => applyPortMod(r.host, r.m, r.conn),
   table_mod: tableMod,
   barrier_request: (r) => reply(r, { type: 'barrier_reply' }),
