@@ -42,7 +42,7 @@ export class PcapWriter {
   }
 }
 
-const RECONNECT_MS = 100;
+const RECONNECT_MS = 20;
 
 export type ConnState = 'connected' | 'disconnected' | 'unknown';
 
@@ -70,14 +70,14 @@ export class StreamLink {
 
   get state(): ConnState {
     if (this.#server) return 'unknown';
-    return this.#peers.size > 0 ? 'connected' : 'disconnected';
+    return [...this.#peers].some((peer) => !peer.connecting) ? 'connected' : 'disconnected';
   }
 
   #connect(): void {
     if (this.#closed) return;
-    const socket = createConnection(this.#path, () => this.#serve(socket));
-    socket.unref();
-    socket.on('error', () => {});
+    const socket = createConnection(this.#path);
+    // At once: what is sent before the other end has taken the call waits in the socket.
+    this.#serve(socket);
     socket.on('close', () => setTimeout(() => this.#connect(), RECONNECT_MS).unref());
   }
 
