@@ -60,9 +60,10 @@ function dpifDumpFlows(backends: Backends, args: readonly string[]): string {
     return typeof from !== 'string' && from.bridge === bridge;
   };
   const mine = [...backend.dpif.flows()].filter(isMine);
-  // Unlike dpctl, no comma comes after the identifier.
+  // Unlike dpctl, no comma comes after the identifier, and the layer is not named.
   return mine
-    .map((f) => `${formatDpFlow(backend.dpif, f, opts, bridge.nowMs()).replace(/^(ufid:\S+), /, '$1 ')}\n`)
+    .map((f) => formatDpFlow(backend.dpif, f, opts, bridge.nowMs()))
+    .map((text) => `${text.replace(/^(ufid:\S+), /, '$1 ').replace(', dp:ovs, actions:', ', actions:')}\n`)
     .join('');
 }
 

@@ -47,8 +47,8 @@ const UINT64_MAX = 0xffff_ffff_ffff_ffffn;
 export function openflowPortStats(port: BridgePort, nowMs: number): PortStats {
   const s = port.stats();
   const ms = Math.max(0, nowMs - port.createdMs);
-  const packetsOnly = port.netdev.countsPacketsOnly === true;
-  const unknown = port.odpPort === undefined || packetsOnly ? UINT64_MAX : 0n;
+  const packetsOnly = port.odpPort === undefined || port.netdev.countsPacketsOnly === true;
+  const unknown = packetsOnly ? UINT64_MAX : 0n;
   const known = (n: bigint) => (packetsOnly ? UINT64_MAX : n);
   return {
     portNo: port.ofpPort,
