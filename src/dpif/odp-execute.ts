@@ -97,7 +97,8 @@ class Execution {
   #packet: Uint8Array;
   #md: Flow;
   readonly #sink: ExecuteSink;
-  #maxLen: number | undefined;
+  /** Bytes that a `trunc` takes off the next output: what is pushed after it is not cut. */
+  #cut = 0;
   #dpHash: number;
 
   constructor(packet: Uint8Array, md: Flow, dpHash: number, sink: ExecuteSink) {
@@ -114,8 +115,8 @@ class Execution {
 
   /** A copy for one output, cut by a `trunc` before it. */
   #copy(): Uint8Array {
-    const copy = this.#packet.slice(0, this.#maxLen ?? this.#packet.length);
-    this.#maxLen = undefined;
+    const copy = this.#packet.slice(0, Math.max(0, this.#packet.length - this.#cut));
+    this.#cut = 0;
     return copy;
   }
 
@@ -130,7 +131,7 @@ class Execution {
         this.#sink.output(a.port, this.#copy(), this.#md.clone());
         return true;
       case 'lb_output':
-        this.#sink.lbOutput?.(a.bondId, this.#copy(), this.#dpHash, this.#md.clone());
+        this.#sink.lbOutput?.(a.bondId, this.#copy(), this.#dpHash || this.#ownHash(), this.#md.clone());
         return true;
       case 'userspace':
         this.#sink.userspace(a.userdata, this.#copy(), this.#md.clone());
@@ -139,7 +140,7 @@ class Execution {
         this.#recirc(a.recircId);
         return true;
       case 'trunc':
-        this.#maxLen = a.maxLen;
+        this.#cut = Math.max(0, this.#packet.length - a.maxLen);
         return true;
       case 'hash':
         this.#dpHash = this.#hash(a.algorithm, a.basis);
@@ -243,6 +244,11 @@ class Execution {
     const key = extractKey(this.#packet, this.#md);
     if (algorithm === 'sym_l4') return hashSymmetricL3L4(key, basis);
     return this.#sink.rssHash === undefined ? hash5Tuple(key, basis) : hash2Words(this.#sink.rssHash, basis);
+  }
+
+  /** The hash that its device gave the packet. */
+  #ownHash(): number {
+    return this.#sink.rssHash ?? hash5Tuple(extractKey(this.#packet, this.#md), 0);
   }
 
   #recirc(recircId: number): void {

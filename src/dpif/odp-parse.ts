@@ -50,7 +50,7 @@ export function splitCall(text: string): { name: string; body: string | undefine
 }
 
 export function parseNumber(text: string, max = 0xffffffff): number {
-  const n = /^(0x[0-9a-f]+|\d+)$/i.test(text) ? Number(text) : Number.NaN;
+  const n = /^\s*(0x[0-9a-f]+|\d+)$/i.test(text) ? Number(text) : Number.NaN;
   if (!(n <= max)) throw new OdpParseError(`${text}: not a number in range`);
   return n;
 }
