@@ -1,17 +1,11 @@
-import type { MatchField } from '../../protocols/fields.ts';
 import type { OfErrorName } from '../../protocols/openflow-errors.ts';
 import type { OfpPort } from '../base/types.ts';
+import { tlvBitmap } from '../openflow/action-fields.ts';
 import type { Ofpact } from '../openflow/actions.ts';
 import type { FlowMod, FlowRemovedReason, FragHandling, PacketOut, Resume } from '../openflow/messages.ts';
 import type { GroupMod } from '../openflow/messages-group.ts';
 import { type MeterMod, OFPM_CONTROLLER, OFPM_SLOWPATH } from '../openflow/messages-meter.ts';
-import {
-  isTunMetadata,
-  TUN_METADATA_NUM_OPTS,
-  TUN_METADATA_TOT_OPT_SIZE,
-  TunTable,
-  tunMetadataIndex,
-} from '../openflow/tun-metadata.ts';
+import { TUN_METADATA_NUM_OPTS, TUN_METADATA_TOT_OPT_SIZE, TunTable } from '../openflow/tun-metadata.ts';
 import type { Logger, OfprotoDeps, OfprotoDesc } from './config.ts';
 import { Connmgr, type ConnmgrHost } from './connmgr.ts';
 import { FF_STATE, FlowModOp } from './flow-mod.ts';
@@ -213,8 +207,7 @@ export class OpenflowHost implements RequestHost {
   tunMetadataInUse(): bigint {
     let bits = 0n;
     for (const table of this.flowTables.tables)
-      for (const rule of table.cls.rules())
-        bits |= actionsTlvBitmap(rule.actions) | rule.match().flow.tunMetadataPresent;
+      for (const rule of table.cls.rules()) bits |= tlvBitmap(rule.actions) | rule.match().flow.tunMetadataPresent;
     return bits;
   }
 
@@ -351,19 +344,3 @@ function isSameFlow(rule: Rule, fm: FlowMod): boolean {
     actionsEqual(rule.actions as never, fm.actions as never)
   );
 }
-
-/** Bits of the tunnel metadata fields that actions name. */
-function actionsTlvBitmap(actions: readonly Ofpact[]): bigint {
-  let bits = 0n;
-  const visit = (v: unknown): void => {
-    if (Array.isArray(v)) for (const x of v) visit(x);
-    if (typeof v !== 'object' || v === null) return;
-    if (isMatchField(v)) {
-      if (isTunMetadata(v)) bits |= 1n << BigInt(tunMetadataIndex(v));
-    } else if (!(v instanceof Uint8Array)) for (const x of Object.values(v)) visit(x);
-  };
-  visit(actions);
-  return bits;
-}
-
-const isMatchField = (v: object): v is MatchField => 'nBytes' in v && 'headers' in v;
