@@ -549,7 +549,8 @@ function tcpFlag(name: string): number {
 /** Parses a flow key. `flow.inPort` is 0xffffffff when the text has none. Throws OdpParseError. */
 export function parseOdpFlow(text: string, port?: PortLookup): OdpMatch {
   const parser = new KeyParser(port);
-  parser.parse(text);
+  // A line may have been broken anywhere between words.
+  parser.parse(text.replaceAll(/[\t\r\n]+/g, ' '));
   return parser.finish();
 }
 
