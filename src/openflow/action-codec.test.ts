@@ -1,12 +1,18 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { vlog } from '../base/vlog.ts';
 import { decodeActions } from './action-decode.ts';
+import { edProps } from './action-encap.ts';
 import { encodeActions } from './action-encode.ts';
+import { tlvBitmap } from './action-fields.ts';
 import type { Ofpact } from './actions.ts';
 import { OfDecodeError, Reader, Writer } from './buffer.ts';
 import { formatActions, parse, parseActions } from './flow-text.ts';
 import { pullInstructions, putInstructions } from './instruction.ts';
+import { TunTable } from './tun-metadata.ts';
+
+vlog.setLevels('ANY:ANY:OFF');
 
 const be16 = fc.nat(0xffff);
 const be32 = fc.nat(0xffffffff);
@@ -144,4 +150,89 @@ test('what is wrong with an action is said with the right error', () => {
   assert.equal(errorOf('0019 0010 8000fe04 00000001 00000000', 4), 'OFPBAC_BAD_SET_TYPE');
   assert.equal(errorOf('0019 0010 80000a04 08000000 00000000', 4), 'OFPBAC_BAD_SET_LEN');
   assert.equal(errorOf('0019 0010 80000a02 0800 000000000000', 4), 'OFPBAC_BAD_SET_ARGUMENT');
+});
+
+/** The bytes of actions in hexadecimal. */
+function hexOf(text: string, version: number): string {
+  const w = new Writer();
+  encodeActions(w, parseActions(text), version);
+  return Buffer.from(w.done()).toString('hex');
+}
+
+test('an action that came in one form goes back in it', () => {
+  const forms: readonly [string, number][] = [
+    ['ffff0010000023200001000500000000', 1], // resubmit without a table
+    ['ffff001000002320000e0005ff000000', 1], // and with the current one
+    ['ffff00180000232000090000000000000000000000000005', 1], // a tunnel id of 64 bits
+    ['ffff0018000023200015000100000000' + '0000000000000000', 4], // the usual controller, by its id
+    ['ffff0020000023200026000100000001000000020000000300050000000000' + '00', 4], // sample 2
+    ['ffff0020000023200029000100000001000000020000000300050000000000' + '00', 4], // sample 3
+  ];
+  for (const [wire, version] of forms) {
+    const actions = decodeActions(new Reader(new Uint8Array(Buffer.from(wire, 'hex'))), version);
+    const w = new Writer();
+    encodeActions(w, actions, version);
+    assert.equal(Buffer.from(w.done()).toString('hex'), wire, formatActions(actions));
+  }
+});
+
+test('what one version has no word for, another form says', () => {
+  assert.equal(hexOf('push_vlan:0x8100', 1), '');
+  assert.equal(hexOf('set_field:5->reg0', 1), 'ffff0018000023200007001f000100040000000000000005');
+  // A mask is kept where the old action has none: one load for each run of bits.
+  assert.equal(
+    hexOf('set_field:01:00:00:00:00:00/01:00:00:00:00:01->eth_src', 1),
+    'ffff00180000232000070000000004060000000000000000' + 'ffff00180000232000070a00000004060000000000000001',
+  );
+  assert.equal(
+    hexOf('enqueue:1:2', 4),
+    '0015000800000002' + '0000001000000001ffff000000000000' + 'ffff0010000023200005000000000000',
+  );
+});
+
+test('the properties of encap are taken apart', () => {
+  const [a] = parseActions('encap(nsh(md_type=2,tlv(0x1000,10,0x123456)))');
+  assert.ok(a.type === 'encap');
+  assert.deepEqual(edProps(a), [
+    { type: 'md_type', mdType: 2 },
+    { type: 'tlv', tlvClass: 0x1000, tlvType: 10, data: Uint8Array.of(0x12, 0x34, 0x56) },
+  ]);
+});
+
+test("with a bridge's TLV table tunnel metadata has its width, and must be mapped", () => {
+  const table = TunTable.EMPTY.mod('add', [{ optionClass: 1, optionType: 2, optionLen: 4, index: 3 }]);
+  assert.ok(table instanceof TunTable);
+  const wire = (text: string) => {
+    const w = new Writer();
+    encodeActions(w, parseActions(text), 4);
+    const r = new Reader(w.done());
+    r.tunTable = table;
+    return r;
+  };
+  const [set] = decodeActions(wire('set_field:0x1234->tun_metadata3'), 4);
+  assert.ok(set.type === 'set_field');
+  assert.deepEqual(set.value, Uint8Array.of(0, 0, 0x12, 0x34));
+  assert.throws(
+    () => decodeActions(wire('set_field:0x1234->tun_metadata4'), 4),
+    (e) => e instanceof OfDecodeError && e.ofError === 'NXFMFC_INVALID_TLV_FIELD',
+  );
+});
+
+test('a TLV table must keep the fields that actions name, however deep', () => {
+  const text =
+    'set_field:1->tun_metadata0,clone(delete_field:tun_metadata5),learn(NXM_NX_TUN_METADATA7[0..7]=NXM_NX_REG0[0..7])';
+  assert.equal(tlvBitmap(parseActions(text)), (1n << 0n) | (1n << 5n) | (1n << 7n));
+});
+
+test('actions inside others are held to the rules of their place', () => {
+  const ct = (nested: string, flags: string) => {
+    const length = (24 + nested.length / 2).toString(16).padStart(4, '0');
+    return `ffff${length}000023200023${flags}000000000000ff0000000000${nested}`;
+  };
+  const nat = 'ffff0010000023200024000000000000';
+  const output = '0000001000000001ffff000000000000';
+  assert.equal(errorOf(ct(nat, '0000'), 4), 'none');
+  assert.equal(errorOf(ct(output, '0001'), 4), 'OFPBAC_BAD_ARGUMENT');
+  assert.equal(errorOf(ct(nat.replace(/24.*$/, '24000000010000'), '0000'), 4), 'OFPBAC_BAD_ARGUMENT');
+  assert.equal(errorOf(ct('', '0002'), 4), 'OFPBAC_BAD_ARGUMENT');
 });
