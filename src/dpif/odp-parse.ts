@@ -50,7 +50,7 @@ export function splitCall(text: string): { name: string; body: string | undefine
 }
 
 export function parseNumber(text: string, max = 0xffffffff): number {
-  const n = /^\s*(0x[0-9a-f]+|\d+)$/i.test(text) ? Number(text) : Number.NaN;
+  const n = /^(0x[0-9a-f]+|\d+)$/i.test(text) ? Number(text) : Number.NaN;
   if (!(n <= max)) throw new OdpParseError(`${text}: not a number in range`);
   return n;
 }
@@ -549,8 +549,8 @@ function tcpFlag(name: string): number {
 /** Parses a flow key. `flow.inPort` is 0xffffffff when the text has none. Throws OdpParseError. */
 export function parseOdpFlow(text: string, port?: PortLookup): OdpMatch {
   const parser = new KeyParser(port);
-  // A line may have been broken anywhere between words.
-  parser.parse(text.replaceAll(/[\t\r\n]+/g, ' '));
+  // Blanks before a value do not count.
+  parser.parse(text.replaceAll(/=\s+/g, '='));
   return parser.finish();
 }
 
