@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { odpPort } from '../../../src/base/types.ts';
 import type { Bridge } from '../../../src/ofproto/bridge.ts';
 import { Group } from '../../../src/ofproto/group.ts';
@@ -12,6 +14,8 @@ export class TracePair {
   readonly real = new RealOvs();
   readonly rig = new OfprotoRig();
   bridge!: Bridge;
+  /** For the message of a difference. */
+  #flows: readonly string[] = [];
 
   /** Bridge br0, dummy ports p1 to p4 with these OpenFlow numbers. */
   async start(): Promise<void> {
@@ -50,11 +54,11 @@ export class TracePair {
 
   setGroups(groups: readonly string[]): void {
     this.real.ofctl('-O', 'OpenFlow15', 'del-groups', 'br0');
-    this.bridge.groups.clear();
+    this.bridge.openflow.groupTable.flush();
     for (const text of groups) {
       const gm = parseGroupMod(text, 'add').group;
       const times = { createdMs: 0, modifiedMs: 0 };
-      this.bridge.groups.set(gm.groupId, new Group(gm.groupId, gm.groupType, withIds(gm.buckets), gm.props, times));
+      this.bridge.openflow.groupTable.put(new Group(gm.groupId, gm.groupType, withIds(gm.buckets), gm.props, times));
       this.real.ofctl('-O', 'OpenFlow15', 'add-group', 'br0', text);
     }
   }
@@ -66,6 +70,17 @@ export class TracePair {
       this.#addFlow(flow);
       assert.equal(this.rig.flow(this.bridge, flow), undefined, flow);
     }
+  }
+
+  /** As `setFlows`, all at once and by OpenFlow 1.0. */
+  addFlows(flows: readonly string[]): void {
+    this.real.ofctl('del-flows', 'br0');
+    this.bridge.flowTables.flush();
+    const file = join(this.real.rundir, 'flows.txt');
+    writeFileSync(file, `${flows.join('\n')}\n`);
+    this.real.ofctl('add-flows', 'br0', file);
+    for (const flow of flows) assert.equal(this.rig.flow(this.bridge, flow), undefined, flow);
+    this.#flows = flows;
   }
 
   /** By OpenFlow 1.3, or by 1.0 where the flow has actions of Nicira that 1.3 lacks. */
@@ -81,7 +96,7 @@ export class TracePair {
   compare(packet: string, ...args: string[]): void {
     const theirs = this.real.appctl('ofproto/trace', 'br0', packet, ...args);
     const ours = this.rig.appctl('ofproto/trace', 'br0', packet, ...args);
-    assert.equal(normalize(ours), normalize(theirs), `packet: ${packet}`);
+    assert.equal(normalize(ours), normalize(theirs), `${this.#flows.join('\n')}\npacket: ${packet}`);
   }
 }
 
