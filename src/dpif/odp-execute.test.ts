@@ -154,17 +154,24 @@ describe('executeActions', () => {
   it('gives each output the packet as it is at that point, cut where told', () => {
     const frame = frameOf(ip4('src=10.0.0.1,dst=10.0.0.2,proto=17,ttl=64', 'udp(src=1,dst=2)'));
     const out: [number, number][] = [];
-    executeActions(frame, new Flow(), parseOdpActions('1,trunc(60),2,clone(push_vlan(vid=5,pcp=0),3),4'), {
-      output: (port, p) => out.push([port, p.length]),
-      userspace: () => undefined,
-      recirc: () => undefined,
-    });
+    executeActions(
+      frame,
+      new Flow(),
+      parseOdpActions('1,trunc(60),2,clone(push_vlan(vid=5,pcp=0),3),4,trunc(60),push_vlan(vid=6,pcp=0),5'),
+      {
+        output: (port, p) => out.push([port, p.length]),
+        userspace: () => undefined,
+        recirc: () => undefined,
+      },
+    );
     const n = frame.length;
     assert.deepEqual(out, [
       [1, n],
       [2, 60],
       [3, n + 4],
       [4, n],
+      // Cut off the packet as it was: what is pushed behind comes on top.
+      [5, 64],
     ]);
   });
 

@@ -50,10 +50,17 @@ function groupCount(head: u32): u32 {
   return n;
 }
 
-/** Sends a packet shortened to what `trunc` allowed, leaving its length as it was. */
+/** What is left of a packet of `len` bytes when `trunc` takes off `cut`: headers may have been taken off since. */
+// @ts-ignore: decorator
+@inline
+function cutLength(len: u32, cut: u32): u32 {
+  return len > cut ? len - cut : 0;
+}
+
+/** Sends a packet without the bytes that `trunc` took off, leaving its length as it was. */
 function outputTruncated(port: u32, pkt: u32): void {
   const len = load<u32>(pkt, PKT_LEN);
-  store<u32>(pkt, min(len, load<u32>(pkt, PKT_TRUNC)), PKT_LEN);
+  store<u32>(pkt, cutLength(len, load<u32>(pkt, PKT_TRUNC)), PKT_LEN);
   outputNow(port, pkt);
   store<u32>(pkt, len, PKT_LEN);
   store<u32>(pkt, 0, PKT_TRUNC);
@@ -69,10 +76,10 @@ function outputGroup(head: u32, port: u32, flags: u32): void {
 
 function userspace(head: u32, userdata: u32): void {
   for (let pkt = head; pkt; pkt = load<u32>(pkt, PKT_NEXT)) {
-    const trunc = load<u32>(pkt, PKT_TRUNC);
+    const cut = load<u32>(pkt, PKT_TRUNC);
     const len = load<u32>(pkt, PKT_LEN);
     store<u32>(pkt, 0, PKT_TRUNC);
-    if (sendUp(UPCALL_ACTION, pkt, load<u32>(pkt + PKT_KEY, KEY_IN_PORT), userdata, trunc ? min(trunc, len) : len)) continue;
+    if (sendUp(UPCALL_ACTION, pkt, load<u32>(pkt + PKT_KEY, KEY_IN_PORT), userdata, cutLength(len, cut))) continue;
     bump(thread + THREAD_STAT_LOST, 1);
     drop(DROP_UPCALL_RING_FULL, 1);
   }
@@ -161,7 +168,11 @@ export function runActions(actions: u32, head: u32): void {
     else if (op >= ACT_PUSH_VLAN && op <= ACT_POP_MPLS) encapEach(head, op, operands);
     else if (op == ACT_USERSPACE) userspace(head, load<u32>(operands));
     else if (op == ACT_TRUNC) {
-      for (let pkt = head; pkt; pkt = load<u32>(pkt, PKT_NEXT)) store<u32>(pkt, load<u32>(operands), PKT_TRUNC);
+      const maxLen = load<u32>(operands);
+      for (let pkt = head; pkt; pkt = load<u32>(pkt, PKT_NEXT)) {
+        const len = load<u32>(pkt, PKT_LEN);
+        store<u32>(pkt, len > maxLen ? len - maxLen : 0, PKT_TRUNC);
+      }
     } else if (op == ACT_CLONE) {
       cloneGroup(head, operands);
     } else if (op == ACT_CHECK_PKT_LEN) {

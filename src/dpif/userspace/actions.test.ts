@@ -28,8 +28,12 @@ rig.setVlanLimit(2);
 
 const output = fc.integer({ min: 1, max: 4 }).map((n): DpAction[] => [{ type: 'output', port: odpPort(n) }]);
 const truncated = fc
-  .tuple(fc.integer({ min: 14, max: 90 }), output)
-  .map(([maxLen, out]): DpAction[] => [{ type: 'trunc', maxLen }, ...out]);
+  .tuple(fc.integer({ min: 14, max: 90 }), fc.boolean(), output)
+  .map(([maxLen, tagged, out]): DpAction[] => [
+    { type: 'trunc', maxLen },
+    ...(tagged ? [{ type: 'push_vlan' as const, tpid: 0x8100, tci: 0x1005 }] : []),
+    ...out,
+  ]);
 const userspace = fc.constant<DpAction[]>([{ type: 'userspace', userdata: { kind: 'slow_path', reason: 'action' } }]);
 const pushVlan = fc
   .record({ tpid: fc.constantFrom(0x8100, 0x88a8), tci: fc.nat(0xffff) })
