@@ -1,4 +1,4 @@
-import type { Match } from '../flow/flow.ts';
+import type { FlowWildcards, Match } from '../flow/flow.ts';
 import {
   ETH_TYPE_ARP,
   ETH_TYPE_IP,
@@ -13,7 +13,7 @@ import {
   ND_NEIGHBOR_ADVERT,
   ND_NEIGHBOR_SOLICIT,
 } from './field-prereq.ts';
-import { cloneMatch, hasDefaultPacketType } from './match.ts';
+import { hasDefaultPacketType } from './match.ts';
 import { formatMatch } from './match-text.ts';
 import { matchInfo, matchInfoAlways } from './openflow-log.ts';
 
@@ -59,11 +59,10 @@ function mayMatch(m: Match): May {
   };
 }
 
-/** Takes away what the match may not have. False: there was nothing. */
-function normalize(m: Match): boolean {
+/** The mask without what the match may not have. */
+function meaningful(m: Match): FlowWildcards {
   const may = mayMatch(m);
-  const { wc } = m;
-  const before = wc.clone();
+  const wc = m.wc.clone();
   if (!may.ether) {
     wc.dlSrc.fill(0);
     wc.dlDst.fill(0);
@@ -81,16 +80,17 @@ function normalize(m: Match): boolean {
   }
   if (!may.ndTarget) wc.ndTarget.fill(0);
   if (!may.mpls) wc.mplsLse0 = wc.mplsLse1 = wc.mplsLse2 = 0;
-  if (wc.equals(before)) return false;
-  m.flow.maskWith(wc);
-  return true;
+  return wc;
 }
 
-/** The same; what changed is logged. */
+/** Takes away from a match what its types make meaningless; what changed is logged. */
 export function normalizeMatch(m: Match): void {
-  const before = cloneMatch(m);
-  if (!normalize(m)) return;
-  logNormalization(formatMatch(before), formatMatch(m));
+  const wc = meaningful(m);
+  if (wc.equals(m.wc)) return;
+  const pre = formatMatch(m);
+  m.wc.copyFrom(wc);
+  m.flow.maskWith(wc);
+  logNormalization(pre, formatMatch(m));
 }
 
 /** The three lines count as one message. */
