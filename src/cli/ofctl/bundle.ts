@@ -3,7 +3,7 @@ import type { BundleControlType, Message } from '../../openflow/messages.ts';
 import { BF_ATOMIC, BF_ORDERED } from '../../openflow/messages.ts';
 import { ofpToString } from '../../openflow/print/ofp-print.ts';
 import { encodeRequest } from './client.ts';
-import { err, type OfctlContext } from './context.ts';
+import { err, errMessage, type OfctlContext } from './context.ts';
 import { fatalErrno } from './fatal.ts';
 import { namesToShow } from './names.ts';
 import { type Vconn, VconnError } from './vconn.ts';
@@ -87,6 +87,6 @@ async function printErrors(
     // An error has the beginning of its message alone; here the whole is known. They come in the order of the messages.
     const at = requests.findIndex((r, i) => i >= from && xidOf(r) === xidOf(error));
     if (at >= 0) from = at + 1;
-    err(`Error ${what.name} for: ${ofpToString(at >= 0 ? requests[at] : data, c.options.verbosity + 1, names)}`);
+    errMessage(`Error ${what.name} for: ${ofpToString(at >= 0 ? requests[at] : data, c.options.verbosity + 1, names)}`);
   }
 }

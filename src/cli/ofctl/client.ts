@@ -18,7 +18,7 @@ import {
   protocolsToString,
   versionOfProtocol,
 } from '../../openflow/protocol.ts';
-import { err, type OfctlContext, out } from './context.ts';
+import { errMessage, type OfctlContext, outMessage } from './context.ts';
 import { Exit, Fatal, fatalErrno } from './fatal.ts';
 import { namesToShow } from './names.ts';
 import { openVconn, type Vconn, VconnError } from './vconn.ts';
@@ -112,13 +112,13 @@ export async function dumpTransaction(c: OfctlContext, vconn: Vconn, request: Ui
   const names = await namesToShow(c, vconn.name);
   const header = readHeader(request);
   if (header?.statsFlags === undefined) {
-    out(ofpToString(await vconn.transact(request), verbosity, names));
+    outMessage(ofpToString(await vconn.transact(request), verbosity, names));
     return;
   }
   const wanted = header.type.replace(/_request$/, '_reply');
   await eachReply(vconn, request, (msg) => {
     const type = typeOf(msg);
-    out(ofpToString(msg, verbosity, names));
+    outMessage(ofpToString(msg, verbosity, names));
     if (type !== 'error' && type !== wanted)
       throw new Fatal(`received bad reply: ${ofpToString(msg, verbosity, names)}`);
   });
@@ -136,7 +136,7 @@ export async function transactNoreply(c: OfctlContext, vconn: Vconn, ...requests
   for (const request of requests) {
     const reply = await vconn.transactNoreply(request);
     if (!reply) continue;
-    err(ofpToString(reply, c.options.verbosity + 2, await namesToShow(c, vconn.name)));
+    errMessage(ofpToString(reply, c.options.verbosity + 2, await namesToShow(c, vconn.name)));
     throw new Exit(1);
   }
 }

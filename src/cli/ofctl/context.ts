@@ -29,4 +29,7 @@ const pause = new Int32Array(new SharedArrayBuffer(4));
 
 export const outBytes = (bytes: Uint8Array): void => writeAll(1, bytes);
 export const out = (text: string): void => outBytes(Buffer.from(text, 'utf8'));
+/** Text of messages: their strings are bytes, and come out as they are. */
+export const outMessage = (text: string): void => outBytes(Buffer.from(text, 'latin1'));
+export const errMessage = (text: string): void => writeAll(2, Buffer.from(text, 'latin1'));
 export const err = (text: string): void => writeAll(2, Buffer.from(text, 'utf8'));

@@ -38,7 +38,7 @@ import {
   setProtocolForDump,
   transactNoreply,
 } from './client.ts';
-import { type OfctlCommand, type OfctlContext, out } from './context.ts';
+import { type OfctlCommand, type OfctlContext, out, outMessage } from './context.ts';
 import { Fatal, fatalErrno } from './fatal.ts';
 import { readLines } from './input.ts';
 import { namesToAccept, namesToShow, showsNames } from './names.ts';
@@ -162,7 +162,7 @@ const dumpFlows: OfctlCommand = async (c) => {
     let flows = await fetchFlows(vconn, protocol, request);
     if (sort.length) flows = (await import('./sort-flows.ts')).sortFlows(flows, sort);
     const names = await namesToShow(c, c.args[0]);
-    out(flows.map((f) => ` ${formatFlowStats(f, stats, names)}\n`).join(''));
+    outMessage(flows.map((f) => ` ${formatFlowStats(f, stats, names)}\n`).join(''));
   }
   vconn.close();
 };

@@ -10,7 +10,7 @@ import { parseKeyValues } from '../../openflow/key-value.ts';
 import { ofpToString } from '../../openflow/print/ofp-print.ts';
 import { formatPacket } from '../../openflow/print/packets.ts';
 import { plainHexDump } from '../../openflow/print/text.ts';
-import { err, type OfctlCommand, out } from './context.ts';
+import { err, type OfctlCommand, out, outMessage } from './context.ts';
 import { Exit, Fatal } from './fatal.ts';
 import { bytesFromHex, pullHexBytes, readInput } from './input.ts';
 import { type PcapPacket, readPcap } from './pcap.ts';
@@ -22,7 +22,7 @@ import { nextXid } from './xid.ts';
 
 const ofpPrint: OfctlCommand = ({ args, options }) => {
   const verbosity = args[1] === undefined ? 2 : Number.parseInt(args[1], 10) || 0;
-  out(ofpToString(messageBytes(args[0], options.raw), verbosity));
+  outMessage(ofpToString(messageBytes(args[0], options.raw), verbosity));
 };
 
 /** Digits, or with `-` a line of digits (with `raw`, bytes) from stdin. */
@@ -47,7 +47,7 @@ const ofpParse: OfctlCommand = ({ args, options }) => {
     const length = data.readUInt16BE(at + 2);
     if (length < 8) throw new Fatal(`${name}: ${length}-byte message is too short for OpenFlow`);
     if (data.length - at < length) throw new Fatal(`${name}: unexpected end of file mid-message`);
-    out(ofpToString(data.subarray(at, at + length), options.verbosity + 2));
+    outMessage(ofpToString(data.subarray(at, at + length), options.verbosity + 2));
     at += length;
   }
 };
@@ -61,7 +61,7 @@ const ofpParsePcap: OfctlCommand = ({ args, options }) => {
   for (const packet of orFatal(() => readPcap(args[0]))) {
     for (const { title, message } of messagesIn(packet, ports, reader)) {
       const time = options.timestamp ? `${timeText('%H:%M:%S.###', packet.whenMs)} ` : '';
-      out(`${first ? '' : '\n'}${time}${title}:\n${ofpToString(message, options.verbosity + 1)}`);
+      outMessage(`${first ? '' : '\n'}${time}${title}:\n${ofpToString(message, options.verbosity + 1)}`);
       first = false;
     }
   }
@@ -141,7 +141,7 @@ const encodeHello: OfctlCommand = ({ args, options }) => {
   const versions = Number(args[0]) >>> 0;
   const hello = encode({ type: 'hello', versions }, 31 - Math.clz32(versions), nextXid())[0];
   out(plainHexDump(hello));
-  out(ofpToString(hello, options.verbosity));
+  outMessage(ofpToString(hello, options.verbosity));
 };
 
 const parseKeyValue: OfctlCommand = ({ args }) => {

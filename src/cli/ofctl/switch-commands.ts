@@ -16,7 +16,7 @@ import {
   transactNoreply,
   typeOf,
 } from './client.ts';
-import { type OfctlCommand, type OfctlContext, out } from './context.ts';
+import { type OfctlCommand, type OfctlContext, out, outMessage } from './context.ts';
 import { Fatal } from './fatal.ts';
 import { fetchSwitchConfig, setSwitchConfig } from './switch-config.ts';
 import type { Vconn } from './vconn.ts';
@@ -31,7 +31,7 @@ const show: OfctlCommand = async (c) => {
   const [name] = c.args;
   const vconn = await openSwitch(c, name);
   const features = await vconn.transact(encodeRequest(vconn, { type: 'features_request' }));
-  out(ofpToString(features, c.options.verbosity + 1));
+  outMessage(ofpToString(features, c.options.verbosity + 1));
   const portSize = vconn.version === 1 ? 48 : 64;
   if (vconn.version >= OFP13_VERSION || features.length + portSize > 0xffff)
     await dumpTransaction(c, vconn, encodeRequest(vconn, { type: 'port_desc_stats_request', portNo: ANY_PORT }));

@@ -15,7 +15,7 @@ import {
   transactNoreply,
   typeOf,
 } from './client.ts';
-import { err, type OfctlCommand, type OfctlContext, out } from './context.ts';
+import { errMessage, type OfctlCommand, type OfctlContext, outMessage } from './context.ts';
 import { Exit, Fatal } from './fatal.ts';
 import { namesToAccept } from './names.ts';
 import type { Vconn } from './vconn.ts';
@@ -43,10 +43,10 @@ const dumpTableFeatures: OfctlCommand = async (c) => {
   needVersion(vconn, OFP13_VERSION, 'dump-table-features');
   const text = new TableFeaturesText();
   await eachReply(vconn, encodeRequest(vconn, { type: 'table_features_stats_request', tables: [] }), (msg) => {
-    if (typeOf(msg) === 'error') out(ofpToString(msg, c.options.verbosity + 1));
+    if (typeOf(msg) === 'error') outMessage(ofpToString(msg, c.options.verbosity + 1));
     else for (const f of expectReply(c, msg, 'table_features_stats_reply').tables) text.add(f);
   });
-  out(`${text.finish().replace(/^\n/, '')}\n`);
+  outMessage(`${text.finish().replace(/^\n/, '')}\n`);
   vconn.close();
 };
 
@@ -115,7 +115,7 @@ async function rename(c: OfctlContext, vconn: Vconn, tableId: number, name: stri
     const result = decode(msg);
     if (!result.ok) throw new Fatal(`decode error: ${result.error.name}`);
     if (result.value.message.type === 'error') {
-      err(ofpToString(msg, c.options.verbosity + 1));
+      errMessage(ofpToString(msg, c.options.verbosity + 1));
       throw new Exit(1);
     }
     done = !('more' in result.value.message) || !result.value.message.more;

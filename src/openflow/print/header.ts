@@ -16,6 +16,8 @@ export interface MessageHeader {
   /** Statistics: the header's flags; undefined for other messages. */
   statsFlags: number | undefined;
   statsRequest: boolean;
+  /** Where the body begins. */
+  bodyAt: number;
 }
 
 /** `OFPT_FLOW_MOD`, `NXST_FLOW reply`. */
@@ -52,5 +54,6 @@ function headerOf(msg: Uint8Array, whole: boolean): MessageHeader {
   const { type, family, number, reply } = raw;
   const stats = family.endsWith('ST');
   const statsFlags = stats ? r.view.getUint16(10) : undefined;
-  return { version, xid: r.view.getUint32(4), type, family, number, statsFlags, statsRequest: stats && !reply };
+  const statsRequest = stats && !reply;
+  return { version, xid: r.view.getUint32(4), type, family, number, statsFlags, statsRequest, bodyAt: r.pos };
 }

@@ -13,7 +13,7 @@ interface Golden {
 
 function readGolden(): Golden[] {
   const file = readFileSync(fileURLToPath(new URL('../../../test/golden/openflow/print.md', import.meta.url)), 'utf8');
-  const cases = file.matchAll(/^### (.*)\n```hex (\d)\n([^`]*)```\n```text\n([^]*?)```\n/gm);
+  const cases = file.matchAll(/^### (.*)\n```hex (\d)\n([^`]*)```\n```text\n([\s\S]*?)```\n/gm);
   return Array.from(cases, ([, name, verbosity, hex, text]) => ({
     name,
     verbosity: Number(verbosity),

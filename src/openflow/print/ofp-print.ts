@@ -5,6 +5,7 @@ import type { Envelope, MessageOf, MessageType } from '../messages.ts';
 import type { PortNames } from '../port.ts';
 import { versionsOfBitmap } from '../protocol.ts';
 import { BASIC } from './basic.ts';
+import { elementEnds } from './elements.ts';
 import { FLOWS } from './flows.ts';
 import { GROUPS } from './groups.ts';
 import { decodeHeader, type MessageHeader, messageName, readHeader } from './header.ts';
@@ -113,9 +114,40 @@ function messageText(msg: Uint8Array, verbosity: number, names: PortNames | unde
   const head = headerText(header);
   const flags = statsFlagsText(header);
   const result = decode(msg, { flowModTableId: true, loose: true });
-  if (!result.ok) return decodeErrorText(flags ? `${head}${flags}\n` : `${head} `, result.error.name, msg);
+  if (!result.ok) {
+    const known = FALLBACKS[header.type]?.(msg, header);
+    if (known !== undefined) return withNewline(head + known);
+    // An error of which nothing is known is no error.
+    if (header.type === 'error') return decodeErrorText(`${head} `, 'OFPBRC_BAD_LEN', msg);
+    const whole = wholePart(header, msg);
+    const good = flags + (whole ? bodyText(whole, header, msg, verbosity, names) : '');
+    return decodeErrorText(good ? withNewline(chomp(head + good, ' ')) : `${head} `, result.error.name, msg);
+  }
   const text = chomp(head + flags + bodyText(result.value, header, msg, verbosity, names), ' ');
   return withNewline(verbosity >= 5 ? withNewline(text) + hexDump(msg, true) : text);
+}
+
+/** Messages that have a text also where what they ask for is refused. */
+const FALLBACKS: { readonly [T in MessageType]?: (msg: Uint8Array, header: MessageHeader) => string } = {
+  set_flow_format: () => ' format=(unknown)',
+  ct_flush_zone: (msg, { bodyAt }) => ` zone_id=${(msg[bodyAt + 6] << 8) | msg[bodyAt + 7]}`,
+  bundle_control: (msg, { bodyAt }) => {
+    const view = new DataView(msg.buffer, msg.byteOffset + bodyAt);
+    return bundle(view.getUint32(0), ' type=', view.getUint16(6));
+  },
+};
+
+/** What can be decoded of a list that breaks off: the message with as many elements as that is possible for. */
+function wholePart(header: MessageHeader, msg: Uint8Array): Envelope | undefined {
+  let found: Envelope | undefined;
+  for (const end of elementEnds(header, msg)) {
+    const part = msg.slice(0, end);
+    [part[2], part[3]] = [end >> 8, end & 0xff];
+    const result = decode(part, { flowModTableId: true, loose: true });
+    if (!result.ok) break;
+    found = result.value;
+  }
+  return found;
 }
 
 const decodeErrorText = (head: string, error: OfErrorName, msg: Uint8Array): string =>

@@ -54,8 +54,11 @@ function formatState(state: number): string {
   return stp && !rest ? stp : `${stp}${bitNames(rest, STATE, ' ')}`;
 }
 
+/** Bits that no version of OpenFlow has are left out. */
+const KNOWN_FEATURES = 0xffff;
+
 const features = (title: string, bits: number): string =>
-  bits ? `     ${title.padEnd(11)} ${bitNames(bits, FEATURES, ' ')}\n` : '';
+  bits & KNOWN_FEATURES ? `     ${title.padEnd(11)} ${bitNames(bits & KNOWN_FEATURES, FEATURES, ' ')}\n` : '';
 
 export function formatPhyPort(p: PhyPort): string {
   const name = /^[ -~]*/.exec(p.name.slice(0, 63))![0];
