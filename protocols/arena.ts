@@ -31,6 +31,8 @@ export const LIMITS = {
   SMC_WAYS: 10,
   DROP_REASONS_MAX: 32,
   UPCALL_RING_SIZE: 1 << 20,
+  /** Bytes of the ring that only misses may use: a flood to ports without a ring does not keep new flows from being answered. */
+  UPCALL_MISS_RESERVE: 1 << 18,
   /** Bytes of upcalls above which queues that miss are left alone until the control thread has caught up. */
   UPCALL_BACKLOG: 64 << 10,
   BUCKET_WAYS: 7,

@@ -283,6 +283,7 @@ export interface Dpif {
   /** Installs a megaflow. `key` is masked by the callee. Replaces the actions when the same key and mask are there.
    *  Undefined when the flow table is full. Where each thread has its own flows: on thread `pmd`, by default the one whose upcall is being answered. */
   flowPut(key: Flow, mask: FlowWildcards, actions: readonly DpAction[], pmd?: number): DpFlow | undefined;
+  /** Without room for them, the flow is taken out instead (`dead`). */
   flowMod(flow: DpFlow, actions: readonly DpAction[]): void;
   /**
    * Takes the flow out and returns its counters. A thread may be in the middle of a batch with it: what that adds is told by `onLate`, with the final

@@ -13,6 +13,8 @@ import {
   UPCALL_HASH,
   UPCALL_KEY,
   UPCALL_LEN,
+  UPCALL_MISS,
+  UPCALL_MISS_RESERVE,
   UPCALL_PORT,
   UPCALL_RING_SIZE,
   UPCALL_SIZE,
@@ -31,7 +33,8 @@ export function sendUp(type: u32, pkt: u32, port: u32, userdata: u32, len: u32):
   let at = head & (UPCALL_RING_SIZE - 1);
   const toEnd = UPCALL_RING_SIZE - at;
   const wrap = toEnd < size ? toEnd : 0;
-  if (used + wrap + size > UPCALL_RING_SIZE) return false;
+  const room = type == UPCALL_MISS ? UPCALL_RING_SIZE : UPCALL_RING_SIZE - UPCALL_MISS_RESERVE;
+  if (used + wrap + size > room) return false;
   if (wrap) {
     store<u32>(upcalls + at, UPCALL_WRAP, UPCALL_TYPE);
     store<u32>(upcalls + at, wrap, UPCALL_SIZE);

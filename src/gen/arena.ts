@@ -17,6 +17,7 @@ export const SMC_BUCKETS = 8192;
 export const SMC_WAYS = 10;
 export const DROP_REASONS_MAX = 32;
 export const UPCALL_RING_SIZE = 1048576;
+export const UPCALL_MISS_RESERVE = 262144;
 export const UPCALL_BACKLOG = 65536;
 export const BUCKET_WAYS = 7;
 export const CLONE_DEPTH_MAX = 10;

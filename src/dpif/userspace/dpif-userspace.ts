@@ -239,6 +239,10 @@ export class UserspaceDpif implements Dpif {
     this.#arena.publish(record + PORT_KIND, PORT_KIND_NONE);
     await this.#vhost.remove(port);
     await this.#pool.all({ type: 'sync' });
+    // What was sent up from it, or for it, must not meet another port with its number.
+    for (const reader of this.#readers.values())
+      if (reader.index !== 0) while (reader.drain(UPCALLS_A_TURN, (record) => this.#onRecord(record, reader.index))) {}
+    this.#drainOwn();
     this.#ports.delete(port);
   }
 

@@ -103,11 +103,14 @@ export class Megaflows {
     return flow;
   }
 
-  /** See `Dpif.flowMod`. */
+  /** See `Dpif.flowMod`. Without room for the new list the flow goes: its packets are asked about again, and never get what is out of date. */
   modify(flow: DpFlow, actions: readonly DpAction[]): void {
     const known = flow as UserspaceFlow;
     const code = this.compile(actions);
-    if (!code) throw new Error('datapath: the arena is full');
+    if (!code) {
+      this.delete(flow);
+      return;
+    }
     const before = known.code;
     this.#deps.table.setActions(known.index, code.at | code.flags);
     known.actions = actions;

@@ -1,7 +1,15 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { ARENA_UPCALLS, ARENA_UPCALLS_STRIDE, BATCH_MAX, UPCALL_MISS, UPCALL_RING_SIZE } from '../../gen/arena.ts';
+import { odpPort } from '../../base/types.ts';
+import {
+  ARENA_UPCALLS,
+  ARENA_UPCALLS_STRIDE,
+  BATCH_MAX,
+  UPCALL_MISS,
+  UPCALL_OUTPUT,
+  UPCALL_RING_SIZE,
+} from '../../gen/arena.ts';
 import { Rig } from './testing/rig.ts';
 import { UpcallReader } from './upcall-reader.ts';
 
@@ -95,5 +103,25 @@ describe('upcall ring', () => {
     const left: string[] = [];
     reader.drain(10, ({ packet }) => left.push(nameOf(packet)));
     assert.deepEqual(left, ['2:60']);
+  });
+
+  test('keeps room for misses when ports without a ring are flooded', () => {
+    while (reader.drain(1000, () => {})) {}
+    rig.softPort(3);
+    const out = rig.actions([{ type: 'output', port: odpPort(3) }]);
+    const flood = () => {
+      rig.place(BATCH_MAX, frame(1, 2000));
+      rig.exports.prepareSpare(IN_PORT);
+      rig.exports.executeSpare(out);
+    };
+    while ((rig.dropsDuring(flood).soft_tx_ring_full ?? 0) === 0) {}
+    rig.place(0, frame(2, 1500));
+    assert.deepEqual(
+      rig.dropsDuring(() => rig.exports.process(1, IN_PORT)),
+      {},
+    );
+    const types = new Set<number>();
+    while (reader.drain(1000, ({ type }) => types.add(type))) {}
+    assert.deepEqual(types, new Set([UPCALL_OUTPUT, UPCALL_MISS]));
   });
 });

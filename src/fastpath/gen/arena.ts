@@ -17,6 +17,7 @@ export const SMC_BUCKETS: u32 = 8192;
 export const SMC_WAYS: u32 = 10;
 export const DROP_REASONS_MAX: u32 = 32;
 export const UPCALL_RING_SIZE: u32 = 1048576;
+export const UPCALL_MISS_RESERVE: u32 = 262144;
 export const UPCALL_BACKLOG: u32 = 65536;
 export const BUCKET_WAYS: u32 = 7;
 export const CLONE_DEPTH_MAX: u32 = 10;
