@@ -80,13 +80,21 @@ export async function connectStream(name: StreamName, tls: TlsConfig, signal?: A
       // Loaded where it is needed: it makes the start of a program half as long again.
       const { TlsClient } = await import('./tls.ts');
       const client = new TlsClient(tls);
-      const socket = await connected(client.connect(name.host, name.port), 'secureConnect', signal);
+      const socket = await connected(client.connect(name.host, name.port), 'secureConnect', signal).catch(
+        asProtocolError,
+      );
       client.checkPeer(socket);
       return socket;
     }
     default:
       throw Object.assign(new Error('not an active connection method'), { code: 'EAFNOSUPPORT' });
   }
+}
+
+/** What OpenSSL complains of has no error number: to the caller it is a protocol error. */
+function asProtocolError(error: Error & { code?: string }): never {
+  if (/^E[A-Z]+$/.test(error.code ?? '')) throw error;
+  throw Object.assign(new Error(error.message.split('\n')[0]), { code: 'EPROTO' });
 }
 
 function connected<S extends Socket>(socket: S, event: string, signal: AbortSignal | undefined): Promise<S> {
