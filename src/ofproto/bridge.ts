@@ -244,7 +244,7 @@ export class Bridge implements OfprotoApi, XBridge, OpenflowBridge {
     });
     port.shown = port.phy();
     this.connmgr.portStatus('add', port.phy());
-    this.links.requestRun();
+    this.links.portChanged(port);
     this.backend.changed();
   }
 
@@ -267,7 +267,6 @@ export class Bridge implements OfprotoApi, XBridge, OpenflowBridge {
       macs: this.macs,
       flowTables: this.flowTables,
       vlog: (module) => this.backend.deps.vlog(module),
-      ports: () => this.#ports.values(),
       port: (number) => this.#ports.get(number),
       changed: () => this.backend.changed(),
       pushStats: () => this.backend.pushStats(),

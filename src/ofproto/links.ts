@@ -11,7 +11,7 @@ import type { MeterIds } from './meters.ts';
 import { Mirrors } from './mirrors.ts';
 import { Policing } from './policing.ts';
 import type { BridgePort } from './port.ts';
-import { Bundle, type BundleHost } from './port-bundle.ts';
+import { Bundle, type BundleHost, type BundlePort } from './port-bundle.ts';
 import type { RecircIds } from './recirc.ts';
 import type { XBridge, XBundle } from './xlate/types.ts';
 
@@ -30,7 +30,6 @@ export interface LinksHost {
   readonly macs: MacLearning<XBundle>;
   readonly flowTables: FlowTables;
   vlog(module: string): Logger;
-  ports(): Iterable<BridgePort>;
   port(number: number): BridgePort | undefined;
   /** Translations may come out differently. */
   changed(): void;
@@ -70,6 +69,8 @@ export class Links {
   readonly #policing: Policing;
   readonly #bundleHost: BundleHost;
   #mirrorConfigs: readonly MirrorConfig[] = [];
+  /** Ports whose link is to be looked at. */
+  readonly #dirty = new Set<BridgePort>();
   #timer: ClockTimer | undefined;
   #immediate: NodeJS.Immediate | undefined;
   #closed = false;
@@ -108,16 +109,18 @@ export class Links {
       bundle = new Bundle(name, this.#bundleHost);
       this.bundles.set(name, bundle);
     }
-    const others = [...this.bundles.values()].filter((b) => b !== bundle);
+    const before = ports.flatMap((port) => port.bundle ?? []);
+    const left = bundle.ports;
     if (bundle.configure(config, ports)) this.#host.macs.flush(bundle);
-    for (const other of others) if (other.ports.length === 0) this.bundleDel(other.name);
-    this.#portsMoved();
+    for (const other of before) if (other.ports.length === 0) this.bundleDel(other.name);
+    this.#portsMoved([...left, ...ports]);
   }
 
   bundleDel(name: string): void {
     const bundle = this.bundles.get(name);
     if (!bundle) return;
     this.bundles.delete(name);
+    const { ports } = bundle;
     bundle.destroy();
     const { macs } = this.#host;
     for (const e of [...macs.entries()])
@@ -127,7 +130,7 @@ export class Links {
         macs.forget(e.mac, e.vlan);
       }
     macs.flush(bundle);
-    this.#portsMoved();
+    this.#portsMoved(ports);
   }
 
   setPolicing(port: BridgePort, config: PolicingConfig | undefined): void {
@@ -149,11 +152,12 @@ export class Links {
   /** A port leaves the bridge. */
   portRemoved(port: BridgePort): void {
     this.#policing.set(port, undefined);
+    this.#dirty.delete(port);
     const { bundle } = port;
     if (!bundle) return;
     bundle.leave(port);
     if (bundle.ports.length === 0) this.bundleDel(bundle.name);
-    else this.#portsMoved();
+    else this.#portsMoved(bundle.ports);
   }
 
   setMirrors(configs: readonly MirrorConfig[]): void {
@@ -161,7 +165,8 @@ export class Links {
     if (this.mirrors.configure(configs, this.bundles)) this.#host.changed();
   }
 
-  #portsMoved(): void {
+  #portsMoved(ports: Iterable<BundlePort>): void {
+    for (const port of ports) this.#dirty.add(port as BridgePort);
     if (this.#mirrorConfigs.length > 0) this.mirrors.configure(this.#mirrorConfigs, this.bundles);
     this.#host.changed();
     this.requestRun();
@@ -194,6 +199,7 @@ export class Links {
       port.seenCarrierResets = resets;
       port.bundle?.lacpState?.carrierChanged(port, port.carrier);
     }
+    this.#dirty.add(port);
     this.requestRun();
   }
 
@@ -202,6 +208,7 @@ export class Links {
     if (!bundle?.lacpState) return;
     bundle.lacpState.receive(port, packet);
     if (port.carrier && bundle.mayEnable(port)) bundle.bond?.setMayEnable(port, true);
+    this.#dirty.add(port);
     this.requestRun();
   }
 
@@ -223,7 +230,9 @@ export class Links {
   /** Does what is due, and sees to being called when there is more. */
   run(): void {
     if (this.#closed) return;
-    for (const port of this.#host.ports()) this.#refresh(port);
+    const dirty = [...this.#dirty];
+    this.#dirty.clear();
+    for (const port of dirty) this.#refresh(port);
     let again = false;
     for (const bundle of this.bundles.values()) if (this.#runBundle(bundle)) again = true;
     if (again) this.requestRun();
@@ -243,6 +252,7 @@ export class Links {
   #runBundle(bundle: Bundle): boolean {
     const { lacpState, bond } = bundle;
     const again = lacpState?.run((port, pdu) => this.#sendLacp(port as BridgePort, pdu)) ?? false;
+    if (again) for (const port of bundle.ports) this.#dirty.add(port as BridgePort);
     if (!bond) return again;
     for (const port of bundle.ports) bond.setMayEnable(port, port.live);
     if (bond.run(lacpState?.status ?? 'disabled')) this.#host.changed();
