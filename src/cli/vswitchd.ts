@@ -115,10 +115,6 @@ function registerAll(
     setTimeout(() => void stop(option === '--cleanup'), 10);
     return '';
   });
-  unixctl.register('memory/show', '', 0, 0, () => {
-    const ports = [...vswitchd.state.interfaces()].length;
-    return `handlers:1 ports:${ports} revalidators:1`;
-  });
   vlog.registerCommands(unixctl);
   coverage.registerCommands(unixctl);
   coverage.addSource(() => datapathDrops(parts));

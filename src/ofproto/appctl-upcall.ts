@@ -44,6 +44,28 @@ function registerRevalidator(registry: CommandRegistry, backends: Backends): voi
     });
 }
 
+/** What takes memory, each kind counted. */
+function memoryShow(backends: Backends): string {
+  const usage = new Map<string, number>([
+    ['handlers', 0],
+    ['ports', 0],
+    ['revalidators', 0],
+    ['rules', 0],
+  ]);
+  const add = (kind: string, n: number) => n > 0 && usage.set(kind, (usage.get(kind) ?? 0) + n);
+  for (const backend of backends()) {
+    add('handlers', 1);
+    add('revalidators', 1);
+    add('udpif keys', backend.udpif.nFlows);
+    for (const bridge of backend.bridges()) {
+      add('ports', [...bridge.bridgePorts()].length);
+      for (const table of bridge.tables) add('rules', table.cls.size);
+    }
+  }
+  const list = [...usage].filter(([, n]) => n > 0).sort(([a], [b]) => (a < b ? -1 : 1));
+  return list.map(([kind, n]) => `${kind}:${n}`).join(' ');
+}
+
 export function registerUpcall(registry: CommandRegistry, backends: Backends): void {
   registry.register('upcall/show', '', 0, 0, () => [...backends()].map(upcallShow).join(''));
   registry.register('upcall/set-flow-limit', 'flow-limit-number', 1, 1, ([text]) => {
@@ -52,6 +74,7 @@ export function registerUpcall(registry: CommandRegistry, backends: Backends): v
     for (const backend of backends()) backend.setFlowLimit(limit);
     return `set flow_limit to ${limit}\n`;
   });
+  registry.register('memory/show', '', 0, 0, () => memoryShow(backends));
   registerSwitches(registry, backends);
   registerRevalidator(registry, backends);
   registry.register('ofproto/list', '', 0, 0, () =>
