@@ -4,7 +4,8 @@ import type { OdpPort, OfpPort } from '../base/types.ts';
 import { UnixctlError } from '../base/unixctl-registry.ts';
 import type { Match } from '../flow/flow.ts';
 import { Flow } from '../flow/flow.ts';
-import { FlowTextError, parseExactFlow } from '../openflow/flow-text.ts';
+import { parseExactMatch } from '../openflow/exact-flow.ts';
+import { FlowTextError } from '../openflow/flow-text.ts';
 import { ufidText } from './dp-log.ts';
 import type { DpFlow, Dpif } from './dpif.ts';
 import { parseOdpActions } from './odp-action-parse.ts';
@@ -194,7 +195,7 @@ function wantsOwnFlows(types: string | undefined): boolean {
 function parseFilter(text: string, dpif: Dpif): Match {
   const ports = [...dpif.ports()];
   try {
-    return parseExactFlow(text, {
+    return parseExactMatch(text, {
       numberOf: (name) => ports.find((p) => p.name === name)?.odpPort as OfpPort | undefined,
       nameOf: (n) => ports.find((p) => p.odpPort === (n as number))?.name,
     });

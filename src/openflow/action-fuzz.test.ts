@@ -7,15 +7,8 @@ import { decodeActions, enableDebugActions } from './action-decode.ts';
 import { encodeActions } from './action-encode.ts';
 import type { Ofpact } from './actions.ts';
 import { OfDecodeError, Reader, Writer } from './buffer.ts';
-import {
-  FlowTextError,
-  format,
-  formatActions,
-  formatMatch,
-  parseActions,
-  parseExactFlow,
-  parseFlow,
-} from './flow-text.ts';
+import { parseExactFlow } from './exact-flow.ts';
+import { FlowTextError, format, formatActions, formatMatch, parseActions, parseFlow } from './flow-text.ts';
 import { pullInstructions, putInstructions } from './instruction.ts';
 import type { Match } from './match.ts';
 import { pullNxMatch, pullOxmMatch, putNxMatch, putOxmMatch } from './nx-match.ts';

@@ -1,20 +1,10 @@
 import type { MatchField } from '../../protocols/fields.ts';
 import { type OfpPort, ofpPort } from '../base/types.ts';
-import type { Flow } from '../flow/flow.ts';
 import { checkUsable } from './action-check.ts';
 import { parseInstructionsText } from './action-parse.ts';
 import { formatActions } from './action-text.ts';
-import {
-  fieldByName,
-  getField,
-  isAllOnes,
-  isAllZeros,
-  maskField,
-  matchProtocols,
-  matchSetField,
-  setField,
-} from './field.ts';
-import { ETH_TYPE_IPV6, isFieldPrereqOk } from './field-prereq.ts';
+import { fieldByName, getField, isAllOnes, matchProtocols, matchSetField } from './field.ts';
+import { ETH_TYPE_IPV6 } from './field-prereq.ts';
 import { FlowTextError, formatField, parseField, parseSubfield } from './field-text.ts';
 import { parseKeyValues } from './key-value.ts';
 import { catchallMatch, cloneMatch, type Match, setDefaultPacketType } from './match.ts';
@@ -44,7 +34,6 @@ import {
   type Protocols,
 } from './protocol.ts';
 import { copyBits, fitsBits, setBits } from './subfield.ts';
-import { isTunMetadata, isTunMetadataPresent, type TunTable, tunMetadataIndex } from './tun-metadata.ts';
 
 export { type ParsedActions, parseActions, parseActionsText, parseInstructionsText } from './action-parse.ts';
 export { formatAction, formatActions } from './action-text.ts';
@@ -147,60 +136,6 @@ export function parseMatch(s: string, names?: PortNames): Match {
 /** A packet type that names an Ethertype is the Ethertype of the flow. */
 function takeTypeOfPacketType({ flow, wc }: Match): void {
   if (wc.packetType === 0xffffffff && flow.packetType >>> 16 === 1) flow.dlType = flow.packetType & 0xffff;
-}
-
-/** Takes one item of a packet's headers. Throws FlowTextError with the reason alone. */
-function exactItem({ flow, wc }: Match, key: string, value: string, names: PortNames | undefined): void {
-  if (Object.hasOwn(PROTOCOLS, key)) {
-    const [dlType, nwProto] = PROTOCOLS[key];
-    if (flow.dlType) throw new FlowTextError('Ethernet type set multiple times');
-    if (nwProto && flow.nwProto) throw new FlowTextError('network protocol set multiple times');
-    flow.dlType = dlType;
-    wc.dlType = 0xffff;
-    if (!nwProto) return;
-    flow.nwProto = nwProto;
-    wc.nwProto = 0xff;
-    return;
-  }
-  const field = fieldByName(key);
-  if (!field) throw new FlowTextError(`unknown field ${key}`);
-  if (!isFieldPrereqOk(flow, field)) throw new FlowTextError(`prerequisites not met for setting ${key}`);
-  if (isFieldSet(flow, field)) throw new FlowTextError(`field ${key} set multiple times`);
-  setField(flow, field, exactValue(field, key, value, names));
-  maskField(wc, field);
-}
-
-function isFieldSet(flow: Flow, field: MatchField): boolean {
-  if (isTunMetadata(field)) return isTunMetadataPresent(flow, tunMetadataIndex(field));
-  return !isAllZeros(getField(flow, field));
-}
-
-function exactValue(field: MatchField, key: string, text: string, names: PortNames | undefined): Uint8Array {
-  try {
-    const { value, mask } = parseField(field, text, names);
-    if (!isAllOnes(mask)) throw new FlowTextError(`${text}: wildcards not allowed here`);
-    return value;
-  } catch (e) {
-    if (e instanceof FlowTextError) throw new FlowTextError(`bad value for ${key} (${e.message})`);
-    throw e;
-  }
-}
-
-/**
- * Parses the headers of one packet, as ofproto/trace takes them: prerequisites first, no masks, nothing twice. `wc` has what was given.
- * Without an in_port it is OFPP_ANY.
- */
-export function parseExactFlow(s: string, names?: PortNames, tunTable?: TunTable): Match {
-  const m = catchallMatch();
-  m.flow.tunTable = m.wc.tunTable = tunTable;
-  try {
-    for (const { key, value } of parseKeyValues(s)) exactItem(m, key, value, names);
-  } catch (e) {
-    if (e instanceof FlowTextError) throw new FlowTextError(`${s}: ${e.message}`);
-    throw e;
-  }
-  if (!m.flow.inPort) m.flow.inPort = 0xffffffff;
-  return m;
 }
 
 const FLAG_WORDS: Readonly<Record<string, number>> = {
