@@ -259,12 +259,12 @@ function checkMagic(name: string, bytes: Buffer, magic: LogMagic): void {
 }
 
 /** What kind of file `path` is; undefined for none of ours. Throws OvsdbError when it cannot be read. */
-export function magicOf(path: string): LogMagic | undefined {
+export function magicOf(path: string, name = path): LogMagic | undefined {
   let fd: number;
   try {
     fd = fs.openSync(path, 'r');
   } catch (error) {
-    throw ioError(error, `${path}: open failed`);
+    throw ioError(error, `${name}: open failed`);
   }
   const head = Buffer.alloc(HEADER_MAX);
   const length = fs.readSync(fd, head, 0, HEADER_MAX, 0);

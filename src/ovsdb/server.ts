@@ -68,7 +68,7 @@ export class OvsdbServer implements SessionHost {
     if ([...this.files.values()].includes(file)) throw plainError(`${name}: already open`);
     const unlock = this.lockFile(file, name);
     try {
-      const served = magicOf(file) === 'CLUSTER' ? this.openCluster(file, name) : this.openStandalone(file, name);
+      const served = magicOf(file, name) === 'CLUSTER' ? this.openCluster(file, name) : this.openStandalone(file, name);
       this.files.set(served, file);
       served.onClose = unlock;
       return this.addOrClose(served);

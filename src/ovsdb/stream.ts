@@ -91,10 +91,24 @@ export async function connectStream(name: StreamName, tls: TlsConfig, signal?: A
   }
 }
 
-/** What OpenSSL complains of has no error number: to the caller it is a protocol error. */
+/** A handshake that failed. To the caller it is a protocol error, since OpenSSL's complaints have no error number. */
+export class TlsError extends Error {
+  readonly code = 'EPROTO';
+  /** In OpenSSL's words. */
+  readonly detail: string;
+
+  constructor(error: Error) {
+    const [, code = '0', reason] = /error:([0-9A-F]+):[^:]*:[^:]*:([^:]+)/.exec(error.message) ?? [];
+    super('Protocol error');
+    // Alerts are called as they are in OpenSSL 3.0, which Open vSwitch's users know.
+    this.detail =
+      reason === undefined ? error.message : `error:${code}:SSL routines::${reason.replace('ssl/tls', 'sslv3')}`;
+  }
+}
+
 function asProtocolError(error: Error & { code?: string }): never {
-  if (/^E[A-Z]+$/.test(error.code ?? '')) throw error;
-  throw Object.assign(new Error(error.message.split('\n')[0]), { code: 'EPROTO' });
+  const isSystemError = /^E[A-Z]+$/.test(error.code ?? '') && error.code !== 'EPROTO';
+  throw isSystemError ? error : new TlsError(error);
 }
 
 function connected<S extends Socket>(socket: S, event: string, signal: AbortSignal | undefined): Promise<S> {

@@ -8,7 +8,7 @@ import type { RpcAnswer } from '../../ovsdb/rpc-client.ts';
 import { RpcClient, RpcClosed } from '../../ovsdb/rpc-client.ts';
 import type { Schema } from '../../ovsdb/schema.ts';
 import { schemaFromJson } from '../../ovsdb/schema.ts';
-import { isPassive, parseStreamName } from '../../ovsdb/stream.ts';
+import { isPassive, parseStreamName, TlsError } from '../../ovsdb/stream.ts';
 import type { TlsConfig } from '../../ovsdb/tls.ts';
 import type { TablePrinter } from '../text-table.ts';
 import { prettyText } from '../text-table.ts';
@@ -77,6 +77,7 @@ export class ClientSession {
     try {
       return new ClientSession(await RpcClient.open(server, settings.tls), server, settings);
     } catch (error) {
+      if (error instanceof TlsError) vlogModule('stream_ssl').warn(`SSL_connect: ${error.detail}`);
       const what = isListening || !name ? 'failed to connect or listen to' : 'failed to connect to';
       throw new ClientError(`${what} "${server}" (${strerror(error)})`);
     }

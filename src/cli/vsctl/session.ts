@@ -7,7 +7,7 @@ import type { Message } from '../../ovsdb/jsonrpc.ts';
 import { Reconnect } from '../../ovsdb/reconnect.ts';
 import type { RpcAnswer } from '../../ovsdb/rpc-client.ts';
 import { RpcClient, RpcClosed } from '../../ovsdb/rpc-client.ts';
-import { isPassive, parseStreamName } from '../../ovsdb/stream.ts';
+import { isPassive, parseStreamName, TlsError } from '../../ovsdb/stream.ts';
 import type { TlsConfig } from '../../ovsdb/tls.ts';
 import { CtlError } from './command.ts';
 import type { Model } from './model.ts';
@@ -69,6 +69,7 @@ export class CtlSession {
   /** Waits before the next attempt, or throws CtlError when there is none. */
   async #failed(remote: string, error: unknown): Promise<void> {
     if (error instanceof CtlError) throw error;
+    if (error instanceof TlsError) vlogModule('stream_ssl').warn(`SSL_connect: ${error.detail}`);
     const why = error instanceof RpcClosed ? error.message : strerror(error);
     const pause =
       error instanceof RpcClosed
