@@ -250,6 +250,7 @@ export class Bridge implements OfprotoApi, XBridge, OpenflowBridge {
 
   /** Tells controllers, if what they see of the port is another than what they were told. */
   #portShownChanged(port: BridgePort, by?: Ofconn): void {
+    if (this.#ports.get(port.ofpPort) !== port) return;
     const phy = port.phy();
     const { shown } = port;
     if (shown && JSON.stringify(phy) === JSON.stringify(shown)) return;
