@@ -98,6 +98,19 @@ export function identify(msg: Uint8Array): { ok: true; raw: Raw } | { ok: false;
   }
 }
 
+/** The type of a message whose headers and length are right, whatever its body is. */
+export function typeOf(msg: Uint8Array): MessageType | undefined {
+  try {
+    const r = new Reader(msg, 8);
+    const { raw } = readHead(r, msg[0], msg[1]);
+    checkLength(raw, r.pos, msg.length);
+    return raw.type;
+  } catch (e) {
+    if (e instanceof OfDecodeError) return undefined;
+    throw e;
+  }
+}
+
 function decodeMessage(msg: Uint8Array, version: number, xid: number, ctx: CodecContext): Message {
   if (msg.length < 8 || ((msg[2] << 8) | msg[3]) !== msg.length) throw new OfDecodeError('OFPBRC_BAD_LEN');
   const type = msg[1];

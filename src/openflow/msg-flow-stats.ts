@@ -74,10 +74,10 @@ function putStatsRequest(w: Writer, m: FlowStatsRequest, { version, raw }: Encod
   putMatch(w, m.match, version);
 }
 
-/** What follows the match is nothing that Open vSwitch knows (OpenFlow 1.5 lists the statistics that are wanted). */
+/** What follows the match is nothing that Open vSwitch knows (OpenFlow 1.5 lists the statistics that are wanted); Nicira's form has nothing. */
 function pullWholeRequest(r: Reader, ctx: DecodeContext): FlowStatsRequest {
   const request = pullStatsRequest(r, ctx);
-  r.skip(r.left);
+  if (!NX_REQUESTS.has(ctx.raw)) r.skip(r.left);
   return request;
 }
 

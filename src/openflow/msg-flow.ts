@@ -67,14 +67,17 @@ export function flowFlagsToWire(flags: number, version: number): number {
   return raw;
 }
 
-type FlowModHead = Omit<FlowMod, 'type' | 'actions' | 'flags'> & { rawFlags: number };
+/** What stands before the actions; a command that is none is undefined. */
+type FlowModHead = Omit<FlowMod, 'type' | 'actions' | 'flags' | 'command'> & {
+  rawFlags: number;
+  command: FlowModCommand | undefined;
+};
 
 /** A command with its table in the upper byte, when the connection has turned that on. */
-function commandAndTable(raw: number, tableIds: boolean): { command: FlowModCommand; tableId: number } {
+function commandAndTable(raw: number, tableIds: boolean): Pick<FlowModHead, 'command' | 'tableId'> {
   if (!tableIds && raw > 0xff)
     log.warnRl(rl, 'flow_mod has explicit table_id but flow_mod_table_id extension is not enabled');
   const command = COMMANDS[tableIds ? raw & 0xff : raw];
-  if (!command) throw new OfDecodeError('OFPFMFC_BAD_COMMAND');
   return { command, tableId: tableIds ? raw >> 8 : TABLE_ANY };
 }
 
@@ -152,7 +155,6 @@ function pullFlowMod11(r: Reader, { version }: DecodeContext): FlowModHead {
   const isDelete = command === 'delete' || command === 'delete_strict';
   if (tableId === TABLE_ANY && (version === OFP11_VERSION || !isDelete))
     throw new OfDecodeError('OFPFMFC_BAD_TABLE_ID');
-  if (!command) throw new OfDecodeError('OFPFMFC_BAD_COMMAND');
   // OpenFlow 1.1: a modify that does not ask for a cookie adds the flow when there is none.
   const adds = command === 'add' || (version === OFP11_VERSION && !isDelete && cookieMask === 0n);
   return {
@@ -186,8 +188,9 @@ const flowMod: MessageCodec<'flow_mod'> = {
   decode(r, ctx) {
     const nx = ctx.raw === 'NXT_FLOW_MOD';
     const pull = nx ? pullFlowModNx : ctx.version === OFP10_VERSION ? pullFlowMod10 : pullFlowMod11;
-    const { rawFlags, ...head } = pull(r, ctx);
+    const { rawFlags, command, ...head } = pull(r, ctx);
     checkConntrackAddresses(head.match);
+    if (!command) throw new OfDecodeError('OFPFMFC_BAD_COMMAND');
     const actions = pullInstructions(r, ctx.version);
     const flags = flowFlagsFromWire(rawFlags, ctx.version);
     if (flags & FF_EMERG) {
@@ -200,8 +203,8 @@ const flowMod: MessageCodec<'flow_mod'> = {
       allowInconsistent: ctx.version === OFP10_VERSION,
     });
     if (error) throw new OfDecodeError(error);
-    const reset = ctx.version < OFP12_VERSION && head.command === 'add' ? FF_RESET_COUNTS : 0;
-    return { type: 'flow_mod', ...head, flags: flags | reset, actions };
+    const reset = ctx.version < OFP12_VERSION && command === 'add' ? FF_RESET_COUNTS : 0;
+    return { type: 'flow_mod', command, ...head, flags: flags | reset, actions };
   },
   encode(w, m, ctx) {
     if (ctx.raw === 'NXT_FLOW_MOD') putFlowModNx(w, m, ctx);
