@@ -67,6 +67,7 @@ const dpConfig = (c: MeterConfig): DpMeterConfig => ({
   bands: c.bands.map((b) => ({ rate: b.rate, burst: b.burstSize })),
 });
 
+const ALL_FLAGS = MF_KBPS | MF_PKTPS | MF_BURST | MF_STATS;
 /** Bit of the band type "drop". */
 const BAND_DROP = 1 << 1;
 
@@ -115,7 +116,7 @@ export class MeterTable {
     return {
       maxMeters,
       bandTypes: BAND_DROP,
-      capabilities: MF_KBPS | MF_PKTPS | MF_BURST | MF_STATS,
+      capabilities: ALL_FLAGS,
       maxBands,
       maxColor: 0,
     };
@@ -139,6 +140,7 @@ export class MeterTable {
   }
 
   #unsupported(m: MeterMod): OfErrorName | undefined {
+    if (m.flags & ~ALL_FLAGS) return 'OFPMMFC_BAD_FLAGS';
     return m.bands.some((b) => b.type !== 'drop') ? 'OFPMMFC_BAD_BAND' : undefined;
   }
 

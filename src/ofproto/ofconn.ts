@@ -1,6 +1,6 @@
 import type { OfErrorName } from '../../protocols/openflow-errors.ts';
 import type { CodecContext } from '../openflow/codec.ts';
-import { decode, encode } from '../openflow/codec.ts';
+import { decode, encode, typeOf } from '../openflow/codec.ts';
 import { ofError } from '../openflow/error.ts';
 import {
   type AsyncConfig,
@@ -41,6 +41,19 @@ const OFPT_HELLO = 0;
 /** Leaves room for the headers of any error. */
 const ERROR_DATA_MAX = 0xffff - 64;
 export const OFP_DEFAULT_MISS_SEND_LEN = 128;
+
+/** What a secondary controller may not do (OpenFlow 1.2 section 6.3.4). */
+export const SECONDARY_MAY_NOT: ReadonlySet<MessageType> = new Set<MessageType>([
+  'flow_mod',
+  'packet_out',
+  'port_mod',
+  'table_mod',
+  'group_mod',
+  'meter_mod',
+  'bundle_control',
+  'bundle_add_message',
+  'nxt_tlv_table_mod',
+]);
 
 /** What a controller may say without having taken the switch. */
 const BEFORE_ADMISSION: ReadonlySet<MessageType> = new Set<MessageType>([
@@ -148,7 +161,13 @@ export class Ofconn {
       return;
     }
     if (raw[0] !== this.version && result.error.name === 'OFPBRC_BAD_VERSION') this.#events.badVersion(this, raw);
-    this.sendError(result.error.name, raw);
+    this.sendError(this.#mayNot(raw) ? 'OFPBRC_IS_SECONDARY' : result.error.name, raw);
+  }
+
+  /** What a secondary controller may not send is refused before its body is looked at. */
+  #mayNot(raw: Uint8Array): boolean {
+    const type = this.role === 'secondary' && raw[0] === this.version ? typeOf(raw) : undefined;
+    return type !== undefined && SECONDARY_MAY_NOT.has(type);
   }
 
   codecContext(): CodecContext {

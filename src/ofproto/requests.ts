@@ -30,7 +30,7 @@ import {
   reply,
 } from './mods.ts';
 import { joinParts } from './multipart-requests.ts';
-import { OFP_DEFAULT_MISS_SEND_LEN, type Ofconn } from './ofconn.ts';
+import { OFP_DEFAULT_MISS_SEND_LEN, type Ofconn, SECONDARY_MAY_NOT } from './ofconn.ts';
 import { TBL_INTERNAL } from './oftable.ts';
 import { aggregate, flowStatsReply, portStats, portsOf, queueConfig, queueStats } from './stats-requests.ts';
 import { tableDesc, tableFeaturesReply, tableMod, tableStats } from './table-requests.ts';
@@ -41,19 +41,6 @@ import { step } from './transaction.ts';
 /** Answers by itself, or gives the error to answer with, now or later. */
 type Handler<T extends MessageType> = (r: Request<T>) => Outcome;
 type Handlers = { [T in MessageType]?: Handler<T> };
-
-/** What a secondary controller may not do (OpenFlow 1.2 section 6.3.4). */
-const SECONDARY_MAY_NOT: ReadonlySet<MessageType> = new Set<MessageType>([
-  'flow_mod',
-  'packet_out',
-  'port_mod',
-  'table_mod',
-  'group_mod',
-  'meter_mod',
-  'bundle_control',
-  'bundle_add_message',
-  'nxt_tlv_table_mod',
-]);
 
 /** Other requests of the connection wait until this one is through. */
 export function handleRequest(host: RequestHost, conn: Ofconn, env: Envelope, raw: Uint8Array): void {
@@ -304,7 +291,7 @@ const HANDLERS: Handlers = {
   nxt_tlv_table_request: (r) => reply(r, { type: 'nxt_tlv_table_reply', ...r.host.tlvReply() }),
   nxt_tlv_table_mod: tlvTableMod,
   ct_flush_zone: (r) => r.host.ctFlush(r.m.zoneId),
-  ct_flush: (r) => r.host.ctFlush(r.m.zoneId),
+  ct_flush: (r) => r.host.ctFlush(r.m.zoneId, r.m.match),
   bundle_control: bundleControl,
   bundle_add_message: bundleAdd,
 };
