@@ -78,7 +78,8 @@ export class JsonRpcConnection {
   private probeTimer: NodeJS.Timeout | undefined;
   private lastActivity = performance.now();
   private isProbing = false;
-  private isCorked = false;
+  /** What was sent in this turn. */
+  private outgoing = '';
   private isPaused = false;
   private isClosed = false;
   private reason: string | null = null;
@@ -91,7 +92,10 @@ export class JsonRpcConnection {
     this.setProbeInterval(options.probeIntervalMs ?? 0);
     stream.on('data', (chunk: Buffer) => this.received(chunk));
     stream.on('drain', () => this.drained());
-    stream.on('end', () => this.stream.end());
+    stream.on('end', () => {
+      this.flush();
+      this.stream.end();
+    });
     stream.on('error', (error) => {
       this.reason ??= strerror(error);
     });
@@ -105,7 +109,7 @@ export class JsonRpcConnection {
 
   /** Bytes that were sent and have not left yet. */
   get backlogSize(): number {
-    return this.stream.writableLength;
+    return this.stream.writableLength + this.outgoing.length;
   }
 
   get isOpen(): boolean {
@@ -147,6 +151,7 @@ export class JsonRpcConnection {
 
   /** Closes after what was sent has left; what still comes is not read. */
   end(): void {
+    this.flush();
     this.stream.removeAllListeners('data');
     this.stream.resume();
     this.stream.end(() => this.stream.destroy());
@@ -161,16 +166,16 @@ export class JsonRpcConnection {
   private write(json: Json): void {
     if (!this.isOpen || this.stream.writableEnded) return;
     this.handlers.debug?.(() => `${this.name}: send ${describe(json as JsonObject)}`);
-    if (!this.isCorked) {
-      // What is sent in one turn leaves with one system call.
-      this.isCorked = true;
-      this.stream.cork();
-      process.nextTick(() => {
-        this.isCorked = false;
-        this.stream.uncork();
-      });
-    }
-    if (!this.stream.write(toText(json))) this.stream.pause();
+    // What is sent in one turn leaves with one system call.
+    if (this.outgoing === '') process.nextTick(() => this.flush());
+    this.outgoing += toText(json);
+  }
+
+  private flush(): void {
+    const text = this.outgoing;
+    this.outgoing = '';
+    if (text === '' || !this.isOpen || this.stream.writableEnded) return;
+    if (!this.stream.write(text)) this.stream.pause();
   }
 
   private drained(): void {
