@@ -3,6 +3,7 @@ import type { OfErrorName } from '../../protocols/openflow-errors.ts';
 import type { ClockTimer } from '../base/clock.ts';
 import { OVS_VERSION } from '../base/program.ts';
 import { type OdpPort, type OfpPort, ofpPort } from '../base/types.ts';
+import type { TunLayout } from '../flow/tun-layout.ts';
 import { type Netdev, NetdevError, type NetdevStats } from '../netdev/netdev.ts';
 import type { Ofpact } from '../openflow/actions.ts';
 import { catchallMatch } from '../openflow/match.ts';
@@ -13,6 +14,7 @@ import {
   type PacketOut,
   type Resume,
 } from '../openflow/messages.ts';
+import type { CtMatch } from '../openflow/messages-nicira.ts';
 import type {
   BundleConfig,
   ControllerConfig,
@@ -25,6 +27,7 @@ import type {
   PolicingConfig,
 } from './config.ts';
 import type { Connmgr } from './connmgr.ts';
+import { logCtFlush } from './ct-flush.ts';
 import type { DpFeatures } from './dp-features.ts';
 import { FailOpen } from './fail-open.ts';
 import { applyFlowMod } from './flow-mod.ts';
@@ -155,6 +158,10 @@ export class Bridge implements OfprotoApi, XBridge, OpenflowBridge {
 
   get recircs(): RecircIds {
     return this.backend.recircs;
+  }
+
+  get tunTable(): TunLayout {
+    return this.openflow.tunTable;
   }
 
   get support(): DpSupport {
@@ -480,8 +487,10 @@ export class Bridge implements OfprotoApi, XBridge, OpenflowBridge {
     return resumePacket(this, m);
   }
 
-  ctFlush(_zone: number | undefined): OfErrorName | undefined {
+  ctFlush(zone: number | undefined, match?: CtMatch): OfErrorName | undefined {
     // Nothing is tracked yet.
+    const { type, name } = this.backend.dpif;
+    logCtFlush(`${type}@${name}`, zone, match);
     return undefined;
   }
 

@@ -18,6 +18,7 @@ import {
 } from '../openflow/messages.ts';
 import type { GroupMod } from '../openflow/messages-group.ts';
 import type { MeterMod } from '../openflow/messages-meter.ts';
+import type { CtMatch } from '../openflow/messages-nicira.ts';
 import type { TunTable } from '../openflow/tun-metadata.ts';
 import type { Logger, OfprotoDesc } from './config.ts';
 import { FlowModOp } from './flow-mod.ts';
@@ -52,8 +53,8 @@ export interface RequestHost {
   /** Bits of the tunnel metadata fields that flows' actions name. */
   tunMetadataInUse(): bigint;
   tlvReply(): Omit<MessageOf<'nxt_tlv_table_reply'>, 'type'>;
-  /** Forgets connections of a zone, or all. */
-  ctFlush(zone: number | undefined): OfErrorName | undefined;
+  /** Forgets connections of a zone, or all; with `match` those alone that it describes. */
+  ctFlush(zone: number | undefined, match?: CtMatch): OfErrorName | undefined;
   /** A bundle that nobody has touched for so long is forgotten. */
   readonly bundleIdleMs: number;
   datapathId(): bigint;

@@ -5,6 +5,7 @@ import type { Ofpact } from '../openflow/actions.ts';
 import type { FlowMod, FlowRemovedReason, FragHandling, PacketOut, Resume } from '../openflow/messages.ts';
 import type { GroupMod } from '../openflow/messages-group.ts';
 import { type MeterMod, OFPM_CONTROLLER, OFPM_SLOWPATH } from '../openflow/messages-meter.ts';
+import type { CtMatch } from '../openflow/messages-nicira.ts';
 import { TUN_METADATA_NUM_OPTS, TUN_METADATA_TOT_OPT_SIZE, TunTable } from '../openflow/tun-metadata.ts';
 import type { Logger, OfprotoDeps, OfprotoDesc } from './config.ts';
 import { Connmgr, type ConnmgrHost } from './connmgr.ts';
@@ -40,7 +41,7 @@ export interface OpenflowBridge {
   packetOut(m: PacketOut): StagedPacketOut | OfErrorName;
   resume(m: Resume): OfErrorName | undefined;
   portConfigChanged(port: BridgePort, by: Ofconn): void;
-  ctFlush(zone: number | undefined): OfErrorName | undefined;
+  ctFlush(zone: number | undefined, match?: CtMatch): OfErrorName | undefined;
 }
 
 export type OpenflowEvents = Pick<ConnmgrHost, 'controllersChanged' | 'connectionChanged' | 'tls'>;
@@ -186,8 +187,8 @@ export class OpenflowHost implements RequestHost {
     return this.#bridge.resume(m);
   }
 
-  ctFlush(zone: number | undefined): OfErrorName | undefined {
-    return this.#bridge.ctFlush(zone);
+  ctFlush(zone: number | undefined, match?: CtMatch): OfErrorName | undefined {
+    return this.#bridge.ctFlush(zone, match);
   }
 
   portConfigChanged(port: BridgePort, by: Ofconn): void {

@@ -34,6 +34,10 @@ function tupleText(t: CtTuple, { ipProto, l3Type }: CtMatch): string {
   return `${addresses},ct_tp_src=${t.srcPort},ct_tp_dst=${t.dstPort}`;
 }
 
+/** Both directions of connections, as ct-flush takes them. */
+export const formatCtMatch = (m: CtMatch): string =>
+  `'${tupleText(m.orig, m)},ct_nw_proto=${m.ipProto}' '${tupleText(m.reply, m)}'`;
+
 function ipfixText(s: IpfixStats, indent: number): string {
   const list = (items: Record<string, bigint>) =>
     Object.entries(items)
@@ -63,8 +67,7 @@ export const NICIRA: Printers = {
     return `\n max option space=${m.maxOptionSpace} max fields=${m.maxFields}\n allocated option space=${allocated}\n\n${tlvTable(m.mappings)}`;
   },
   ct_flush_zone: (m) => ` zone_id=${m.zoneId}`,
-  ct_flush: (m) =>
-    ` zone=${m.zoneId ?? 0} '${tupleText(m.match.orig, m.match)},ct_nw_proto=${m.match.ipProto}' '${tupleText(m.match.reply, m.match)}'`,
+  ct_flush: (m) => ` zone=${m.zoneId ?? 0} ${formatCtMatch(m.match)}`,
   ipfix_bridge_stats_reply: (m) => `\n  bridge ipfix: ${ipfixText(m.stats, 16)}`,
   ipfix_flow_stats_reply: (m) => {
     const lines = m.stats.map((s) => `  id ${String(s.collectorSetId).padStart(3)}: ${ipfixText(s, 10)}`);
