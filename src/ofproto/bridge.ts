@@ -3,7 +3,6 @@ import type { OfErrorName } from '../../protocols/openflow-errors.ts';
 import type { ClockTimer } from '../base/clock.ts';
 import { OVS_VERSION } from '../base/program.ts';
 import { type OdpPort, type OfpPort, ofpPort } from '../base/types.ts';
-import type { TunLayout } from '../flow/tun-layout.ts';
 import { type Netdev, NetdevError, type NetdevStats } from '../netdev/netdev.ts';
 import type { Ofpact } from '../openflow/actions.ts';
 import { catchallMatch } from '../openflow/match.ts';
@@ -15,6 +14,7 @@ import {
   type Resume,
 } from '../openflow/messages.ts';
 import type { CtMatch } from '../openflow/messages-nicira.ts';
+import type { TunTable } from '../openflow/tun-metadata.ts';
 import type {
   BundleConfig,
   ControllerConfig,
@@ -160,7 +160,7 @@ export class Bridge implements OfprotoApi, XBridge, OpenflowBridge {
     return this.backend.recircs;
   }
 
-  get tunTable(): TunLayout {
+  get tunTable(): TunTable {
     return this.openflow.tunTable;
   }
 

@@ -188,7 +188,7 @@ function fromOpenflow(backends: Iterable<OfprotoBackend>, name: string, text: st
   for (const backend of backends) bridge ??= backend.bridge(name);
   if (!bridge) throw new UnixctlError(`${name}: unknown bridge`);
   try {
-    return { bridge, flow: parseExactFlow(text, portNames(bridge)) };
+    return { bridge, flow: parseExactFlow(text, portNames(bridge), bridge.tunTable) };
   } catch (e) {
     if (!(e instanceof FlowTextError)) throw e;
     throw new UnixctlError(`Bad openflow flow syntax: ${e.message}`);

@@ -109,6 +109,8 @@ export class XlateCtx {
     this.frozen = xin.frozen ?? (xin.flow.recircId ? xin.bridge.recircs.find(xin.flow.recircId) : undefined);
     this.flow = xin.flow.clone();
     this.flow.actsetOutput = OFPP_UNSET;
+    this.flow.tunTable ??= xin.bridge.tunTable;
+    this.wc.tunTable = this.flow.tunTable;
     this.base = xin.flow.clone();
     clearTunnel(this.base);
     this.trace = xin.trace?.nodes;

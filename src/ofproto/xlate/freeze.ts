@@ -84,6 +84,7 @@ export function frozenMetadata(flow: Flow): Flow {
   md.u8.set(flow.u8.subarray(0, TUNNEL_END));
   md.u8.set(flow.u8.subarray(METADATA_AT, REGS_END), METADATA_AT);
   md.inPort = flow.inPort;
+  md.tunTable = flow.tunTable;
   return md;
 }
 
@@ -91,6 +92,7 @@ export function thawMetadata(md: Flow, flow: Flow): void {
   flow.u8.set(md.u8.subarray(0, TUNNEL_END));
   flow.u8.set(md.u8.subarray(METADATA_AT, REGS_END), METADATA_AT);
   flow.inPort = md.inPort;
+  flow.tunTable = md.tunTable;
 }
 
 /** The state of now, with no actions to run. */

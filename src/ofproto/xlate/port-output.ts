@@ -109,6 +109,7 @@ function patchPortOutput(ctx: XlateCtx, from: XPort, to: XPort, last: boolean): 
   ctx.flow.inPort = to.ofpPort;
   clearPipeline(ctx);
   clearTunnel(wc);
+  ctx.flow.tunTable = wc.tunTable = to.bridge.tunTable;
   [ctx.bridge, ctx.actionSet, ctx.actionSetHasGroup, ctx.stack] = [to.bridge, [], false, []];
   if (to.bridge !== bridge) ctx.mirrors = 0;
   ctx.effects.push({ type: 'patch', tx: from, rx: to });
@@ -118,6 +119,7 @@ function patchPortOutput(ctx: XlateCtx, from: XPort, to: XPort, last: boolean): 
   Object.assign(ctx, { flow, bridge, actionSet, actionSetHasGroup, stack, conntracked, wasMpls });
   if (to.bridge !== bridge) ctx.mirrors = mirrors;
   wc.u8.set(tunnelMask, 0);
+  wc.tunTable = flow.tunTable;
   // What happens beyond the patch neither ends nor fails this side. A loop ends all the same: depth counts on.
   ctx.exit = false;
   ctx.error = undefined;

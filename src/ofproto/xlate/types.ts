@@ -1,6 +1,7 @@
 import type { OdpPort, OfpPort } from '../../base/types.ts';
 import type { DpAction } from '../../dpif/dpif.ts';
 import type { Flow, FlowWildcards } from '../../flow/flow.ts';
+import type { TunLayout } from '../../flow/tun-layout.ts';
 import type { Ofpact, OfpactOf } from '../../openflow/actions.ts';
 import type { FlowMod, FragHandling } from '../../openflow/messages.ts';
 import type { VlanMode } from '../config.ts';
@@ -145,6 +146,8 @@ export interface XBridge {
   /** It is no more, but something that was saved still names it. */
   readonly destroyed: boolean;
   readonly support: DpSupport;
+  /** Where the options of tunnels are in a flow. */
+  readonly tunTable: TunLayout | undefined;
   readonly recircs: RecircStates;
   readonly missRule: Rule;
   readonly noPacketInRule: Rule;

@@ -1,4 +1,5 @@
 import type { OfpPort } from '../../base/types.ts';
+import type { DpAction } from '../../dpif/dpif.ts';
 import { FLOW_NW_FRAG_ANY, FLOW_NW_FRAG_LATER, isMplsType, odpTransport } from '../../dpif/odp-keys.ts';
 import { FLOW_MEMBERS } from '../../gen/flow.ts';
 import { isIpAny } from '../../openflow/field-prereq.ts';
@@ -74,6 +75,7 @@ function thaw(ctx: XlateCtx, state: FrozenState): boolean {
   ctx.conntracked = state.conntracked;
   if (!state.conntracked) clearConntrack(ctx.flow);
   thawMetadata(state.metadata, ctx.flow);
+  ctx.flow.tunTable = ctx.wc.tunTable = state.bridge.tunTable;
   ctx.stack = [...state.stack];
   ctx.mirrors = state.mirrors;
   if (state.actionSet.length) {
@@ -146,6 +148,18 @@ function run(ctx: XlateCtx): void {
 /** What is not told as a failure, though the packet is dropped. */
 const QUIET: ReadonlySet<XlateError> = new Set<XlateError>(['congestion_drop', 'forwarding_disabled']);
 
+/** Most packets that the kernel queues for its software devices (net.core.netdev_max_backlog, unless changed). */
+const MAX_OUTPUTS = 1000;
+/** An action takes at least so many bytes in a netlink attribute, which holds 64 kB. */
+const ACTION_BYTES = 8;
+
+/** More than a datapath can be told, or does at once. */
+function isTooMuch(actions: readonly DpAction[]): boolean {
+  if (actions.length * ACTION_BYTES > 0xffff - 4) return true;
+  if (actions.length <= MAX_OUTPUTS) return false;
+  return actions.filter((a) => a.type === 'output' || a.type === 'lb_output').length > MAX_OUTPUTS;
+}
+
 export function xlateActions(xin: XlateIn): XlateOut {
   const ctx = new XlateCtx(xin, doXlateActions);
   initWildcards(ctx);
@@ -154,6 +168,7 @@ export function xlateActions(xin: XlateIn): XlateOut {
   run(ctx);
   ctx.trace = outer;
   const { error, actions } = ctx;
+  if (isTooMuch(actions)) ctx.slow.add('action');
   // A trace of what failed shows all that was looked at.
   if (!error || !xin.trace) finishWildcards(ctx);
   // A clone at the end needs no copy.
