@@ -25,7 +25,7 @@ import type { Remote } from './in-band.ts';
 import { expireParts } from './multipart-requests.ts';
 import { OfStream } from './of-stream.ts';
 import { Ofconn, type OfconnEvents, type OfconnType, versionText } from './ofconn.ts';
-import { Rconn } from './rconn.ts';
+import { errorText, Rconn } from './rconn.ts';
 import { listenTarget, parseTarget } from './vconn.ts';
 
 /** The OpenFlow connections of one bridge: controllers, management services, snoopers. */
@@ -70,6 +70,9 @@ const TRAFFIC_LIMIT = new VlogRateLimit(600, 600);
 /** Numbers accepted connections. */
 let nextPeer = 0;
 
+/** Which controller a snooper listens to. */
+const SNOOP_PREFERENCE = { primary: 3, equal: 2, secondary: 1, none: 0 } as const;
+
 const ROLE_NAMES = { equal: 'other', primary: 'master', secondary: 'slave' } as const;
 
 export class Connmgr {
@@ -80,6 +83,8 @@ export class Connmgr {
   readonly #controllers = new Map<string, Controller>();
   readonly #servers: Server[] = [];
   readonly #owner = new WeakMap<Ofconn, Controller>();
+  /** What each snooper listens to. */
+  readonly #snooped = new WeakMap<Ofconn, Controller>();
   readonly #echoSentMs = new WeakMap<Ofconn, number>();
   #versions: readonly OfpVersion[] = DEFAULT_VERSIONS;
   #probe: ClockTimer;
@@ -137,7 +142,7 @@ export class Connmgr {
     if (this.anyConnected) return 0;
     const nowMs = this.#deps.clock.monotonicMs();
     let sinceMs = 0;
-    for (const c of this.#controllers.values()) if (c.rconn) sinceMs = Math.max(sinceMs, c.rconn.disconnectedMs);
+    for (const c of this.#controllers.values()) if (c.rconn) sinceMs = Math.max(sinceMs, c.rconn.failedSinceMs);
     return nowMs - sinceMs;
   }
 
@@ -166,8 +171,10 @@ export class Connmgr {
     const wanted = new Map(configs.map((c) => [c.target, c]));
     for (const [target, controller] of [...this.#controllers]) {
       const config = wanted.get(target);
-      if (config && config.type === controller.config.type) controller.config = config;
-      else this.#drop(controller);
+      if (config && config.type === controller.config.type) {
+        controller.config = config;
+        if (controller.rconn) controller.rconn.config = config;
+      } else this.#drop(controller);
     }
     for (const config of wanted.values()) if (!this.#controllers.has(config.target)) this.#addController(config);
     if (had !== this.hasControllers) this.#host.controllersChanged();
@@ -259,7 +266,7 @@ export class Connmgr {
   #addController(config: ControllerConfig): void {
     const target = parseTarget(config.target);
     if (!target) {
-      this.#deps.vlog('connmgr').warn(`${this.#host.name}: unsupported remote name "${config.target}"`);
+      this.#deps.vlog('connmgr').warn(`${this.#host.name}: unsupported controller "${config.target}"`);
       return;
     }
     const nowMs = this.#deps.clock.monotonicMs();
@@ -272,11 +279,13 @@ export class Connmgr {
       countedMs: nowMs,
     };
     this.#controllers.set(config.target, controller);
+    this.#deps.vlog('connmgr').info(`${this.#host.name}: added ${config.type} controller "${config.target}"`);
     if (target.passive) {
       void this.#listen(config.target, (socket) => this.#accept(socket, 'service', controller), controller);
       return;
     }
-    controller.rconn = new Rconn(config, target, this.#deps.clock, this.#log, {
+    const name = `${this.#host.name}<->${config.target}`;
+    controller.rconn = new Rconn(name, config, target, this.#deps.clock, this.#log, {
       connected: (socket) => this.#accept(socket, config.type, controller),
       tls: () => this.#host.tls(),
     });
@@ -284,6 +293,7 @@ export class Connmgr {
 
   #drop(c: Controller): void {
     this.#controllers.delete(c.config.target);
+    this.#deps.vlog('connmgr').info(`${this.#host.name}: removed ${c.config.type} controller "${c.config.target}"`);
     c.rconn?.close();
     c.server?.close();
     for (const conn of [...c.conns]) conn.stream.close('');
@@ -296,7 +306,7 @@ export class Connmgr {
       else this.#servers.push(server);
     } catch (e) {
       const { code, message } = e as NodeJS.ErrnoException;
-      this.#deps.vlog('connmgr').warn(`failed to listen on ${name}: ${code ?? message}`);
+      this.#deps.vlog('connmgr').err(`failed to listen on ${name}: ${code ? errorText(code) : message}`);
     }
   }
 
@@ -327,6 +337,7 @@ export class Connmgr {
     const stream = new OfStream(socket, {
       message: (raw) => {
         conn.lastActivityMs = this.#deps.clock.monotonicMs();
+        controller?.rconn?.setIdle(false);
         conn.receive(raw);
       },
       closed: (reason) => this.#closed(conn, controller, reason),
@@ -349,12 +360,14 @@ export class Connmgr {
 
   /** Snoopers hear what is said to the bridge's controllers; without one there is nothing to hear. */
   #acceptSnoop(socket: Socket): void {
-    if (this.#primaries().length === 0) socket.destroy();
-    else this.#accept(socket, 'snoop', undefined);
-  }
-
-  #primaries(): Ofconn[] {
-    return [...this.#conns].filter((c) => c.type === 'primary');
+    const active = [...this.#controllers.values()].filter((c) => c.rconn);
+    const preference = (c: Controller) => SNOOP_PREFERENCE[[...c.conns][0]?.role ?? 'none'];
+    active.sort((a, b) => preference(b) - preference(a));
+    if (active.length) this.#snooped.set(this.#accept(socket, 'snoop', undefined), active[0]);
+    else {
+      this.#deps.vlog('connmgr').info('no controller connection to snoop');
+      socket.destroy();
+    }
   }
 
   #closed(conn: Ofconn, controller: Controller | undefined, reason: string): void {
@@ -363,7 +376,6 @@ export class Connmgr {
     this.#host.gone(conn);
     this.#reportFlowMods(conn, this.#deps.clock.monotonicMs(), 0);
     if (!controller?.rconn) return;
-    this.#log.warn(`${conn.name}: connection ${reason ? `dropped (${reason})` : 'closed by peer'}`);
     controller.rconn.lost(reason);
     this.#host.connectionChanged();
   }
@@ -393,8 +405,11 @@ export class Connmgr {
   }
 
   #snoop(conn: Ofconn, raw: Uint8Array): void {
-    if (conn.type !== 'primary') return;
-    for (const c of this.#conns) if (c.type === 'snoop' && c.version !== 0) c.stream.sendAsync([raw.slice()]);
+    const controller = this.#owner.get(conn);
+    if (!controller?.rconn) return;
+    for (const c of this.#conns)
+      if (c.type === 'snoop' && c.version !== 0 && this.#snooped.get(c) === controller)
+        c.stream.sendAsync([raw.slice()]);
   }
 
   /** Token bucket of Controller.controller_rate_limit and controller_burst_limit. */
@@ -423,11 +438,14 @@ export class Connmgr {
       const silentMs = nowMs - conn.lastActivityMs;
       if (silentMs >= 2 * probeMs) {
         this.#log.err(
-          `${conn.name}: no response to inactivity probe after ${Math.round(probeMs / 1000)} seconds, disconnecting`,
+          `${conn.name}: no response to inactivity probe after ${Math.floor(probeMs / 1000)} seconds, disconnecting`,
         );
         conn.stream.close('ETIMEDOUT');
       } else if (silentMs >= probeMs && (this.#echoSentMs.get(conn) ?? 0) < conn.lastActivityMs && conn.version) {
         this.#echoSentMs.set(conn, nowMs);
+        this.#owner.get(conn)?.rconn?.setIdle(true);
+        const idle = Math.floor(silentMs / 1000);
+        this.#log.dbg(() => `${conn.name}: idle ${idle} seconds, sending inactivity probe`);
         conn.sendRaw(encode({ type: 'echo_request', data: new Uint8Array(0) }, conn.version, OFPT_ECHO_XID));
       }
     }
@@ -446,11 +464,11 @@ export class Connmgr {
     if (c.rconn) {
       status.set('state', c.rconn.state);
       const seconds = (sinceMs: number) => `${Math.floor((nowMs - sinceMs) / 1000)}`;
-      if (c.rconn.isConnected) status.set('sec_since_connect', seconds(c.rconn.connectedMs));
-      else status.set('sec_since_disconnect', seconds(c.rconn.disconnectedMs));
+      if (c.rconn.connectedMs !== undefined) status.set('sec_since_connect', seconds(c.rconn.connectedMs));
+      if (c.rconn.disconnectedMs !== undefined) status.set('sec_since_disconnect', seconds(c.rconn.disconnectedMs));
       if (c.rconn.lastError) status.set('last_error', c.rconn.lastError);
     }
-    const isConnected = conn !== undefined && conn.version !== 0;
+    const isConnected = c.rconn ? c.rconn.isConnected : conn !== undefined && conn.version !== 0;
     return { target: c.config.target, isConnected, role: ROLE_NAMES[conn?.role ?? 'equal'], status };
   }
 }

@@ -1,4 +1,4 @@
-import { unlinkSync } from 'node:fs';
+import { chmodSync, unlinkSync } from 'node:fs';
 import {
   createServer,
   type ListenOptions,
@@ -54,10 +54,11 @@ export function connectTarget(
   target: Target,
   tls: TlsConfig | undefined,
   done: (socket: Socket | undefined, error: string) => void,
-): void {
+): Socket | undefined {
   if (target.kind === 'ssl' && !tls) {
-    done(undefined, 'ENOPROTOOPT');
-    return;
+    // Not before the caller has what this returns.
+    queueMicrotask(() => done(undefined, 'ENOPROTOOPT'));
+    return undefined;
   }
   const where: NetConnectOpts =
     target.kind === 'unix' ? { path: target.path } : { host: target.host, port: target.port };
@@ -74,6 +75,7 @@ export function connectTarget(
     socket.removeListener('error', failed);
     done(socket, '');
   });
+  return socket;
 }
 
 /** Listens; the promise is rejected when the address can't be had. */
@@ -91,6 +93,8 @@ export async function listenTarget(
   if (target.kind === 'unix') {
     removeSocket(target.path);
     await withSocketPath(target.path, (path) => listen(server, { path }));
+    // For root and the group of the switch, as Open vSwitch's.
+    chmodSync(target.path, 0o750);
   } else await listen(server, { port: target.port, ...(target.host ? { host: target.host } : {}) });
   // A connection that can't be accepted (no file descriptor left) is that peer's loss, not the switch's end.
   server.on('error', () => undefined);

@@ -118,7 +118,7 @@ describe('OpenFlow connections', { timeout: 60_000 }, () => {
     return { key: readFileSync(key, 'utf8'), cert: readFileSync(cert, 'utf8') };
   };
 
-  for (const version of ['OpenFlow10', 'OpenFlow11', 'OpenFlow12', 'OpenFlow13', 'OpenFlow14']) {
+  for (const version of ['OpenFlow10', 'OpenFlow11', 'OpenFlow12', 'OpenFlow13', 'OpenFlow14', 'OpenFlow15']) {
     it(`ovs-ofctl manages flows and reads statistics with ${version}`, async (t) => {
       if (!needOfctl(t)) return;
       const ask = (...args: string[]) => ofctl('-O', version, ...args);
@@ -135,7 +135,7 @@ describe('OpenFlow connections', { timeout: 60_000 }, () => {
       assert.match(await ask('show', mgmt), /1\(p1\): addr:/);
       assert.match(await ask('dump-desc', mgmt), /Hardware: Open vSwitch/);
       assert.match(await ask('dump-tables', mgmt), /active=2, lookup=\d+, matched=\d+/);
-      assert.match(await ask('queue-stats', mgmt), /0 queues/);
+      assert.match(await ask('queue-stats', mgmt, '1'), /1 queues\n {2}port 1 queue 0: bytes=\?/);
       assert.equal(await ask('mod-port', mgmt, '2', 'no-forward'), '');
       assert.match(await ask('dump-ports-desc', mgmt), /2\(p2\)(.|\n)*config: +NO_FWD/);
       rig.backend.udpif.revalidateAll();
@@ -231,7 +231,7 @@ describe('OpenFlow connections', { timeout: 60_000 }, () => {
     assert.equal((await b.next('error')).error.name, 'OFPRRFC_STALE');
     b.send({ type: 'role_request', role: 'primary', generationId: 6n });
     assert.equal((await b.next('role_reply')).role, 'primary');
-    a.send({ type: 'set_config', frag: 'normal', missSendLen: 0 });
+    a.send({ type: 'table_mod', tableId: 0, miss: 'drop' });
     assert.equal((await a.next('error')).error.name, 'OFPBRC_IS_SECONDARY');
     for (const p of [a, b]) p.socket.destroy();
   });
