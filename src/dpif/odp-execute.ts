@@ -24,6 +24,7 @@ export interface ExecuteSink {
   meter?(id: number, size: number): boolean;
   /** Packets that end here, by name (Open vSwitch's coverage counters). */
   drop?(reason: string): void;
+  /** By the hash of the packet, not of a `hash` action. */
   lbOutput?(bondId: number, packet: Uint8Array, hash: number, md: Flow): void;
   /** Fills the ct_* members of `md` in. Absent: connections are not tracked, every packet is invalid. */
   conntrack?(ct: DpConntrack, packet: Uint8Array, md: Flow): void;

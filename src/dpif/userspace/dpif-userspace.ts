@@ -45,6 +45,7 @@ import { type Netdev, NetdevError, type NetdevStats } from '../../netdev/netdev.
 import { close } from '../../sys/fd.ts';
 import { getAffinity } from '../../sys/sched.ts';
 import { Bonds } from '../bonds.ts';
+import { logUpcall } from '../dp-log.ts';
 import type {
   DpAction,
   DpConfig,
@@ -421,6 +422,7 @@ export class UserspaceDpif implements Dpif {
 
   /** A packet that the handler fails on is dropped, named and logged: the next one may be another's. */
   #ask(upcall: Upcall): readonly DpAction[] | undefined {
+    logUpcall(this.name, upcall);
     try {
       return this.#handler(upcall);
     } catch (e) {

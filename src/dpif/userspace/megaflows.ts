@@ -1,5 +1,6 @@
 import type { Flow, FlowWildcards } from '../../flow/flow.ts';
 import { ACTIONS_F_PLAIN } from '../../gen/arena.ts';
+import { logFlowAdd, logFlowMod } from '../dp-log.ts';
 import type { DpAction, DpFlow, DpFlowStats } from '../dpif.ts';
 import type { Arena } from './arena.ts';
 import { compileActions, isPlain } from './compile-actions.ts';
@@ -100,6 +101,7 @@ export class Megaflows {
     masked.maskWith(mask);
     const flow = new UserspaceFlow(this.#newUfid(), masked, mask.clone(), actions, index, code);
     this.#flows.set(index, flow);
+    logFlowAdd(flow);
     return flow;
   }
 
@@ -112,9 +114,11 @@ export class Megaflows {
       return;
     }
     const before = known.code;
+    const actionsBefore = known.actions;
     this.#deps.table.setActions(known.index, code.at | code.flags);
     known.actions = actions;
     known.code = code;
+    logFlowMod(flow, actionsBefore);
     this.#deps.rcu.retire(() => this.#free(before));
   }
 
