@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { Lacp, type LacpSettings, parseLacpPdu } from './lacp.ts';
+import fc from 'fast-check';
+import { composeLacpPdu, Lacp, type LacpSettings, parseLacpPdu } from './lacp.ts';
 
 const log = { warn: () => {}, info: () => {}, dbg: () => {} };
 
@@ -147,6 +148,36 @@ describe('Lacp', () => {
     w.wait(10_000);
     assert.equal(w.ends[0]!.sent - before, 10);
     assert.match(w.ends[0]!.lacp.showStats(), /member: p1:[\s\S]*?Carrier Status Changed: 1/);
+  });
+
+  it('takes any bytes from a partner without harm, and what it says again', () => {
+    const info = fc.record(
+      {
+        sysPriority: fc.nat(0xffff),
+        sysId: fc.nat(0xffffffff).map((n) => n * 0x10000 + (n & 0xffff)),
+        key: fc.nat(0xffff),
+        portPriority: fc.nat(0xffff),
+        portId: fc.nat(0xffff),
+        state: fc.nat(0xff),
+      },
+      { noNullPrototype: true },
+    );
+    fc.assert(
+      fc.property(info, info, (actor, partner) => {
+        assert.deepEqual(parseLacpPdu(composeLacpPdu(actor, partner)), { actor, partner });
+      }),
+    );
+    fc.assert(
+      fc.property(fc.array(fc.tuple(fc.uint8Array({ maxLength: 140 }), info, info), { maxLength: 20 }), (frames) => {
+        const w = new Wires();
+        for (const [bytes, actor, partner] of frames) {
+          w.ends[0]!.lacp.receive('p1', bytes);
+          w.ends[0]!.lacp.receive('p2', Buffer.concat([Buffer.alloc(14), composeLacpPdu(actor, partner)]));
+          w.ends[0]!.lacp.run(() => {});
+        }
+        assert.ok(w.ends[0]!.lacp.nextDueMs() >= 0);
+      }),
+    );
   });
 
   it('asks to be run when something is due', () => {
