@@ -57,6 +57,11 @@ describe('meters', () => {
   it('refuse what the datapath can not do, and lose no number by it', () => {
     const remark = { bands: [{ type: 'dscp_remark' as const, rate: 1, burstSize: 0, precLevel: 1 }] };
     assert.equal(mod(br0, 'add', 1, remark), 'OFPMMFC_BAD_BAND');
+    const rate = (n: number) => ({ bands: [{ type: 'drop' as const, rate: n, burstSize: 0, precLevel: 0 }] });
+    assert.equal(mod(br0, 'add', 1, rate(0)), 'OFPMMFC_BAD_RATE');
+    assert.equal(mod(br0, 'add', 1, { flags: 0 }), 'OFPMMFC_BAD_FLAGS');
+    assert.equal(mod(br0, 'add', 1, { flags: MF_KBPS | 0x100 }), 'OFPMMFC_BAD_FLAGS');
+    assert.equal(mod(br0, 'add', 1, { bands: [] }), 'OFPMMFC_OUT_OF_BANDS');
     const many = Array.from({ length: 1000 }, () => ({ type: 'drop' as const, rate: 1, burstSize: 0, precLevel: 0 }));
     assert.equal(mod(br0, 'add', 1, { bands: many }), 'OFPMMFC_OUT_OF_BANDS');
     mod(br0, 'add', 1);

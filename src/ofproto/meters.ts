@@ -139,7 +139,11 @@ export class MeterTable {
     return m.command === 'add' ? this.#add(m) : this.#modify(m);
   }
 
+  /** What no datapath can do. */
   #unsupported(m: MeterMod): OfErrorName | undefined {
+    if (!(m.flags & (MF_KBPS | MF_PKTPS))) return 'OFPMMFC_BAD_FLAGS';
+    if (m.bands.length === 0) return 'OFPMMFC_OUT_OF_BANDS';
+    if (m.bands.some((b) => b.rate === 0)) return 'OFPMMFC_BAD_RATE';
     if (m.flags & ~ALL_FLAGS) return 'OFPMMFC_BAD_FLAGS';
     return m.bands.some((b) => b.type !== 'drop') ? 'OFPMMFC_BAD_BAND' : undefined;
   }

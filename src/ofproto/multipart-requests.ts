@@ -4,11 +4,8 @@ import type { Ofconn } from './ofconn.ts';
 
 /** Requests in several parts (OpenFlow 1.3 section A.3.5): they are handled when the last one is there. */
 
-/** A request whose parts can be joined. */
-type Joinable = Extract<Message, { type: 'table_features_stats_request' | 'flow_monitor_stats_request' }>;
-
 interface Partial {
-  message: Joinable;
+  message: Message;
   size: number;
   expireMs: number;
   /** The first part. */
@@ -24,12 +21,10 @@ const partialsOf = new WeakMap<Ofconn, Map<number, Partial>>();
 const OFP13_VERSION = 4;
 const OFPT13_MULTIPART_REQUEST = 18;
 
-/** Whether a message says that other parts of it follow. */
-const hasMore = (raw: Uint8Array): boolean =>
-  raw[0] >= OFP13_VERSION && raw[1] === OFPT13_MULTIPART_REQUEST && raw.length >= 12 && (raw[11] & 1) !== 0;
+const isStats = (raw: Uint8Array): boolean => raw[0] >= OFP13_VERSION && raw[1] === OFPT13_MULTIPART_REQUEST;
 
-const isJoinable = (m: Message): m is Joinable =>
-  m.type === 'table_features_stats_request' || m.type === 'flow_monitor_stats_request';
+/** Whether a message says that other parts of it follow. */
+const hasMore = (raw: Uint8Array): boolean => isStats(raw) && raw.length >= 12 && (raw[11] & 1) !== 0;
 
 /** The whole request; undefined while parts are missing; or what is wrong with it. */
 export function joinParts(
@@ -40,9 +35,8 @@ export function joinParts(
 ): Message | OfErrorName | undefined {
   const { message, xid } = env;
   const more = hasMore(raw);
-  const partial = partialsOf.get(conn)?.get(xid);
+  const partial = isStats(raw) ? partialsOf.get(conn)?.get(xid) : undefined;
   if (!partial && !more) return message;
-  if (!isJoinable(message)) return more ? 'OFPBRC_BAD_STAT' : message;
   let all = partialsOf.get(conn);
   if (!all) {
     all = new Map();
@@ -58,16 +52,12 @@ export function joinParts(
   return undefined;
 }
 
-function append({ message: a }: Partial, b: Joinable): Joinable | undefined {
-  if (a.type === 'table_features_stats_request' && b.type === a.type) {
-    a.tables.push(...b.tables);
-    return a;
-  }
-  if (a.type === 'flow_monitor_stats_request' && b.type === a.type) {
-    a.monitors.push(...b.monitors);
-    return a;
-  }
-  return undefined;
+/** Most requests have no lists: then the first part says it all. */
+function append({ message: a }: Partial, b: Message): Message | undefined {
+  if (a.type !== b.type) return undefined;
+  if (a.type === 'table_features_stats_request' && b.type === a.type) a.tables.push(...b.tables);
+  else if (a.type === 'flow_monitor_stats_request' && b.type === a.type) a.monitors.push(...b.monitors);
+  return a;
 }
 
 /** Answers the requests whose next part has not come in time. */

@@ -143,6 +143,20 @@ describe('requests', () => {
     assert.deepEqual(mod('clear', 0), []);
   });
 
+  it('in several parts are answered when the last one is there', () => {
+    const { conn, socket } = connection(4);
+    const before = socket.written.length;
+    const last = encode({ type: 'desc_stats_request' }, 4, 7)[0]!;
+    const first = last.slice();
+    first[11] = 1;
+    conn.receive(first);
+    assert.equal(socket.written.length, before);
+    conn.receive(last);
+    assert.equal(socket.written.length, before + 1);
+    const answer = decode(socket.written.at(-1)!);
+    assert.ok(answer.ok && answer.value.message.type === 'desc_stats_reply');
+  });
+
   it('of any bytes are answered or ignored, in well-formed messages of the connection’s version', () => {
     fc.assert(
       fc.property(
