@@ -82,7 +82,7 @@ export class OfprotoBackend implements BridgeBackend, UdpifHost {
   }
 
   setFlowRestoreWait(wait: boolean): void {
-    this.udpif.paused = wait;
+    this.udpif.upcallsHeld = wait;
   }
 
   flush(): void {

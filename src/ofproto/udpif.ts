@@ -58,7 +58,7 @@ export class Udpif {
   maxIdleMs = 10_000;
   maxRevalidatorMs = 500;
   /** Packets are not translated. */
-  paused = false;
+  upcallsHeld = false;
   maxFlows = 0;
   avgFlows = 0;
   dumpDurationMs = 0;
@@ -105,7 +105,7 @@ export class Udpif {
 
   /** Answers an upcall; see `UpcallHandler`. */
   upcall(upcall: Upcall): readonly DpAction[] {
-    if (this.paused) return [];
+    if (this.upcallsHeld) return [];
     if (upcall.type === 'action' && upcall.userdata?.kind === 'controller') {
       this.#host.controllerUpcall(upcall);
       return [];
