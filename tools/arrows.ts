@@ -18,9 +18,22 @@ const INTERFACES = [
   'src/dpif/odp-keys.ts',
   'src/dpif/odp-parse.ts',
   'src/dpif/odp-text.ts',
+  'src/dpif/dpctl.ts',
   'src/netdev/netdev.ts',
   'src/offload/offload.ts',
   ...FLOW,
+];
+/** What the datapaths have in common. */
+const DATAPATH = [
+  'src/dpif/bonds.ts',
+  'src/dpif/dp-log.ts',
+  'src/dpif/drop-names.ts',
+  'src/dpif/dummy/flow-table.ts',
+  'src/dpif/features.ts',
+  'src/dpif/meters.ts',
+  'src/dpif/odp-execute.ts',
+  'src/dpif/packet-key.ts',
+  ...INTERFACES,
 ];
 const OFPROTO = ['src/ofproto', ...INTERFACES];
 const CONTROL = ['src/vswitchd', 'src/ovsdb', ...OFPROTO];
@@ -40,7 +53,7 @@ export const ARROWS: Record<string, string[]> = {
   'src/dpif/dpif.ts': INTERFACES,
   'src/netdev/netdev.ts': INTERFACES,
   'src/offload/offload.ts': INTERFACES,
-  'src/dpif/userspace': ['src/fastpath', 'src/wasmgen', 'src/sys', ...INTERFACES],
+  'src/dpif/userspace': ['src/fastpath', 'src/wasmgen', 'src/sys', ...DATAPATH],
   'src/dpif': INTERFACES,
   'src/netdev': ['src/sys', 'src/keeper', ...INTERFACES],
   'src/offload': ['src/sys', ...INTERFACES],
@@ -48,7 +61,16 @@ export const ARROWS: Record<string, string[]> = {
   'src/virtio-user': ['src/sys', ...FLOW],
   'src/ofproto': OFPROTO,
   'src/vswitchd': CONTROL,
-  'src/cli': ['src/virtio-user', 'src/sys', 'bench', ...CONTROL],
+  'src/cli': [
+    'src/virtio-user',
+    'src/sys',
+    'bench',
+    'src/dpif/dpctl-devices.ts',
+    'src/dpif/rxq-schedule.ts',
+    'src/netdev/ovs-router.ts',
+    'src/netdev/tnl-neigh-cache.ts',
+    ...CONTROL,
+  ],
 };
 
 /** Where the providers are put together; beside bin/ and compat/ these may import everything. */
