@@ -308,8 +308,8 @@ export class FlowTables {
   expire(): void {
     const nowMs = this.nowMs();
     for (const rule of this.#mortal) {
-      if (rule.hardTimeout && nowMs >= rule.modifiedMs + rule.hardTimeout * 1000) this.remove(rule, 'hard_timeout');
-      else if (rule.idleTimeout && nowMs >= rule.usedMs + rule.idleTimeout * 1000) this.remove(rule, 'idle_timeout');
+      if (rule.hardTimeout && nowMs > rule.modifiedMs + rule.hardTimeout * 1000) this.remove(rule, 'hard_timeout');
+      else if (rule.idleTimeout && nowMs > rule.usedMs + rule.idleTimeout * 1000) this.remove(rule, 'idle_timeout');
     }
     this.removeOrphans();
     for (const table of this.tables) table.eviction?.refresh();

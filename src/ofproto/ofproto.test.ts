@@ -94,6 +94,8 @@ describe('a bridge on the reference datapath', () => {
     }
     assert.equal(rules(br0).length, 2);
     rig.clock.warp(5_000);
+    assert.equal(rules(br0).length, 2, 'the last moment counts still');
+    rig.clock.warp(1_000);
     assert.equal(rules(br0).length, 1);
     rig.clock.warp(20_000);
     assert.equal(rules(br0).length, 0);
