@@ -46,6 +46,11 @@ export const IGNORED_COLUMNS = {
 
 export class IgnoredSettings {
   readonly #told = new Set<string>();
+  readonly #log: (text: string) => void;
+
+  constructor(say: (text: string) => void = (text) => log.info(text)) {
+    this.#log = say;
+  }
 
   /** Tells what is asked for in vain and was not told before. */
   tell(snapshot: IdlSnapshot): void {
@@ -64,6 +69,6 @@ export class IgnoredSettings {
     const key = `${table}/${name}/${column}`;
     if (this.#told.has(key)) return;
     this.#told.add(key);
-    log.info(`${table.toLowerCase()} ${name}: ${column} has no effect, this switch does not do ${what} yet`);
+    this.#log(`${table.toLowerCase()} ${name}: ${column} has no effect, this switch does not do ${what} yet`);
   }
 }
