@@ -2,10 +2,7 @@ import { type OdpPort, odpPort } from '../../base/types.ts';
 import type { Flow, FlowWildcards } from '../../flow/flow.ts';
 import {
   ARENA_HEADER,
-  ARENA_PKTS,
   ARENA_PORTS,
-  ARENA_SLOTS,
-  ARENA_THREADS,
   BATCH_MAX,
   DROP_UPCALL_ERROR,
   DROP_USERSPACE_ACTION_ERROR,
@@ -16,14 +13,6 @@ import {
   HEADER_NOTIFY,
   HEADER_SMC_ENABLE,
   HEADER_VLAN_LIMIT,
-  KEY__SHORT_WORDS,
-  KEY__SIZE,
-  PACKET_HEADROOM,
-  PKT__SIZE,
-  PKT_DATA,
-  PKT_KEY,
-  PKT_LEN,
-  PKT_LONG,
   PORT__SIZE,
   PORT_KIND,
   PORT_KIND_NONE,
@@ -31,15 +20,9 @@ import {
   PORT_KIND_VHOST,
   PORT_MAX_FRAME,
   PORTS_MAX,
-  SLOT__SIZE,
-  THREAD_LAST_TX,
-  THREAD_NOW_MS,
   UPCALL_ACTION,
   UPCALL_MISS,
   UPCALL_OUTPUT,
-  VRING_BROKEN,
-  VRING_BROKEN_CHAIN,
-  VRING_LOCK,
 } from '../../gen/arena.ts';
 import { type Netdev, NetdevError, type NetdevStats } from '../../netdev/netdev.ts';
 import { close } from '../../sys/fd.ts';
@@ -66,10 +49,10 @@ import { extractKey, metadataOf, portMetadata } from '../packet-key.ts';
 import { type Arena, createArena } from './arena.ts';
 import { Counters } from './counters.ts';
 import { DatapathThread, loadModules } from './datapath-thread.ts';
-import { keyToFlow } from './flow-key.ts';
 import { FlowTable } from './flow-table.ts';
 import { ArenaHeap } from './heap.ts';
 import { Megaflows } from './megaflows.ts';
+import { OwnPackets } from './own-packets.ts';
 import { type PmdHandle, PmdPool } from './pmd-pool.ts';
 import { Rcu } from './rcu.ts';
 import { assignRxqs, type RxqPlacement } from './rxq-assignment.ts';
@@ -112,6 +95,7 @@ export class UserspaceDpif implements Dpif {
   readonly #heap = new ArenaHeap();
   readonly #userdata = new UserdataTable();
   readonly #main: DatapathThread;
+  readonly #own: OwnPackets;
   readonly #pool: PmdPool;
   readonly #rcu: Rcu;
   readonly #table: FlowTable;
@@ -165,6 +149,7 @@ export class UserspaceDpif implements Dpif {
     this.#arena = arena;
     this.#arenaFd = fd;
     this.#main = new DatapathThread(0, arena, modules);
+    this.#own = new OwnPackets(arena, this.#main, this.#nowMs, (vring, message) => this.#onTrap(vring, message));
     this.#pool = new PmdPool(arena, modules, (vring, message) => this.#onTrap(vring, message));
     this.#rcu = new Rcu(arena, () => this.#pool.nThreads);
     this.#table = new FlowTable(arena, this.#heap, this.#rcu, (flow) => this.#main.exports.flowHash(flow) >>> 0);
@@ -271,34 +256,8 @@ export class UserspaceDpif implements Dpif {
   }
 
   #forward(port: OdpPort, frame: Uint8Array): void {
-    this.#place(0, frame);
-    this.#guarded(() => this.#main.exports.process(1, port));
-  }
-
-  /** Runs the fast path on this thread. A trap breaks the ring that was being filled and nothing else. */
-  #guarded(work: () => void): void {
-    try {
-      work();
-    } catch (e) {
-      if (!(e instanceof WebAssembly.RuntimeError)) throw e;
-      const vring = this.#arena.get(ARENA_THREADS + THREAD_LAST_TX);
-      if (vring) {
-        this.#arena.publish(vring + VRING_BROKEN, VRING_BROKEN_CHAIN);
-        if (this.#arena.load(vring + VRING_LOCK) === 1) this.#arena.publish(vring + VRING_LOCK, 0);
-      }
-      this.#arena.set(ARENA_THREADS + THREAD_LAST_TX, 0);
-      this.#main.exports.resetBatch();
-      this.#onTrap(vring, e.message);
-    }
-  }
-
-  /** Puts a frame into slot `i` of this thread. */
-  #place(i: number, frame: Uint8Array): void {
-    const data = ARENA_SLOTS + i * SLOT__SIZE + PACKET_HEADROOM;
-    this.#arena.u8.set(frame, data);
-    this.#arena.set(ARENA_PKTS + i * PKT__SIZE + PKT_DATA, data);
-    this.#arena.set(ARENA_PKTS + i * PKT__SIZE + PKT_LEN, frame.length);
-    this.#arena.f64[(ARENA_THREADS + THREAD_NOW_MS) >> 3] = this.#nowMs();
+    this.#own.place(0, frame);
+    this.#own.guarded(() => this.#main.exports.process(1, port));
   }
 
   // Upcalls.
@@ -365,20 +324,13 @@ export class UserspaceDpif implements Dpif {
     if (io?.kind !== 'soft' || !io.send(record.packet)) this.#counters.softTxDrop(record.port, record.packet.length);
   }
 
-  /** Headers of the packet in the spare record, as the fast path extracted them. */
-  #spareKey(): Flow {
-    const pkt = ARENA_PKTS + BATCH_MAX * PKT__SIZE;
-    const key = this.#arena.u8.subarray(pkt + PKT_KEY, pkt + PKT_KEY + KEY__SIZE);
-    return keyToFlow(key, this.#arena.u16[(pkt + PKT_LONG) >> 1] !== 0, KEY__SHORT_WORDS * 8);
-  }
-
   /** Another packet of the same flow may have been answered since: then the megaflow carries this one too. */
   #onMiss(record: UpcallRecord, thread: number): void {
-    this.#place(BATCH_MAX, record.packet);
+    this.#own.place(BATCH_MAX, record.packet);
     const flow = this.#main.exports.lookupSpare(record.port);
     if (flow !== 0) {
       this.#main.exports.countSpare(flow);
-      this.#guarded(() => this.#main.exports.executeSpare(this.#main.exports.flowActions(flow)));
+      this.#own.guarded(() => this.#main.exports.executeSpare(this.#main.exports.flowActions(flow)));
       return;
     }
     const actions = this.#ask({ type: 'miss', key: this.#upcallKey(record), packet: record.packet, pmd: thread - 1 });
@@ -387,7 +339,7 @@ export class UserspaceDpif implements Dpif {
 
   /** The whole key of a packet in the spare record: what the fast path does not extract is read here. */
   #upcallKey(record: UpcallRecord): Flow {
-    const key = this.#spareKey();
+    const key = this.#own.spareKey();
     return key.dlType === ETH_TYPE_NSH ? extractKey(record.packet, portMetadata(record.port)) : key;
   }
 
@@ -408,7 +360,7 @@ export class UserspaceDpif implements Dpif {
       this.#counters.drop(DROP_USERSPACE_ACTION_ERROR);
       return;
     }
-    this.#place(BATCH_MAX, record.packet);
+    this.#own.place(BATCH_MAX, record.packet);
     this.#main.exports.prepareSpare(record.port);
     const actions = this.#ask({
       type: 'action',
@@ -481,9 +433,9 @@ export class UserspaceDpif implements Dpif {
       this.#counters.drop(DROP_UPCALL_ERROR);
       return;
     }
-    this.#place(BATCH_MAX, packet);
+    this.#own.place(BATCH_MAX, packet);
     this.#main.exports.prepareSpare(inPort);
-    this.#guarded(() => this.#main.exports.executeSpare(code.at));
+    this.#own.guarded(() => this.#main.exports.executeSpare(code.at));
     this.#main.interruptGuests();
     // A `userspace` action's data is wanted when its record is read, a little later.
     this.#heap.free(code.at, code.size);

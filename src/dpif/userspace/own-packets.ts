@@ -1,0 +1,77 @@
+import type { Flow } from '../../flow/flow.ts';
+import {
+  ARENA_PKTS,
+  ARENA_SLOTS,
+  ARENA_THREADS,
+  BATCH_MAX,
+  KEY__SHORT_WORDS,
+  KEY__SIZE,
+  PACKET_HEADROOM,
+  PKT__SIZE,
+  PKT_DATA,
+  PKT_KEY,
+  PKT_LEN,
+  PKT_LONG,
+  SLOT__SIZE,
+  THREAD_LAST_TX,
+  THREAD_NOW_MS,
+  VRING_BROKEN,
+  VRING_BROKEN_CHAIN,
+  VRING_LOCK,
+} from '../../gen/arena.ts';
+import type { Arena } from './arena.ts';
+import type { DatapathThread } from './datapath-thread.ts';
+import { keyToFlow } from './flow-key.ts';
+
+/** Packets of the control thread in its own part of the arena, and the fast path run on them. */
+export class OwnPackets {
+  readonly #arena: Arena;
+  readonly #main: DatapathThread;
+  readonly #nowMs: () => number;
+  readonly #onTrap: (vring: number, message: string) => void;
+
+  constructor(
+    arena: Arena,
+    main: DatapathThread,
+    nowMs: () => number,
+    onTrap: (vring: number, message: string) => void,
+  ) {
+    this.#arena = arena;
+    this.#main = main;
+    this.#nowMs = nowMs;
+    this.#onTrap = onTrap;
+  }
+
+  /** Puts a frame into slot `i`; BATCH_MAX is the spare one. */
+  place(i: number, frame: Uint8Array): void {
+    const data = ARENA_SLOTS + i * SLOT__SIZE + PACKET_HEADROOM;
+    this.#arena.u8.set(frame, data);
+    this.#arena.set(ARENA_PKTS + i * PKT__SIZE + PKT_DATA, data);
+    this.#arena.set(ARENA_PKTS + i * PKT__SIZE + PKT_LEN, frame.length);
+    this.#arena.f64[(ARENA_THREADS + THREAD_NOW_MS) >> 3] = this.#nowMs();
+  }
+
+  /** Headers of the packet in the spare record, as the fast path extracted them. */
+  spareKey(): Flow {
+    const pkt = ARENA_PKTS + BATCH_MAX * PKT__SIZE;
+    const key = this.#arena.u8.subarray(pkt + PKT_KEY, pkt + PKT_KEY + KEY__SIZE);
+    return keyToFlow(key, this.#arena.u16[(pkt + PKT_LONG) >> 1] !== 0, KEY__SHORT_WORDS * 8);
+  }
+
+  /** Runs the fast path on this thread. A trap breaks the ring that was being filled and nothing else. */
+  guarded(work: () => void): void {
+    try {
+      work();
+    } catch (e) {
+      if (!(e instanceof WebAssembly.RuntimeError)) throw e;
+      const vring = this.#arena.get(ARENA_THREADS + THREAD_LAST_TX);
+      if (vring) {
+        this.#arena.publish(vring + VRING_BROKEN, VRING_BROKEN_CHAIN);
+        if (this.#arena.load(vring + VRING_LOCK) === 1) this.#arena.publish(vring + VRING_LOCK, 0);
+      }
+      this.#arena.set(ARENA_THREADS + THREAD_LAST_TX, 0);
+      this.#main.exports.resetBatch();
+      this.#onTrap(vring, e.message);
+    }
+  }
+}
