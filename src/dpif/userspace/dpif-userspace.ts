@@ -52,6 +52,7 @@ import { DatapathThread, loadModules } from './datapath-thread.ts';
 import { FlowTable } from './flow-table.ts';
 import { ArenaHeap } from './heap.ts';
 import { Megaflows } from './megaflows.ts';
+import { type UserspaceDpifOptions, vlanLimitOf } from './options.ts';
 import { OwnPackets } from './own-packets.ts';
 import { type PmdHandle, PmdPool } from './pmd-pool.ts';
 import { Rcu } from './rcu.ts';
@@ -62,29 +63,12 @@ import { UserdataTable } from './userdata-table.ts';
 import { type VhostPort, VhostPorts } from './vhost-ports.ts';
 
 const ETH_TYPE_NSH = 0x894f;
-const VLAN_LIMIT_MAX = 2;
 /** Upcalls handled in one turn of the event loop. */
 const UPCALLS_A_TURN = 128;
 const REAP_EVERY_MS = 100;
 const ETHERNET_OVERHEAD = 18;
 /** Frames that soft ports may answer with before the event loop goes on. */
 const FRAMES_A_TURN = 1024;
-
-export interface UserspaceDpifOptions {
-  name?: string;
-  /** What the database calls it, default `netdev`: `dummy` and `system` stand for it with --enable-dummy. */
-  type?: string;
-  /** The number that a port shall have by its name, when it is free and nothing else is asked for. */
-  preferPort?: (name: string) => number | undefined;
-  /** Called for what an operator should know: a guest that broke its ring, a PMD that could not start. */
-  warn?: (message: string) => void;
-  /** Cores that PMDs may use when `pmd-cpu-mask` is not set. */
-  defaultCores?: readonly number[];
-  /** Time of what this thread itself forwards; PMDs go by the real clock, on performance.now()'s scale. */
-  clock?: { monotonicMs(): number };
-  /** Megaflows that may be there at a time. */
-  maxFlows?: number;
-}
 
 /** The userspace datapath (`netdev`): megaflows and ports in the arena, PMD workers that forward, this thread that answers misses. */
 export class UserspaceDpif implements Dpif {
@@ -615,12 +599,6 @@ export class UserspaceDpif implements Dpif {
     Atomics.notify(this.#arena.i32, word);
     close(this.#arenaFd);
   }
-}
-
-/** 0 is as many as there can be. */
-function vlanLimitOf(text: string | undefined): number {
-  const n = text !== undefined && /^\d+$/.test(text) ? Number(text) : 1;
-  return n === 0 ? VLAN_LIMIT_MAX : Math.min(n, VLAN_LIMIT_MAX);
 }
 
 /** Makes the userspace datapath. Needs the modules that `npm run build` makes. */
