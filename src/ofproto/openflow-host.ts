@@ -286,6 +286,11 @@ export class OpenflowHost implements RequestHost {
     return this.connmgr.close();
   }
 
+  /** What is wrong with actions that name a meter or a group. */
+  checkReferences(actions: readonly Ofpact[]): OfErrorName | undefined {
+    return this.#check(actions);
+  }
+
   #check(actions: readonly Ofpact[]): OfErrorName | undefined {
     for (const a of flattened(actions)) {
       if (a.type === 'meter' && !this.meters.get(a.meterId)) return 'OFPMMFC_INVALID_METER';

@@ -6,12 +6,15 @@ import { limitVlans } from '../flow/extract.ts';
 import type { Flow } from '../flow/flow.ts';
 import { flowFromPacket } from '../flow/packet-flow.ts';
 import { FLOW_MEMBERS } from '../gen/flow.ts';
+import { checkActions } from '../openflow/action-check.ts';
 import { parseExactFlow } from '../openflow/exact-flow.ts';
 import { FlowTextError, parseActions } from '../openflow/flow-text.ts';
 import type { Bridge } from './bridge.ts';
 import type { CommandRegistry } from './config.ts';
+import { packetWildcards } from './flow-format.ts';
 import { withInPort } from './megaflow.ts';
 import type { OfprotoBackend } from './ofproto-backend.ts';
+import { N_TABLES } from './oftable.ts';
 import { portNames } from './trace-format.ts';
 import { formatCtState, type TraceRequest, traceFlow } from './trace-run.ts';
 import { lookupIngress } from './xlate/lookup.ts';
@@ -253,7 +256,13 @@ function tracePacketOut(backends: Iterable<OfprotoBackend>, args: readonly strin
     if (!(e instanceof FlowTextError)) throw e;
     throw new UnixctlError(e.message);
   }
-  const request = parseRequest(backends, takeOptions(args.slice(0, -1), true));
+  const options = takeOptions(args.slice(0, -1), true);
+  const request = parseRequest(backends, options);
+  const { bridge, flow } = request;
+  const match = { flow: flow.clone(), wc: packetWildcards(flow) };
+  const bounds = { nTables: N_TABLES, tableId: 0, allowInconsistent: !options.consistent };
+  const bad = checkActions(actions, match, bounds) ?? bridge.openflow.checkReferences(actions);
+  if (bad) throw new UnixctlError(`Bad actions: ${bad}`);
   return traceFlow({ ...request, actions });
 }
 

@@ -256,4 +256,45 @@ describe('actions in ofproto/trace against the real switch', () => {
         pair.compare(packet, ...args);
       }
     });
+
+  it('arguments, and what is wrong with them', (t) => {
+    if (!requirePeer(t, ...PEERS)) return;
+    pair.setGroups([]);
+    pair.setFlows(['actions=output:2']);
+    const frame = '505400000002505400000001080045000014000000004011000000000000';
+    const odp = 'in_port(1),eth(src=50:54:00:00:00:01,dst=50:54:00:00:00:02),eth_type(0x0806)';
+    for (const args of [
+      [odp],
+      ['ovs-dummy', odp],
+      ['br0', 'in_port=1', frame],
+      ['br0', TCP, '-generate', '--l7', 'aabbcc'],
+      ['br0', TCP, '--l7-len', '70000'],
+      ['br0', TCP, '--names'],
+      ['br0', TCP, '--ct-next'],
+      ['br0', TCP, '--ct-next', 'new,est'],
+      ['br0', TCP, '--ct-next', 'trk,foo'],
+      ['br0', TCP, '--bad'],
+      ['br0', TCP, 'zz', 'yy'],
+      ['br0', TCP, 'zz'],
+      ['br0', 'in_port=1', '5054'],
+      ['br9', TCP],
+      ['br0', 'tp_src=5'],
+      ['br0', 'in_port=1,in_port=2'],
+      ['br0', 'tcp,udp'],
+      ['br0', 'foo=1'],
+      ['in_port=1'],
+      ['in_port(77),eth(),eth_type(0x0806)'],
+      [],
+    ])
+      pair.compareCommand('ofproto/trace', ...(args.length ? args : ['br0']));
+    for (const args of [
+      ['br0', TCP, 'output:3,resubmit(,0)'],
+      ['br0', TCP, 'dec_ttl,controller'],
+      ['-consistent', 'br0', `${ETH},arp`, 'dec_ttl'],
+      ['br0', TCP, 'group:5'],
+      ['br0', TCP, 'foo:5'],
+      [odp, 'output:2'],
+    ])
+      pair.compareCommand('ofproto/trace-packet-out', ...args);
+  });
 });

@@ -92,11 +92,28 @@ export class TracePair {
     }
   }
 
+  /** Compares the replies, or the complaints, of a command; our name of the command is theirs. */
+  compareCommand(command: string, ...args: string[]): void {
+    const theirs = reply(() => this.real.appctl(command, ...args));
+    const ours = reply(() => this.rig.appctl(command, ...args));
+    assert.equal(normalize(ours), normalize(theirs), `${command} ${args.join(' ')}`);
+  }
+
   /** Compares the traces of a packet; `args`: more arguments. */
   compare(packet: string, ...args: string[]): void {
     const theirs = this.real.appctl('ofproto/trace', 'br0', packet, ...args);
     const ours = this.rig.appctl('ofproto/trace', 'br0', packet, ...args);
     assert.equal(normalize(ours), normalize(theirs), `${this.#flows.join('\n')}\npacket: ${packet}`);
+  }
+}
+
+/** What a command says: its reply, or why there is none, without what ovs-appctl adds. */
+function reply(run: () => string): string {
+  try {
+    return run();
+  } catch (e) {
+    const { stderr, message } = e as { stderr?: string; message: string };
+    return `error: ${(stderr ?? message).replace(/^ovs-appctl: .*\n/gm, '').trimEnd()}`;
   }
 }
 
