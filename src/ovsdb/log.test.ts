@@ -260,7 +260,10 @@ describe('the database file', () => {
       );
     };
     refuse('hello\n', /unexpected file format/);
-    refuse(composeRecord({}).toString().replace('JSON', 'CLUSTER'), /cannot apply this operation to clustered database file/);
+    refuse(
+      composeRecord({}).toString().replace('JSON', 'CLUSTER'),
+      /cannot apply this operation to clustered database file/,
+    );
     refuse('', /contains no schema/);
     fs.rmSync(path);
     assert.throws(

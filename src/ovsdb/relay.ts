@@ -12,7 +12,6 @@ import { RpcClient, RpcClosed } from './rpc-client.ts';
 import type { Schema } from './schema.ts';
 import { COL_UUID, COL_VERSION, schemaFromJson, schemaToJson } from './schema.ts';
 import type { ServedDb } from './served-db.ts';
-import type { OvsdbServer } from './server.ts';
 import type { TlsConfig } from './tls.ts';
 import { Transaction } from './transaction.ts';
 import { TxnHistory } from './txn-history.ts';
@@ -31,6 +30,16 @@ export function parseRelayName(
   return { name, remotes: remotes!.split(',') };
 }
 
+/** What a relay needs of its server. */
+export interface RelayHost {
+  log(level: 'dbg' | 'info' | 'warn', module: string, message: string): void;
+  isDebugging(module: string): boolean;
+  /** Shows in `_Server` what has changed of the database. */
+  publish(served: ServedDb): void;
+  /** Gives a database another schema and no rows. */
+  resetDatabase(served: ServedDb, schema: Schema): void;
+}
+
 /** A transaction of a client that waits for the source. */
 interface Forwarded {
   readonly params: Json;
@@ -42,7 +51,7 @@ interface Forwarded {
  *  (ovsdb(7), "Relay Service Model"). */
 export class Relay {
   readonly served: ServedDb;
-  private readonly server: OvsdbServer;
+  private readonly server: RelayHost;
   private readonly remotes: readonly string[];
   private readonly tls: TlsConfig;
   private readonly reconnect: Reconnect;
@@ -53,7 +62,7 @@ export class Relay {
   private attempts = 0;
   private isMonitoring = false;
 
-  constructor(server: OvsdbServer, served: ServedDb, remotes: readonly string[], tls: TlsConfig) {
+  constructor(server: RelayHost, served: ServedDb, remotes: readonly string[], tls: TlsConfig) {
     this.server = server;
     this.served = served;
     this.remotes = remotes;

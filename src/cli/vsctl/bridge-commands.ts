@@ -3,7 +3,7 @@ import { datumSubtract, datumUnion } from '../../ovsdb/datum.ts';
 import type { Bridge } from './cache.ts';
 import { bridgeRow, fetchBridges } from './cache.ts';
 import type { CtlCommand, CtlContext } from './command.ts';
-import { CtlError, CtlExit } from './command.ts';
+import { CtlError, CtlExit } from './errors.ts';
 import type { Model, Row } from './model.ts';
 
 /** Bridges (ovs-vsctl(8), "Bridge Commands"). */

@@ -1,4 +1,4 @@
-import { CtlError } from './command.ts';
+import { CtlError } from './errors.ts';
 import type { Model, Row } from './model.ts';
 
 /** A bridge; a fake one (a VLAN of its parent) has no row of its own. */

@@ -1,23 +1,9 @@
 import type { NamedRows } from '../../ovsdb/text-format.ts';
 import type { TextTable } from '../text-table.ts';
 import type { BridgeCache } from './cache.ts';
+import { CtlError } from './errors.ts';
 import type { Model, Row } from './model.ts';
 import type { Symbols } from './symbols.ts';
-
-/** What ends the program with exit code 1 and a message behind the program's name. */
-export class CtlError extends Error {
-  override name = 'CtlError';
-}
-
-/** Ends the program with a code and without a word. */
-export class CtlExit extends Error {
-  readonly code: number;
-
-  constructor(code: number) {
-    super(`exit ${code}`);
-    this.code = code;
-  }
-}
 
 /** A command's arguments and what it works on. */
 export interface CtlContext {

@@ -2,7 +2,7 @@ import type { Datum } from '../../ovsdb/datum.ts';
 import { compareDatums, datumExcludesAll, datumGet, datumIncludesAll } from '../../ovsdb/datum.ts';
 import { atomFromString, datumFromString } from '../../ovsdb/text-format.ts';
 import type { CtlContext } from './command.ts';
-import { CtlError } from './command.ts';
+import { CtlError } from './errors.ts';
 import type { Row } from './model.ts';
 import { parseColumnArgument } from './record.ts';
 

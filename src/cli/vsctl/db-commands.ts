@@ -7,8 +7,9 @@ import type { ColumnType } from '../../ovsdb/type.ts';
 import { isMap } from '../../ovsdb/type.ts';
 import type { Cell, TextTable } from '../text-table.ts';
 import type { CtlCommand, CtlContext } from './command.ts';
-import { CtlError, UNLIMITED_ARGS } from './command.ts';
+import { UNLIMITED_ARGS } from './command.ts';
 import { conditionHolds } from './conditions.ts';
+import { CtlError } from './errors.ts';
 import type { Row, Table } from './model.ts';
 import {
   columnsOf,

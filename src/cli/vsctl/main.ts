@@ -26,9 +26,10 @@ import { defaultTableStyle, TABLE_OPTIONS, TABLE_SHORT_OPTIONS, TablePrinter, ta
 import { BRIDGE_COMMANDS } from './bridge-commands.ts';
 import { BridgeCache } from './cache.ts';
 import type { CtlCall, CtlCommand, CtlContext, CtlOutput } from './command.ts';
-import { CtlError, CtlExit, parseCommands } from './command.ts';
+import { parseCommands } from './command.ts';
 import { CONTROLLER_COMMANDS } from './controller-commands.ts';
 import { DB_COMMANDS } from './db-commands.ts';
+import { CtlError, CtlExit } from './errors.ts';
 import { escapeArguments } from './escape.ts';
 import type { Composed, Outcome, Row } from './model.ts';
 import { composeTransaction, interpretReply, Model } from './model.ts';

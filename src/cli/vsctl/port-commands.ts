@@ -2,8 +2,9 @@ import { lines, prepareBridges } from './bridge-commands.ts';
 import type { Bridge, Port } from './cache.ts';
 import { bridgeRow } from './cache.ts';
 import type { CtlCommand, CtlContext } from './command.ts';
-import { CtlError, UNLIMITED_ARGS } from './command.ts';
+import { UNLIMITED_ARGS } from './command.ts';
 import { setColumn } from './db-commands.ts';
+import { CtlError } from './errors.ts';
 import { escapeArguments } from './escape.ts';
 
 /** Ports, bonds and interfaces (ovs-vsctl(8), "Port Commands", "Bond Commands", "Interface Commands"). */

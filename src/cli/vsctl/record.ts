@@ -4,7 +4,7 @@ import type { Column } from '../../ovsdb/schema.ts';
 import { parseToken } from '../../ovsdb/text-format.ts';
 import type { Atom } from '../../ovsdb/type.ts';
 import type { CtlContext } from './command.ts';
-import { CtlError } from './command.ts';
+import { CtlError } from './errors.ts';
 import type { Model, Row, Table } from './model.ts';
 
 /** How a record may be named besides by its uuid: by a column of its own, or by that of a record that refers to it. */

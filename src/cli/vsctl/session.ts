@@ -9,7 +9,7 @@ import type { RpcAnswer } from '../../ovsdb/rpc-client.ts';
 import { RpcClient, RpcClosed } from '../../ovsdb/rpc-client.ts';
 import { isPassive, parseStreamName, TlsError } from '../../ovsdb/stream.ts';
 import type { TlsConfig } from '../../ovsdb/tls.ts';
-import { CtlError } from './command.ts';
+import { CtlError } from './errors.ts';
 import type { Model } from './model.ts';
 
 const MAX_PAUSE_MS = 8000;

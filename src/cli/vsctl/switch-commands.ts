@@ -3,7 +3,8 @@ import { datumEquals, datumSubtract, datumUnion, sortedDatum } from '../../ovsdb
 import { atoi } from './bridge-commands.ts';
 import { bridgeRow, fetchBridges } from './cache.ts';
 import type { CtlCommand, CtlContext } from './command.ts';
-import { CtlError, UNLIMITED_ARGS } from './command.ts';
+import { UNLIMITED_ARGS } from './command.ts';
+import { CtlError } from './errors.ts';
 import type { Model, Row } from './model.ts';
 
 /** Auto Attach, emer-reset, time-outs of connection tracking by zone, capabilities of datapaths (ovs-vsctl(8)). */

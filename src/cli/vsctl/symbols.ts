@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { NamedRows } from '../../ovsdb/text-format.ts';
 import type { BaseType } from '../../ovsdb/type.ts';
-import { CtlError } from './command.ts';
+import { CtlError } from './errors.ts';
 
 interface CtlSymbol {
   uuid: string;
