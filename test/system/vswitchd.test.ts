@@ -135,6 +135,27 @@ for (const [database, program] of Object.entries(DATABASES)) {
   });
 }
 
+test("the host keeps a bridge's own port, with its addresses, over a restart", async (t) => {
+  if (!requirePeer(t, 'root', 'ip')) return;
+  const it = setUp(t);
+  if (!it) return;
+  const name = `tt${process.pid % 100_000}`;
+  const shows = (what: string) => it.try('ip', '-o', what, 'show', 'dev', name);
+  it.startDatabase(DATABASES["Turnout's database"]);
+  it.startVswitchd();
+  it.vsctl('add-br', name, '--', 'set', 'bridge', name, 'datapath_type=netdev');
+  it.run('ip', 'address', 'add', '192.0.2.1/24', 'dev', name);
+  it.appctl('exit');
+  await it.gone('ovs-vswitchd');
+  assert.match(shows('address').stdout, /192\.0\.2\.1\/24/);
+  it.startVswitchd();
+  assert.equal(it.vsctl('get', 'interface', name, 'error'), '[]');
+  assert.match(shows('address').stdout, /192\.0\.2\.1\/24/);
+  it.appctl('exit', '--cleanup');
+  await it.gone('ovs-vswitchd');
+  assert.notEqual(shows('link').status, 0, 'it has gone');
+});
+
 test('what can not be made says why, and the rest works', (t) => {
   const it = setUp(t);
   if (!it) return;
