@@ -28,7 +28,7 @@ async function run(argv: readonly string[]): Promise<number> {
     lockHolder: (fd) => locks!.lockHolder(fd),
   });
   const { options, args } = parseOfctlOptions(argv, daemon);
-  if (options.show === 'version') out(versionText());
+  if (options.show === 'version') out(versionText().replace('\n', '\nOpenFlow versions 0x1:0x6\n'));
   else if (options.show === 'options') out(optionList());
   else if (options.show === 'help' || args[0] === 'help') out(ofctlUsage());
   if (options.show !== undefined || args[0] === 'help') return 0;
@@ -56,7 +56,9 @@ function findCommand(name: string | undefined, nArgs: number, readOnly: boolean)
 }
 
 function listCommands(): number {
-  const lines = COMMANDS.map((c) => `  ${c.name.padEnd(23)} ${c.usage ?? ''}\n`);
+  const own = [{ name: 'help' }, { name: 'list-commands' }];
+  const all: readonly { name: string; usage?: string | undefined }[] = [...COMMANDS, ...own];
+  const lines = all.map((c) => `  ${c.name.padEnd(23)} ${c.usage ?? ''}\n`);
   out(`The available commands are:\n${lines.join('')}`);
   return 0;
 }

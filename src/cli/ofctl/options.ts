@@ -79,8 +79,6 @@ const LONG = {
   'private-key': 'required',
   certificate: 'required',
   'ca-cert': 'required',
-  'peer-ca-cert': 'required',
-  'bootstrap-ca-cert': 'required',
   'ssl-protocols': 'required',
   'ssl-ciphers': 'required',
 } as const;
@@ -218,9 +216,6 @@ const SETTERS: Readonly<Record<string, Setter>> = {
     o.tls.certificate = value;
   },
   'ca-cert': (o, value) => {
-    o.tls.caCert = value;
-  },
-  'bootstrap-ca-cert': (o, value) => {
     o.tls.caCert = value;
   },
 };

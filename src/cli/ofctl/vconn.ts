@@ -291,6 +291,8 @@ export async function openVconn(name: string, suffix: 'mgmt' | 'snoop', options:
 
 function connectingError(e: unknown, name: string): unknown {
   if (!(e instanceof VconnError)) return e;
-  if (e.code === 'EAFNOSUPPORT' || e.code === 'ENOENT') return fatalErrno(e.code, `connecting to ${name}`);
+  // On this machine it is known at once, elsewhere only when the answer comes.
+  const atOnce = /^(unix:|\w+:(127\.|localhost|\[?::1))/.test(name) && e.code === 'ECONNREFUSED';
+  if (atOnce || e.code === 'EAFNOSUPPORT' || e.code === 'ENOENT') return fatalErrno(e.code, `connecting to ${name}`);
   return new Fatal(`${name}: failed to connect to socket (${strerror({ code: e.code })})`);
 }
