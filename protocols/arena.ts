@@ -7,7 +7,7 @@
  */
 import { FLOW_KEY_WORDS } from './flow-key.ts';
 
-export const ARENA_VERSION = 3;
+export const ARENA_VERSION = 4;
 export const ARENA_MAGIC = 0x54524e41; // "ANRT"
 export const KEY_SIZE = FLOW_KEY_WORDS.length * 8;
 
@@ -29,7 +29,7 @@ export const LIMITS = {
   EMC_ENTRIES: 8192,
   SMC_BUCKETS: 8192,
   SMC_WAYS: 10,
-  DROP_REASONS_MAX: 32,
+  DROP_REASONS_MAX: 64,
   UPCALL_RING_SIZE: 1 << 20,
   /** Bytes of the ring that only misses may use: a flood to ports without a ring does not keep new flows from being answered. */
   UPCALL_MISS_RESERVE: 1 << 18,
@@ -52,7 +52,7 @@ export const DROP_REASONS = [
   'datapath_drop_recirc_error',
   'datapath_drop_meter',
   'datapath_drop_sample_error',
-  'datapath_drop_action',
+  'drop_action_of_pipeline',
   'vhost_rx_bad_descriptor',
   'vhost_rx_bad_chain',
   'vhost_rx_oversize',
@@ -66,6 +66,17 @@ export const DROP_REASONS = [
   'upcall_ring_full',
   'datapath_drop_unsupported_action',
   'vhost_bad_index',
+  'drop_action_bridge_not_found',
+  'drop_action_recursion_too_deep',
+  'drop_action_too_many_resubmit',
+  'drop_action_stack_too_deep',
+  'drop_action_no_recirculation_context',
+  'drop_action_recirculation_conflict',
+  'drop_action_too_many_mpls_labels',
+  'drop_action_invalid_tunnel_metadata',
+  'drop_action_unsupported_packet_type',
+  'drop_action_congestion',
+  'drop_action_forwarding_disabled',
 ] as const;
 
 type Row = readonly [name: string, bytes: number, doc?: string];

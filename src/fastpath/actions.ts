@@ -23,7 +23,7 @@ import {
   ACT_USERSPACE,
   BATCH_MAX,
   CLONE_DEPTH_MAX,
-  DROP_ACTION,
+  DROP_ACTION_OF_PIPELINE,
   DROP_UNSUPPORTED_ACTION,
   DROP_UPCALL_RING_FULL,
   PACKET_HEADROOM,
@@ -156,7 +156,7 @@ function encapEach(head: u32, op: u32, operands: u32): void {
 /** Runs the list at `actions` on the packets linked from `head`. An empty list drops them. */
 export function runActions(actions: u32, head: u32): void {
   let at = actions;
-  if (load<u32>(at) == ACT_END) drop(DROP_ACTION, groupCount(head));
+  if (load<u32>(at) == ACT_END) drop(DROP_ACTION_OF_PIPELINE, groupCount(head));
   for (;;) {
     const word = load<u32>(at);
     const op = word & 0xffff;

@@ -39,7 +39,7 @@ function keyConstants(): Constants {
 export function arenaConstants(): Constants {
   const out: Constants = Object.entries(CONSTANTS).map(([n, v]) => [n, v, undefined]);
   DROP_REASONS.forEach((name, i) => {
-    out.push([`DROP_${name.toUpperCase().replace(/^DATAPATH_DROP_/, '')}`, i, undefined]);
+    out.push([`DROP_${name.toUpperCase().replace(/^(DATAPATH_)?DROP_/, '')}`, i, undefined]);
   });
   const sizes = new Map<string, number>([['BYTE', 1]]);
   for (const [name, struct] of Object.entries(STRUCTS)) {

@@ -223,8 +223,9 @@ describe('actions', () => {
 
   test('drops are named', () => {
     const drops = (actions: DpAction[]) => rig.dropsDuring(() => fastPath(new Uint8Array(60), actions));
-    assert.deepEqual(drops([]), { datapath_drop_action: 1 });
-    assert.deepEqual(drops([{ type: 'drop', reason: '' }]), { datapath_drop_action: 1 });
+    assert.deepEqual(drops([]), { drop_action_of_pipeline: 1 });
+    assert.deepEqual(drops([{ type: 'drop', reason: '' }]), { drop_action_of_pipeline: 1 });
+    assert.deepEqual(drops([{ type: 'drop', reason: 'stack_too_deep' }]), { drop_action_stack_too_deep: 1 });
     assert.deepEqual(drops([{ type: 'output', port: odpPort(50) }]), { datapath_drop_invalid_port: 1 });
     assert.deepEqual(drops([{ type: 'output', port: odpPort(100_000) }]), { datapath_drop_invalid_port: 1 });
     // What is not compiled goes to the control thread whole: nothing is dropped here.

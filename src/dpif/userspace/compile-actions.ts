@@ -21,13 +21,16 @@ import {
   ACT_SET_TP,
   ACT_TRUNC,
   ACT_USERSPACE,
-  DROP_ACTION,
+  DROP_REASON_NAMES,
   KEY_PKT_MARK,
   KEY_SKB_PRIORITY,
 } from '../../gen/arena.ts';
 import type { DpAction, DpSetAttr } from '../dpif.ts';
+import { dropActionCounter } from '../drop-names.ts';
 import { isCompilable } from './slow-path.ts';
 import type { Userdata } from './userdata-table.ts';
+
+type DropName = (typeof DROP_REASON_NAMES)[number];
 
 /** Number of the `userspace` action's data, which the fast path hands back in the upcall. */
 export type UserdataId = (userdata: Userdata) => number;
@@ -98,7 +101,7 @@ function compileOne(action: DpAction, mayWait: boolean, userdata: UserdataId): n
     case 'check_pkt_len':
       return compileNested(ACT_CHECK_PKT_LEN, [action.pktLen], [action.ifGreater, action.ifLessEqual], userdata);
     case 'drop':
-      return [head(ACT_DROP, 1), DROP_ACTION];
+      return [head(ACT_DROP, 1), DROP_REASON_NAMES.indexOf(dropActionCounter(action.reason) as DropName)];
     default:
       return [head(0xfff, 0)];
   }
