@@ -1,11 +1,18 @@
 import type { OfpPort } from '../base/types.ts';
 import type { Ofpact } from './actions.ts';
 import type { Match } from './match.ts';
-import type { FlowRemovedReason } from './messages.ts';
 import type { GroupMod } from './messages-group.ts';
 import type { MeterMod } from './messages-meter.ts';
 
 /** Flow monitors (Nicira's for OpenFlow 1.0–1.2, ONF extension 187 for 1.3, OpenFlow 1.4+) and forwarded requests. */
+
+export type FlowRemovedReason =
+  | 'idle_timeout'
+  | 'hard_timeout'
+  | 'delete'
+  | 'group_delete'
+  | 'meter_delete'
+  | 'eviction';
 
 /** `OFPFMF14_*`; Nicira's bits are others on the wire. */
 export const FMF_INITIAL = 1 << 0;

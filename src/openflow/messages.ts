@@ -4,10 +4,11 @@ import type { OfError } from './error.ts';
 import type { Match } from './match.ts';
 import type { GroupMessage } from './messages-group.ts';
 import type { MeterMessage } from './messages-meter.ts';
-import type { MonitorMessage } from './messages-monitor.ts';
+import type { FlowRemovedReason, MonitorMessage } from './messages-monitor.ts';
 import type { Continuation, NiciraMessage, PacketInFormat } from './messages-nicira.ts';
 import type { TableMessage } from './messages-table.ts';
 
+export type { FlowRemovedReason } from './messages-monitor.ts';
 export type { PacketInFormat } from './messages-nicira.ts';
 export type {
   TableActionFeatures,
@@ -275,14 +276,6 @@ export interface PacketOut {
   inPort: OfpPort;
   actions: Ofpact[];
 }
-
-export type FlowRemovedReason =
-  | 'idle_timeout'
-  | 'hard_timeout'
-  | 'delete'
-  | 'group_delete'
-  | 'meter_delete'
-  | 'eviction';
 
 export interface FlowRemoved {
   type: 'flow_removed';

@@ -280,9 +280,7 @@ const packetOut: MessageCodec<'packet_out'> = {
       metadata = pullOxmMatch(r, true, true);
       if (!metadata.wc.inPort) throw new OfDecodeError('OFPBRC_BAD_PORT');
     } else {
-      metadata = inPortMatch(
-        version === OFP10_VERSION ? portFromOfp10(r.readU16()) : portFromOfp11(r.readU32()),
-      );
+      metadata = inPortMatch(version === OFP10_VERSION ? portFromOfp10(r.readU16()) : portFromOfp11(r.readU32()));
       actionsLen = r.readU16();
       if (version !== OFP10_VERSION) r.skip(6);
     }
