@@ -104,6 +104,15 @@ test('what is wrong with a message is said with the right error', () => {
   assert.equal(errorOf('01 04 0010 00000001 00002320 00000999'), 'OFPBRC_BAD_SUBTYPE');
 });
 
+test('requests that the real switch refuses are refused with the same error', () => {
+  const lines = [...readFileSync(new URL('errors.md', GOLDEN), 'utf8').matchAll(/^((?:OFP|NX)\w+) ([0-9a-f]+)$/gm)];
+  assert.ok(lines.length > 200, `${lines.length} requests`);
+  for (const [, name, request] of lines) {
+    const msg = bytes(request);
+    assert.equal(errorOf(msg, { version: msg[0] }), name, request);
+  }
+});
+
 test('an error answers with the type and code of its version, the xid and the start of the request', () => {
   const request = bytes('01 63 0008 00000007');
   assert.equal(hex(encodeError({ name: 'OFPBRC_BAD_TYPE' }, request, 1)), `010100140000000700010001${hex(request)}`);
