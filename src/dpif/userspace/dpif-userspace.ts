@@ -585,7 +585,8 @@ export class UserspaceDpif implements Dpif {
   }
 
   features(): ReadonlyMap<string, boolean | number> {
-    return NETDEV_FEATURES;
+    const vlans = this.#arena.get(ARENA_HEADER + HEADER_VLAN_LIMIT);
+    return new Map<string, boolean | number>([...NETDEV_FEATURES, ['Max VLAN headers', vlans]]);
   }
 
   async close(): Promise<void> {
