@@ -393,8 +393,9 @@ export function formatFlowStats(fs: FlowStats, stats = true, names?: PortNames):
     stats || fs.tableId !== 0 || names?.tableNameOf?.(fs.tableId) !== undefined,
     `table=${formatTable(fs.tableId, names)}`,
   );
-  add(stats && fs.packetCount !== UINT64_MAX, `n_packets=${fs.packetCount}`);
-  add(stats && fs.byteCount !== UINT64_MAX, `n_bytes=${fs.byteCount}`);
+  const counter = (n: bigint) => (n === UINT64_MAX ? '?' : n);
+  add(stats, `n_packets=${counter(fs.packetCount)}`);
+  add(stats, `n_bytes=${counter(fs.byteCount)}`);
   add(fs.idleTimeout !== 0, `idle_timeout=${fs.idleTimeout}`);
   add(fs.hardTimeout !== 0, `hard_timeout=${fs.hardTimeout}`);
   out.push(formatFlowFlags(fs.flags));
