@@ -92,15 +92,14 @@ async function runClient(path: string): Promise<void> {
   };
   await new Promise<void>((r) => socket.once('connect', () => r()));
   send({ type: 'hello', versions: 1 << VERSION }, 1);
-  parentPort!.on('message', async ([job, n]: [string, number]) => {
+  parentPort!.on('message', ([job, n]: [string, number]) => {
     if (job === 'end') {
       socket.destroy();
       parentPort!.close();
       return;
     }
     received = 0;
-    await jobs[job](n);
-    parentPort!.postMessage(received);
+    void jobs[job](n).then(() => parentPort!.postMessage(received));
   });
 }
 
