@@ -17,5 +17,8 @@ test('the greatest comes first, through insertions, changes and removals', () =>
     out.push(top.priority);
     heap.remove(top);
   }
-  assert.deepEqual(out, left.sort((a, b) => b - a));
+  assert.deepEqual(
+    out,
+    left.sort((a, b) => b - a),
+  );
 });
