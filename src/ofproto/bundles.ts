@@ -169,8 +169,10 @@ export function bundleAdd(r: Request<'bundle_add_message'>): OfErrorName | undef
 
 function makeOp(host: RequestHost, conn: Ofconn, m: Message, mode: 'atomic' | 'plain'): ModOp | OfErrorName {
   switch (m.type) {
-    case 'flow_mod':
-      return FlowModOp.init(host.flowTables, m);
+    case 'flow_mod': {
+      const op = FlowModOp.init(host.flowTables, m);
+      return typeof op === 'string' ? op : op.pack();
+    }
     case 'group_mod':
       return groupModOp(host, m);
     case 'packet_out':

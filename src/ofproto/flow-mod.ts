@@ -1,4 +1,6 @@
 import type { OfErrorName } from '../../protocols/openflow-errors.ts';
+import { CompactMatch } from '../flow/compact-match.ts';
+import { catchallMatch } from '../openflow/match.ts';
 import {
   FF_CHECK_OVERLAP,
   FF_EMERG,
@@ -19,6 +21,8 @@ import { type ModOp, type Requester, runNow, type Steps, YIELD_EVERY } from './t
 
 /** What a flow-mod does to the tables (OpenFlow 1.3 section 6.4, with Open vSwitch's choices). */
 
+const NO_MATCH = catchallMatch();
+
 /** Flags that stay with the flow. */
 export const FF_STATE = FF_SEND_FLOW_REM | FF_NO_PKT_COUNTS | FF_NO_BYT_COUNTS | FF_CHECK_OVERLAP | FF_RESET_COUNTS;
 
@@ -30,7 +34,9 @@ export function applyFlowMod(tables: FlowTables, fm: FlowMod, by?: Requester): O
 
 export class FlowModOp implements ModOp {
   readonly #tables: FlowTables;
-  readonly #fm: FlowMod;
+  #fm: FlowMod;
+  /** The match, while it is put away. */
+  #packed: CompactMatch | undefined;
   #old: Rule[] = [];
   #new: Rule[] = [];
   #evicted = false;
@@ -60,7 +66,23 @@ export class FlowModOp implements ModOp {
     return this.#fm.command.startsWith('delete');
   }
 
+  /** It will be a while until it starts. */
+  pack(): this {
+    this.#packed = new CompactMatch(this.#fm.match);
+    this.#fm = { ...this.#fm, match: NO_MATCH };
+    return this;
+  }
+
   *start(): Steps<OfErrorName | undefined> {
+    if (this.#packed) this.#fm = { ...this.#fm, match: this.#packed.expand() };
+    this.#packed = undefined;
+    const error = yield* this.#stage();
+    // It has what it needs from there on.
+    this.#fm = { ...this.#fm, match: NO_MATCH };
+    return error;
+  }
+
+  *#stage(): Steps<OfErrorName | undefined> {
     const { command } = this.#fm;
     if (command === 'add') return this.#startAdd();
     const found = yield* this.#select();
