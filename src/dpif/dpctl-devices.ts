@@ -107,6 +107,19 @@ function setDevice(dpif: Dpif, dp: string, text: string): void {
   if (refusal) throw dpctlError(refusal);
 }
 
+/** `dpif-dummy/change-port-number`: what happens to a switch whose port comes back under another number. */
+function movePort(dpif: Dpif | undefined, name: string, number: string): string {
+  if (!dpif?.portMove) throw new UnixctlError('unknown datapath or not a dummy');
+  const ports = [...dpif.ports()];
+  const port = ports.find((p) => p.name === name);
+  const to = Number.parseInt(number, 10);
+  if (!port) throw new UnixctlError('unknown port');
+  if (!(to > 0 && to < 0xffffffff)) throw new UnixctlError('bad port number');
+  if (ports.some((p) => p.odpPort === to)) throw new UnixctlError('port number already in use');
+  dpif.portMove(port.odpPort, odpPort(to));
+  return '';
+}
+
 /** Every one has its turn; the reply tells of all that failed. */
 async function each(items: readonly string[], work: (item: string) => Promise<void> | void): Promise<string> {
   let errors = '';
@@ -159,4 +172,11 @@ export function registerDpctlDevices(
     const dpif = paths.open(dp);
     return each(devices, (text) => setDevice(dpif, dp, text));
   });
+  registry.register('dpif-dummy/change-port-number', 'dp port new-number', 3, 3, ([dp = '', name = '', number = '']) =>
+    movePort(
+      [...deps.dpifs()].find((d) => d.name === dp),
+      name,
+      number,
+    ),
+  );
 }

@@ -277,6 +277,10 @@ export interface Dpif {
   ports(): Iterable<DpPort>;
   /** Called when a port has left the datapath, whoever took it out; absent: ports leave by `portDel` of their owner alone. */
   onPortGone?: (port: OdpPort) => void;
+  /** Called when a port has another number now; absent: ports keep theirs. */
+  onPortMoved?: (from: OdpPort, to: OdpPort) => void;
+  /** Gives a port another number that is free; for tests. */
+  portMove?(from: OdpPort, to: OdpPort): void;
   /** Counters as the datapath counts them: what entered the switch from the port, and left by it. */
   portStats(port: OdpPort): NetdevStats;
   setUpcallHandler(handler: UpcallHandler): void;

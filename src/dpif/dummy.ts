@@ -34,6 +34,7 @@ import { extractKey, metadataOf, portMetadata } from './packet-key.ts';
  */
 
 interface Port extends DpPort {
+  odpPort: OdpPort;
   stats: NetdevStats;
 }
 
@@ -87,6 +88,7 @@ export class DummyDpif implements Dpif {
   #asking: DummyThread | undefined;
   maxFlows = 1_000_000;
   onPortGone: (port: OdpPort) => void = () => {};
+  onPortMoved: (from: OdpPort, to: OdpPort) => void = () => {};
   /** Undefined: that of the whole program. */
   vlanLimit: number | undefined;
 
@@ -105,10 +107,12 @@ export class DummyDpif implements Dpif {
     for (const p of this.#ports.values())
       if (p.name === netdev.name) throw new NetdevError(`${netdev.name}: File exists`);
     const port = this.#freePort(netdev.name, wanted);
-    this.#ports.set(port, { odpPort: port, name: netdev.name, type: netdev.type, netdev, stats: noStats() });
-    if (netdev.io.kind === 'soft') netdev.io.attach((frame, queue) => this.receive(port, frame, queue));
+    const own: Port = { odpPort: port, name: netdev.name, type: netdev.type, netdev, stats: noStats() };
+    this.#ports.set(port, own);
+    if (netdev.io.kind === 'soft') netdev.io.attach((frame, queue) => this.receive(own.odpPort, frame, queue));
     netdev.onChange(() => {
-      if (this.#ports.get(port)?.netdev === netdev && netdev.isPmd) this.#pmds.reconfigure([...this.#ports.values()]);
+      if (this.#ports.get(own.odpPort)?.netdev === netdev && netdev.isPmd)
+        this.#pmds.reconfigure([...this.#ports.values()]);
     });
     this.#pmds.reconfigure([...this.#ports.values()]);
     return port;
@@ -126,6 +130,16 @@ export class DummyDpif implements Dpif {
     this.#ports.delete(port);
     this.#pmds.reconfigure([...this.#ports.values()]);
     this.onPortGone(port);
+  }
+
+  portMove(from: OdpPort, to: OdpPort): void {
+    const port = this.#ports.get(from);
+    if (!port || this.#ports.has(to)) return;
+    this.#ports.delete(from);
+    port.odpPort = to;
+    this.#ports.set(to, port);
+    this.#pmds.reconfigure([...this.#ports.values()]);
+    this.onPortMoved(from, to);
   }
 
   ports(): Iterable<DpPort> {

@@ -53,6 +53,7 @@ export class OfprotoBackend implements BridgeBackend, UdpifHost {
       reduceTimeouts: (rule, idle, hard) => this.#reduceTimeouts(rule, idle, hard),
     };
     dpif.onPortGone = (odpPort) => this.#portGone(odpPort);
+    dpif.onPortMoved = (from, to) => this.#portMoved(from, to);
     this.udpif = new Udpif(dpif, deps.clock, this);
   }
 
@@ -151,6 +152,15 @@ export class OfprotoBackend implements BridgeBackend, UdpifHost {
   }
 
   /** A port that nobody here has deleted is no longer in the datapath: its bridge loses it too. */
+  #portMoved(from: OdpPort, to: OdpPort): void {
+    const port = this.#byOdp.get(from);
+    if (!port) return;
+    this.#byOdp.delete(from);
+    port.odpPort = to;
+    this.#byOdp.set(to, port);
+    this.changed();
+  }
+
   #portGone(odpPort: OdpPort): void {
     const port = this.#byOdp.get(odpPort);
     const bridge = port && this.#bridges.get(port.bridge.name);

@@ -20,7 +20,7 @@ export class BridgePort implements XPort {
   readonly ofpPort: OfpPort;
   readonly netdev: Netdev;
   /** Undefined: not in the datapath. */
-  readonly odpPort: OdpPort | undefined;
+  odpPort: OdpPort | undefined;
   readonly createdMs: number;
   /** `PC_*` of a port-mod; PORT_DOWN follows the device. */
   configBits = 0;
