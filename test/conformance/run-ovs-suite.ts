@@ -1,13 +1,15 @@
 /**
  * Runs Open vSwitch's own test suite against Turnout:
  *
- *   node test/conformance/run-ovs-suite.ts [--all] [--real] [--sample] [--jobs N] [PART...]      without PART: all of parts.ts
+ *   node test/conformance/run-ovs-suite.ts [--all] [--update] [--real] [--sample] [--jobs N] [PART...]      without PART: all of parts.ts
  *
  * Reports "the real programs pass N, Turnout passes M of those N" for each part, and ends with code 1 when a test fails that
- * `PART.failing.txt` does not list. Those are run with `--all` only: many fail by waiting. `--sample` runs what CI runs. `--real` runs the
+ * `PART.failing.txt` does not list. Those are run with `--all` only: many fail by waiting. `--update` runs all of them and writes
+ * those lists anew. `--sample` runs what CI runs. `--real` runs the
  * real programs three times instead and prints the list of what they passed in any of the runs, for `PART.txt`.
  */
-import { existsSync } from 'node:fs';
+import { existsSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { OVS_SUITE } from '../support/require.ts';
 import { failingOf, passingOf, sampleOf, wantedOf } from './lists.ts';
@@ -17,6 +19,7 @@ import { Suite, type SuiteTest } from './suite.ts';
 interface Options {
   all: boolean;
   sample: boolean;
+  update: boolean;
   jobs: number;
 }
 
@@ -32,15 +35,23 @@ async function report(suite: Suite, part: Part, options: Options): Promise<Map<S
   const present = new Set(suite.testsOf(part.name));
   const moved = wanted.find((one) => !present.has(one));
   if (moved !== undefined) throw new Error(`the suite has no test "${moved}": make ${part.name}.txt anew with --real`);
-  const chosen = options.sample ? sampleOf(part) : options.all ? wanted : passingOf(part);
+  const chosen = options.sample ? sampleOf(part) : options.all || options.update ? wanted : passingOf(part);
   const { passed, logs } = await suite.run(chosen, part.clients ? 'clients' : 'daemons', options.jobs, progress);
   const ran = options.sample ? `the sample has ${chosen.length}, Turnout passes ${passed.size} of those` : undefined;
   console.log(
     `${part.name}: ${ran ?? `the real programs pass ${wanted.length}, Turnout passes ${passed.size} of those ${wanted.length}`}`,
   );
+  if (options.update) writeFailing(part, [...logs.keys()]);
   const known = failingOf(part);
   for (const one of passed) if (known.has(one)) console.log(`passes now: ${one}`);
   return new Map([...logs].filter(([one]) => !known.has(one)));
+}
+
+/** What is known not to pass, from here on. */
+function writeFailing(part: Part, failing: readonly SuiteTest[]): void {
+  const file = join(import.meta.dirname, `${part.name}.failing.txt`);
+  if (failing.length === 0) rmSync(file, { force: true });
+  else writeFileSync(file, `# Not passed yet.\n${failing.join('\n')}\n`);
 }
 
 /** Prints what the real programs pass. */
@@ -61,6 +72,7 @@ async function main(): Promise<number> {
       all: { type: 'boolean', default: false },
       real: { type: 'boolean', default: false },
       sample: { type: 'boolean', default: false },
+      update: { type: 'boolean', default: false },
       jobs: { type: 'string', default: '4' },
     },
   });
@@ -75,7 +87,8 @@ async function main(): Promise<number> {
     for (const part of parts) {
       if (values.real) await listReal(suite, part, Number(values.jobs));
       else {
-        const options = { all: values.all, sample: values.sample, jobs: Number(values.jobs) };
+        const { all, sample, update } = values;
+        const options = { all, sample, update, jobs: Number(values.jobs) };
         for (const [one, log] of await report(suite, part, options)) failed.set(one, log);
       }
     }
