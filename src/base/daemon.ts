@@ -164,6 +164,11 @@ export class Daemon {
     if (this.detaching && this.#chdir) process.chdir('/');
     process.on('SIGHUP', () => vlog.reopen());
     process.on('SIGPIPE', () => {});
+    // A detached daemon has no stderr: without the log nobody would know why it went. By a signal, so that --monitor starts it again.
+    process.on('uncaughtExceptionMonitor', (e) => {
+      vlogModule('util').emer(`uncaught exception: ${e.stack ?? e}`);
+      process.kill(process.pid, 'SIGABRT');
+    });
   }
 
   /** Written beside its place, locked, then moved there: nobody ever sees one that is empty or not locked. */

@@ -95,6 +95,20 @@ test('--monitor starts it again after a crash, and ends with it otherwise', asyn
   assert.match(log, /\|INFO\|pid \d+ died, exit status 0, exiting\n/);
 });
 
+test('an exception that nobody catches is logged, and --monitor starts the daemon again', async (t) => {
+  const { dir, start, pid, call } = setUp(t);
+  assert.equal(start('--detach', '--pidfile', '--log-file', '--monitor').status, 0);
+  const first = pid();
+  await call('throw');
+  await gone(first);
+  for (let i = 0; i < 200 && pid() === first; i++) await sleep(50);
+  assert.notEqual(pid(), first);
+  assert.match(
+    readFileSync(join(dir, 'test-daemon.log'), 'utf8'),
+    /util\|EMER\|uncaught exception: Error: thrown by a test/,
+  );
+});
+
 test('SIGTERM ends it cleanly, and is logged', async (t) => {
   const { dir, pidfile, start, pid } = setUp(t);
   start('--detach', '--pidfile', '--log-file', '-vconsole:off');

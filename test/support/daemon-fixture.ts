@@ -19,6 +19,12 @@ try {
   const unixctl = new UnixctlServer();
   vlog.registerCommands(unixctl);
   unixctl.register('cwd', '', 0, 0, () => process.cwd());
+  unixctl.register('throw', '', 0, 0, () => {
+    setTimeout(() => {
+      throw new Error('thrown by a test');
+    });
+    return '';
+  });
   unixctl.register('exit', '', 0, 0, () => {
     setTimeout(() => process.exit(0), 10);
     return '';
