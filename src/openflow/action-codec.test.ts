@@ -236,3 +236,22 @@ test('actions inside others are held to the rules of their place', () => {
   assert.equal(errorOf(ct(nat.replace(/24.*$/, '24000000010000'), '0000'), 4), 'OFPBAC_BAD_ARGUMENT');
   assert.equal(errorOf(ct('', '0002'), 4), 'OFPBAC_BAD_ARGUMENT');
 });
+
+test('clones within clones are refused before the stack is full', () => {
+  /** `n` clones, one within the other. */
+  const nested = (n: number): Reader => {
+    const bytes = Buffer.alloc(16 * n);
+    for (let i = 0; i < n; i++) {
+      bytes.writeUInt32BE((0xffff0000 | (16 * (n - i))) >>> 0, 16 * i);
+      bytes.writeUInt32BE(0x2320, 16 * i + 4);
+      bytes.writeUInt16BE(42, 16 * i + 8);
+    }
+    return new Reader(bytes);
+  };
+  for (const n of [101, 4000])
+    assert.throws(
+      () => decodeActions(nested(n), 4),
+      (e: unknown) => e instanceof OfDecodeError && e.ofError === 'OFPBAC_TOO_MANY',
+    );
+  assert.equal(decodeActions(nested(100), 4).length, 1);
+});

@@ -565,8 +565,22 @@ function decodeOne(r: Reader, version: number): Ofpact {
   return row[2](sub, version);
 }
 
+/** Lists within lists: a whole message of them would be thousands, each a frame or more of the stack. As many as text may have. */
+const MAX_DEPTH = 100;
+let depth = 0;
+
 /** Decodes a list of actions to the end of `r`. What is wrong is logged, with the bytes. */
 export function decodeActions(r: Reader, version: number): Ofpact[] {
+  if (depth > MAX_DEPTH) throw new OfDecodeError('OFPBAC_TOO_MANY');
+  depth++;
+  try {
+    return decodeList(r, version);
+  } finally {
+    depth--;
+  }
+}
+
+function decodeList(r: Reader, version: number): Ofpact[] {
   const out: Ofpact[] = [];
   const first = r.pos;
   while (r.left > 0) {
