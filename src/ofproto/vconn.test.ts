@@ -4,7 +4,7 @@ import type { Socket } from 'node:net';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { OfStream } from './of-stream.ts';
-import { listenTarget, parseTarget } from './vconn.ts';
+import { connectTarget, listenTarget, parseTarget } from './vconn.ts';
 
 describe('targets of connections', () => {
   const cases: [string, object | undefined][] = [
@@ -25,6 +25,16 @@ describe('targets of connections', () => {
   it('does not listen in the clear where TLS was asked for', async () => {
     await assert.rejects(listenTarget(parseTarget('pssl:0:127.0.0.1')!, undefined, () => undefined));
   });
+});
+
+describe('connections that can not even be tried', () => {
+  const failure = (target: string) =>
+    new Promise<string>((resolve) => {
+      const junk = { privateKey: 'junk', certificate: 'junk', caCert: 'junk' };
+      connectTarget(parseTarget(target)!, junk, (_socket, error) => resolve(error));
+    });
+  it('fail like others when the key is none', async () => assert.equal(await failure('ssl:127.0.0.1:1'), 'EINVAL'));
+  it('fail like others when the host is no name', async () => assert.equal(await failure('tcp:a\0b:1'), 'EINVAL'));
 });
 
 /** As much of a socket as a stream uses. */

@@ -63,9 +63,16 @@ export function connectTarget(
   const where: NetConnectOpts =
     target.kind === 'unix' ? { path: target.path } : { host: target.host, port: target.port };
   const secure = target.kind === 'ssl';
-  const socket = secure
-    ? tlsConnect({ ...where, ...tlsOptions(tls!), checkServerIdentity: () => undefined })
-    : netConnect(where);
+  let socket: Socket;
+  try {
+    socket = secure
+      ? tlsConnect({ ...where, ...tlsOptions(tls!), checkServerIdentity: () => undefined })
+      : netConnect(where);
+  } catch {
+    // The files hold no key or certificate, or the host's name is none.
+    queueMicrotask(() => done(undefined, 'EINVAL'));
+    return undefined;
+  }
   const failed = (e: NodeJS.ErrnoException) => {
     socket.destroy();
     done(undefined, e.code ?? e.message);
