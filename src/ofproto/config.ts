@@ -13,7 +13,7 @@ export interface Logger {
   dbg(message: string | (() => string)): void;
   /** As the others, within limits. */
   errRl?(limit: VlogRateLimit, message: string): void;
-  warnRl?(limit: VlogRateLimit, message: string): void;
+  warnRl?(limit: VlogRateLimit, message: string | (() => string)): void;
   infoRl?(limit: VlogRateLimit, message: string): void;
   dbgRl?(limit: VlogRateLimit, message: string | (() => string)): void;
 }

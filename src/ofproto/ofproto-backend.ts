@@ -230,7 +230,7 @@ export class OfprotoBackend implements BridgeBackend, UdpifHost {
   /** The way of a packet that goes in circles, for the log. */
   tooLong(bridge: XBridge, flow: Flow): void {
     const log = this.deps.vlog('ofproto_dpif_upcall');
-    log.warnRl?.(TRACE_LIMIT, traceFlow({ bridge: bridge as Bridge, flow }));
+    log.warnRl?.(TRACE_LIMIT, () => traceFlow({ bridge: bridge as Bridge, flow }));
   }
 
   #bridgeOf(upcall: Upcall): Bridge | undefined {

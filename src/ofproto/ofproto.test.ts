@@ -161,6 +161,17 @@ describe('a bridge on the reference datapath', () => {
     assert.match(trace, /Translation failed \(Too many resubmits\), packet is dropped/);
   });
 
+  it('ends a chain of tables that is deeper than the stack, and a list that branches without end', () => {
+    for (let i = 0; i < 253; i++) rig.flow(br0, `table=${i} actions=resubmit(,${i + 1})`);
+    rig.flow(br0, 'table=253 actions=resubmit(,0)');
+    assert.match(rig.appctl('ofproto/trace', 'br0', 'in_port=1'), /over max translation depth/);
+    rig.receive('p1', UDP);
+    assert.deepEqual(rig.takeSent(), {});
+    const branches = Array.from({ length: 60 }, () => 'check_pkt_larger(100)->reg0[0]');
+    rig.flow(br0, `table=0 actions=${branches.join()},output:2`);
+    assert.match(rig.appctl('ofproto/trace', 'br0', 'in_port=1'), /over 4096 resubmit actions/);
+  });
+
   it('takes the number that is asked for, or the lowest that was not in use lately', async () => {
     const numbers = [];
     for (const [name, request] of [

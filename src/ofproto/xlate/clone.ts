@@ -3,6 +3,7 @@ import { executeActionSet } from './action-set.ts';
 import type { Runner, RunOptions, XlateCtx } from './context.ts';
 import { writeSubfield } from './fields.ts';
 import { finishFreezing } from './freeze.ts';
+import { resourcesLeft } from './table.ts';
 import type { XlateOfpact } from './types.ts';
 
 /** Actions on a copy of the packet: clone, and the two branches of check_pkt_larger. */
@@ -78,6 +79,9 @@ export function checkPktLarger(ctx: XlateCtx, a: OfpactOf<'check_pkt_larger'>, r
     ctx.slow.add('action');
     return false;
   }
+  // Each doubles what is behind it.
+  if (!resourcesLeft(ctx)) return true;
+  ctx.resubmits++;
   ctx.commit();
   const branch = (larger: boolean) =>
     ctx.nestedActions(() =>

@@ -145,6 +145,17 @@ function run(ctx: XlateCtx): void {
   }
 }
 
+/** Tables that send a packet on and on fill the stack before any limit of Open vSwitch's is met: that is the packet's end, not the switch's. */
+function runGuarded(ctx: XlateCtx): void {
+  try {
+    run(ctx);
+  } catch (e) {
+    if (!(e instanceof RangeError) || !e.message.includes('call stack')) throw e;
+    ctx.reportError('over max translation depth');
+    ctx.error = 'recursion_too_deep';
+  }
+}
+
 /** What is not told as a failure, though the packet is dropped. */
 const QUIET: ReadonlySet<XlateError> = new Set<XlateError>(['congestion_drop', 'forwarding_disabled']);
 
@@ -165,7 +176,7 @@ export function xlateActions(xin: XlateIn): XlateOut {
   initWildcards(ctx);
   const outer = ctx.trace;
   ctx.trace = ctx.report('bridge', `bridge("${xin.bridge.name}")`);
-  run(ctx);
+  runGuarded(ctx);
   ctx.trace = outer;
   const { error, actions } = ctx;
   if (isTooMuch(actions)) ctx.slow.add('action');
