@@ -212,7 +212,7 @@ export class Connmgr {
 
   flowRemoved(make: () => Message, reason: FlowRemovedReason): void {
     const number = { idle_timeout: 0, hard_timeout: 1, delete: 2, group_delete: 3, meter_delete: 4, eviction: 5 };
-    for (const conn of this.#conns) if (conn.wants('flowRemoved', number[reason])) conn.notify(make());
+    for (const conn of this.#conns) if (conn.wants('flowRemoved', number[reason])) conn.tell(make());
   }
 
   /**
@@ -228,7 +228,7 @@ export class Connmgr {
         conn.looksSame({ type: 'port_status', reason, port: before }, { type: 'port_status', reason, port })
       )
         continue;
-      conn.notify({ type: 'port_status', reason, port });
+      conn.tell({ type: 'port_status', reason, port });
     }
   }
 
@@ -237,7 +237,7 @@ export class Connmgr {
     const reason = request.type === 'group_mod' ? 0 : 1;
     for (const conn of this.#conns) {
       if (conn === by.conn || (reason === 1 && conn.version < OFP13_VERSION)) continue;
-      if (conn.wants('requestForward', reason)) conn.notify({ type: 'requestforward', xid: by.xid, request });
+      if (conn.wants('requestForward', reason)) conn.tell({ type: 'requestforward', xid: by.xid, request });
     }
   }
 
@@ -245,13 +245,13 @@ export class Connmgr {
     const number = reason === 'vacancy_down' ? 3 : 4;
     for (const conn of this.#conns)
       if (conn.version >= OFP14_VERSION && conn.wants('tableStatus', number))
-        conn.notify({ type: 'table_status', reason, desc });
+        conn.tell({ type: 'table_status', reason, desc });
   }
 
   /** Tells a controller that its role is another. */
   roleStatus(conn: Ofconn, reason: number): void {
     if (conn.version >= OFP13_VERSION && conn.role !== 'equal')
-      conn.notify({
+      conn.tell({
         type: 'role_status',
         role: conn.role,
         reason,

@@ -36,6 +36,8 @@ import { change, type ModOp, noStep, type Requester, type Slicer, type Steps, st
 export interface StagedPacketOut {
   /** Counts what it did, and sends the packet. */
   finish(): void;
+  /** Lets go of what it holds; nothing has happened. */
+  cancel(): void;
 }
 
 /** The part of a bridge that requests are about. */
@@ -194,7 +196,7 @@ export class PacketOutOp implements ModOp {
   }
 
   revert(): Steps<void> {
-    return noStep();
+    return step(() => this.#staged?.cancel());
   }
 
   finish(): Steps<void> {

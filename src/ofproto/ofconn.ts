@@ -38,6 +38,8 @@ export interface OfconnEvents {
 }
 
 const OFPT_HELLO = 0;
+/** Flow-removed messages of some hundred thousand flows are less. */
+const UNREAD_MAX = 128 << 20;
 /** Leaves room for the headers of any error. */
 const ERROR_DATA_MAX = 0xffff - 64;
 export const OFP_DEFAULT_MISS_SEND_LEN = 128;
@@ -221,7 +223,16 @@ export class Ofconn {
     this.sendRaw(encode({ type: 'error', error: ofError(error), data }, version, xid));
   }
 
-  /** Sends what the peer did not ask for; false when it was dropped. */
+  /** Sends what the peer did not ask for and must not miss: its requests wait when it does not keep up, and one that never reads is cut off. */
+  tell(message: Message): void {
+    if (this.stream.queued > UNREAD_MAX) {
+      this.stream.close('ENOBUFS');
+      this.stream.socket.destroy();
+    }
+    this.sendRaw(encode(message, this.version, 0, { nxm: this.nxm }));
+  }
+
+  /** Sends what the peer can do without, a packet-in; false when it was dropped. */
   notify(message: Message): boolean {
     const messages = encode(message, this.version, 0, { nxm: this.nxm });
     for (const m of messages) this.#events.traffic(this, m, 'sent');

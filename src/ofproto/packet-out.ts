@@ -51,7 +51,10 @@ export function stagePacketOut(bridge: PacketBridge, m: PacketOut): StagedPacket
     bridge.backend.releaseRecircs(out.recircs);
     return 'OFPFMFC_UNKNOWN';
   }
-  return { finish: () => carryOut(bridge, packet, flow, out, bridge.bridgePort(m.inPort)?.odpPort) };
+  return {
+    finish: () => carryOut(bridge, packet, flow, out, bridge.bridgePort(m.inPort)?.odpPort),
+    cancel: () => bridge.backend.releaseRecircs(out.recircs),
+  };
 }
 
 const warner =

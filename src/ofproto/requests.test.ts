@@ -8,15 +8,18 @@ import { decode, encode } from '../openflow/codec.ts';
 import { parse } from '../openflow/flow-text.ts';
 import { catchallMatch } from '../openflow/match.ts';
 import { C_BUNDLES, type Message } from '../openflow/messages.ts';
+import type { FlowMonitorRequest } from '../openflow/messages-monitor.ts';
 import type { Bridge } from './bridge.ts';
+import { PacketOutOp } from './mods.ts';
 import { OfStream } from './of-stream.ts';
 import { Ofconn } from './ofconn.ts';
 import { OFPP_NONE } from './ports.ts';
 import { handleRequest } from './requests.ts';
+import { runSteps } from './transaction.ts';
 
 /** A socket that keeps what is written to it. */
 class FakeSocket extends EventEmitter {
-  readonly writableLength = 0;
+  writableLength = 0;
   readonly written: Uint8Array[] = [];
   write(m: Uint8Array): void {
     this.written.push(m.slice());
@@ -25,6 +28,7 @@ class FakeSocket extends EventEmitter {
   resume(): void {}
   end(): void {}
   destroySoon(): void {}
+  destroy(): void {}
 }
 
 const any = {
@@ -155,6 +159,42 @@ describe('requests', () => {
     assert.equal(socket.written.length, before + 1);
     const answer = decode(socket.written.at(-1)!);
     assert.ok(answer.ok && answer.value.message.type === 'desc_stats_reply');
+  });
+
+  it('wait for a peer that reads slowly, who misses packets but no flow that is gone', () => {
+    const { conn, socket } = connection(4);
+    const before = socket.written.length;
+    const roleStatus: Message = { type: 'role_status', role: 'equal', reason: 0, generationId: 0n };
+    socket.writableLength = 1 << 20;
+    assert.equal(conn.notify(roleStatus), false);
+    conn.tell(roleStatus);
+    assert.equal(socket.written.length, before + 1);
+    socket.writableLength = 1 << 28;
+    conn.tell(roleStatus);
+    assert.equal(socket.written.length, before + 1);
+    assert.equal(conn.stream.closed, true);
+  });
+
+  it('of a connection that has gone leave no monitor behind', () => {
+    const { conn } = connection(5);
+    const monitor: FlowMonitorRequest = { ...any, monitorId: 1, command: 'add', flags: 0, outPort: OFPP_NONE };
+    const [raw] = encode({ type: 'flow_monitor_stats_request', monitors: [monitor] }, 5, 7);
+    conn.stream.close('');
+    conn.receive(raw);
+    assert.equal(bridge.openflow.monitors.any, false);
+  });
+
+  it('that are taken back hold no recirculation number', () => {
+    const held = bridge.recircs.size;
+    const { match: metadata } = any;
+    const { actions } = parse('ip actions=ct(table=1)');
+    const packet = Buffer.from(`${'0'.repeat(24)}0800450000140000000040060000`.padEnd(120, '0'), 'hex');
+    const m = { type: 'packet_out' as const, packet, bufferId: 0xffffffff, metadata, inPort: OFPP_NONE, actions };
+    const op = new PacketOutOp(bridge.openflow, m);
+    assert.equal(runSteps(op.start()), undefined);
+    assert.equal(bridge.recircs.size, held + 1);
+    runSteps(op.revert());
+    assert.equal(bridge.recircs.size, held);
   });
 
   it('of any bytes are answered or ignored, in well-formed messages of the connection’s version', () => {

@@ -189,6 +189,8 @@ function meterConfig(r: Request<'meter_config_stats_request'>): OfErrorName | un
 function flowMonitor(r: Request<'flow_monitor_stats_request'>): Outcome {
   return inSlices(r.host.slicer, () =>
     step(() => {
+      // It may have gone while others changed the tables; nobody would take its monitors away any more.
+      if (r.conn.stream.closed) return undefined;
       const updates = r.host.monitors.request(r.conn, r.m.monitors);
       if (typeof updates === 'string') return updates;
       return reply(r, { type: 'flow_monitor_stats_reply', updates, more: false });
