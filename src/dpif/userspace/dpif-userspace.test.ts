@@ -118,6 +118,29 @@ describe('userspace datapath', () => {
     assert.match(warnings.join(), /no answer/);
   });
 
+  test('a packet that an action of the slow path fails on is a named drop, and the next one goes on', async (t) => {
+    const warnings: string[] = [];
+    const dpif = createUserspaceDpif({ warn: (text) => warnings.push(text) });
+    t.after(() => dpif.close());
+    const [from, to] = [new DummyNetdev('p1', 'dummy'), new DummyNetdev('p2', 'dummy')];
+    await dpif.portAdd(from);
+    const port = await dpif.portAdd(to);
+    const meter: DpAction = { type: 'meter', meterId: 1 };
+    // No such list comes from translation; it stands for what nobody has thought of.
+    const broken: DpAction = {
+      type: 'meter',
+      get meterId(): number {
+        throw new Error('no number');
+      },
+    };
+    dpif.setUpcallHandler(({ key }) => [meter, ...(key.tpSrc === 1 ? [broken] : []), output(port)]);
+    from.receive(udp(1));
+    from.receive(udp(2));
+    assert.equal(dpif.portStats(port).txPackets, 1n);
+    assert.equal(dpif.drops().get('datapath_drop_upcall_error'), 1n);
+    assert.match(warnings.join(), /slow path failed/);
+  });
+
   test('a PMD that cannot start is an error of that change only', async (t) => {
     const dpif = createUserspaceDpif();
     t.after(() => dpif.close());

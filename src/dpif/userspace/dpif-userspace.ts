@@ -336,7 +336,7 @@ export class UserspaceDpif implements Dpif {
   #onUserspace(record: UpcallRecord, thread: number): void {
     const userdata = this.#userdata.get(record.userdata);
     if (userdata?.kind === 'slow_list') {
-      this.#slow.run(record.packet.slice(), portMetadata(record.port), userdata.actions, true);
+      this.#runSlow(record.packet, portMetadata(record.port), userdata.actions, true);
       return;
     }
     if (!userdata) {
@@ -354,6 +354,16 @@ export class UserspaceDpif implements Dpif {
       pmd: thread - 1,
     });
     if (actions && actions.length > 0) this.#executeOn(record.packet, record.port, actions);
+  }
+
+  /** A packet that an action fails on is dropped, named and logged, as one that the handler fails on. */
+  #runSlow(packet: Uint8Array, md: Flow, actions: readonly DpAction[], received: boolean): void {
+    try {
+      this.#slow.run(packet.slice(), md, actions, received);
+    } catch (e) {
+      this.#counters.drop(DROP_UPCALL_ERROR);
+      this.#warn(`a packet on the slow path failed: ${(e as Error).stack}`);
+    }
   }
 
   /** A packet that the handler fails on is dropped, named and logged: the next one may be another's. */
@@ -409,7 +419,7 @@ export class UserspaceDpif implements Dpif {
 
   #executeOn(packet: Uint8Array, inPort: number, actions: readonly DpAction[], key?: Flow): void {
     if (!isCompilable(actions)) {
-      this.#slow.run(packet.slice(), key ? metadataOf(key) : portMetadata(inPort), actions, key === undefined);
+      this.#runSlow(packet, key ? metadataOf(key) : portMetadata(inPort), actions, key === undefined);
       return;
     }
     const code = this.#flows.compile(actions);
