@@ -7,6 +7,7 @@ import { type Netdev, NetdevError, type NetdevStats } from '../netdev/netdev.ts'
 import type { Ofpact } from '../openflow/actions.ts';
 import { catchallMatch } from '../openflow/match.ts';
 import {
+  type FlowMod,
   type FragHandling,
   OFP_NO_BUFFER,
   OFPR_IMPLICIT_MISS,
@@ -220,6 +221,10 @@ export class Bridge implements OfprotoApi, XBridge, OpenflowBridge {
 
   wantsPacketInOnMiss(): boolean {
     return this.connmgr.wantsPacketInOnMiss();
+  }
+
+  learnFlow(flowMod: FlowMod, limit: number): void {
+    this.openflow.learn(flowMod, limit);
   }
 
   // Ports.

@@ -61,7 +61,7 @@ export function applyEffect(e: Effect, t: Traffic, hooks: EffectHooks): void {
       e.group.credit(t.packets, t.bytes, e.bucket);
       break;
     case 'learn_flow':
-      if (t.packets > 0) (e.bridge as Bridge).openflow.learn(e.flowMod, e.limit);
+      if (t.packets > 0) e.bridge.learnFlow(e.flowMod, e.limit);
       break;
     case 'fin':
       if (t.tcpFlags & TCP_FIN_OR_RST) hooks.reduceTimeouts(e.rule, e.idleTimeout, e.hardTimeout);

@@ -123,6 +123,16 @@ describe('a bridge on the reference datapath', () => {
     assert.equal(rig.appctl('fdb/show', 'br0').split('\n').length, 2);
   });
 
+  it('has a packet meet the flow that it teaches', () => {
+    const spec = 'table=1,eth_type=0x800,NXM_OF_IP_SRC[],load:1->NXM_NX_REG0[0]';
+    rig.flow(br0, `ip,actions=learn(${spec}),resubmit(,1),resubmit(,2)`);
+    rig.flow(br0, 'table=2,reg0=1 actions=output:2');
+    rig.flow(br0, 'table=2,reg0=0 actions=output:3');
+    rig.receive('p1', UDP);
+    assert.deepEqual(rig.takeSent(), { p2: 1 });
+    assert.equal(rules(br0).length, 4);
+  });
+
   it('forwards across a patch and counts on both ends', async () => {
     const br1 = await rig.bridge('br1', ['q1']);
     br1.setFailMode('secure');

@@ -61,6 +61,7 @@ function traceOnce({ bridge, flow, packet, names, actions }: TraceRequest, recir
     packet,
     actions: actions?.length ? actions : undefined,
     dontSend: packet === undefined,
+    learnNow: packet !== undefined,
     recircQueue,
     trace: { nodes, format: traceFormat(names ?? false) },
   });

@@ -180,6 +180,7 @@ export class Udpif {
       bridge,
       flow,
       packet,
+      learnNow: packet !== undefined,
       warn: (text) => this.#host.warn(text),
       info: (text) => this.#host.info(text),
     });

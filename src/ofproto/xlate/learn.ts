@@ -101,6 +101,10 @@ export function learn(ctx: XlateCtx, a: Learn): void {
     else if (found !== 'known') ctx.avoidCaching = true;
   }
   if (a.flags & NX_LEARN_F_WRITE_RESULT && a.resultDst) loadSubfield(ctx, a.resultDst, success ? 1 : 0);
-  if (success) ctx.effects.push({ type: 'learn_flow', bridge: ctx.bridge, flowMod, limit: a.limit });
-  else ctx.report('detail', 'Limit exceeded, learn failed');
+  if (!success) {
+    ctx.report('detail', 'Limit exceeded, learn failed');
+    return;
+  }
+  if (ctx.xin.learnNow) ctx.bridge.learnFlow(flowMod, a.limit);
+  ctx.effects.push({ type: 'learn_flow', bridge: ctx.bridge, flowMod, limit: a.limit });
 }

@@ -154,6 +154,8 @@ export interface XBridge {
   readonly dropFragsRule: Rule;
   /** A controller of OpenFlow 1.2 or earlier gets table misses by default. */
   wantsPacketInOnMiss(): boolean;
+  /** Adds the flow of a `learn` action. */
+  learnFlow(flowMod: FlowMod, limit: number): void;
 }
 
 /** What a packet of the flow does beside being forwarded. */
@@ -253,6 +255,8 @@ export interface XlateIn {
   /** Run these instead of looking up table 0 (packet-out). */
   actions?: readonly Ofpact[] | undefined;
   inPacketOut?: boolean | undefined;
+  /** What is learned is in its table for the actions that follow, as well as among the effects. */
+  learnNow?: boolean | undefined;
   /** Packet-ins are made but not sent. */
   dontSend?: boolean | undefined;
   trace?: { nodes: TraceNode[]; format: TraceFormat } | undefined;
