@@ -88,6 +88,7 @@ export class Connmgr {
   readonly #echoSentMs = new WeakMap<Ofconn, number>();
   #versions: readonly OfpVersion[] = DEFAULT_VERSIONS;
   #probe: ClockTimer;
+  #over = false;
   /** Largest generation id seen in a role request (OpenFlow 1.2 section 6.3.4). */
   generationId: bigint | undefined;
   /** Packet-ins that a slow controller or its rate limit made us drop. */
@@ -192,6 +193,7 @@ export class Connmgr {
   }
 
   async close(): Promise<void> {
+    this.#over = true;
     this.#probe.cancel();
     for (const c of [...this.#controllers.values()]) this.#drop(c);
     for (const conn of [...this.#conns]) conn.stream.close('');
@@ -302,7 +304,9 @@ export class Connmgr {
   async #listen(name: string, accept: (socket: Socket) => void, controller?: Controller): Promise<void> {
     try {
       const server = await listenTarget(parseTarget(name)!, this.#host.tls(), accept);
-      if (controller) controller.server = server;
+      // The controller may have been taken away meanwhile, or the bridge.
+      if (this.#over || (controller && this.#controllers.get(controller.config.target) !== controller)) server.close();
+      else if (controller) controller.server = server;
       else this.#servers.push(server);
     } catch (e) {
       const { code, message } = e as NodeJS.ErrnoException;

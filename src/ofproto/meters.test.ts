@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import { OfprotoRig } from '../../test/support/ofproto-rig.ts';
+import type { Dpif } from '../dpif/dpif.ts';
 import {
   type MeterMod,
   MF_KBPS,
@@ -10,6 +11,8 @@ import {
   OFPM_SLOWPATH,
 } from '../openflow/messages-meter.ts';
 import type { Bridge } from './bridge.ts';
+import { MeterIds } from './meters.ts';
+import { Policing } from './policing.ts';
 
 describe('meters', () => {
   let rig: OfprotoRig;
@@ -87,5 +90,27 @@ describe('meters', () => {
     assert.equal(br0.openflow.meters.stats(meter).flowCount, 1);
     mod(br0, 'delete', OFPM_ALL);
     assert.equal(br0.flowTables.flowCount, 1);
+  });
+});
+
+describe('ingress policing', () => {
+  it('holds no meter where there are too few for all its limits', () => {
+    const held = new Set<number>();
+    const dpif = {
+      meterFeatures: () => ({ maxMeters: 3, maxBands: 1 }),
+      meterSet: (id: number) => !!held.add(id),
+      meterDel: (id: number) => void held.delete(id),
+    } as unknown as Dpif;
+    const ids = new MeterIds(dpif);
+    const policing = new Policing(dpif, ids);
+    const [a, b] = [{}, {}];
+    const both = { kbps: 1, kbits: 1, kpps: 1, kpkts: 1 };
+    assert.equal(policing.set(a, both), true);
+    assert.equal(policing.set(b, both), 'full');
+    assert.deepEqual([...held], [0, 1]);
+    assert.equal(ids.allocate(), 2);
+    assert.equal(ids.allocate(), undefined);
+    ids.free(0);
+    assert.equal(ids.allocate(), 0);
   });
 });

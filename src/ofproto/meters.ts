@@ -23,6 +23,8 @@ import type { Rule } from './rule.ts';
 /** The datapath's meter numbers, shared by its bridges. */
 export class MeterIds {
   readonly #used = new Set<number>();
+  /** All numbers below are used. */
+  #low = 0;
   readonly #dpif: Dpif;
 
   constructor(dpif: Dpif) {
@@ -32,8 +34,9 @@ export class MeterIds {
   /** The lowest free number; undefined when there is none. */
   allocate(): number | undefined {
     const { maxMeters } = this.#dpif.meterFeatures();
-    let id = 0;
+    let id = this.#low;
     while (this.#used.has(id)) id++;
+    this.#low = id;
     if (id >= maxMeters) return undefined;
     this.#used.add(id);
     return id;
@@ -41,6 +44,7 @@ export class MeterIds {
 
   free(id: number): void {
     this.#used.delete(id);
+    this.#low = Math.min(this.#low, id);
   }
 }
 

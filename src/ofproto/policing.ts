@@ -40,20 +40,27 @@ export class Policing {
     const key = JSON.stringify(config);
     const old = this.#ports.get(port);
     if (old?.key === key) return false;
-    for (const id of old?.ids ?? []) {
-      this.#dpif.meterDel(id);
-      this.#ids.free(id);
-    }
+    this.#release(old?.ids ?? []);
     this.#ports.delete(port);
     if (!config) return old !== undefined;
     const ids: number[] = [];
     for (const meter of meters(config)) {
       const id = this.#ids.allocate();
-      if (id === undefined) return 'full';
+      if (id === undefined) {
+        this.#release(ids);
+        return 'full';
+      }
       this.#dpif.meterSet(id, meter);
       ids.push(id);
     }
     this.#ports.set(port, { key: key!, ids });
     return true;
+  }
+
+  #release(ids: readonly number[]): void {
+    for (const id of ids) {
+      this.#dpif.meterDel(id);
+      this.#ids.free(id);
+    }
   }
 }

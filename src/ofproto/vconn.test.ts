@@ -1,8 +1,12 @@
 import assert from 'node:assert/strict';
 import { EventEmitter } from 'node:events';
+import { existsSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { describe, it } from 'node:test';
+import { setTimeout } from 'node:timers/promises';
 import fc from 'fast-check';
+import { OfprotoRig } from '../../test/support/ofproto-rig.ts';
+import type { ControllerConfig } from './config.ts';
 import { OfStream } from './of-stream.ts';
 import { connectTarget, listenTarget, parseTarget } from './vconn.ts';
 
@@ -55,6 +59,20 @@ class FakeSocket extends EventEmitter {
   end(): void {}
   destroySoon(): void {}
 }
+
+describe('listening for a controller', () => {
+  it('ends with the controller, also when it was taken away before it began', async (t) => {
+    const rig = new OfprotoRig();
+    t.after(() => rig.close());
+    const { connmgr } = await rig.bridge('br0');
+    const path = `${rig.rundir}/controller`;
+    const config = { target: `punix:${path}`, type: 'service', inactivityProbeMs: 0, maxBackoffMs: 0, inBand: false };
+    connmgr.setControllers([config as unknown as ControllerConfig]);
+    connmgr.setControllers([]);
+    await setTimeout(50);
+    assert.equal(existsSync(path), false);
+  });
+});
 
 describe('OfStream', () => {
   const make = () => {
