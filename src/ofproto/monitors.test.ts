@@ -128,6 +128,21 @@ describe('flow monitors', () => {
     assert.deepEqual(fake.take(), []);
   });
 
+  it('tell of a large change while it is under way', () => {
+    ask();
+    for (let i = 0; i < 1000; i++) mod(`priority=${i} actions=drop`);
+    fake.take();
+    const sizes: number[] = [];
+    const reply = fake.reply.bind(fake);
+    fake.reply = (m) => {
+      if (m.type === 'flow_monitor_stats_reply') sizes.push(m.updates.length);
+      reply(m);
+    };
+    mod('', 'delete');
+    assert.equal(fake.take().length, 1000);
+    assert.ok(Math.max(...sizes) <= 256);
+  });
+
   it('pause when the controller is slow, and then tell what has changed since', () => {
     mod('priority=1 actions=drop');
     mod('priority=2 actions=drop');

@@ -70,6 +70,8 @@ export class FlowMonitors {
   readonly #conns = new Map<Ofconn, ConnMonitors>();
   /** Numbers changes, so that it can be said whether one came before a pause. */
   #seqno = 1;
+  /** Updates that wait for `flush`. */
+  waiting = 0;
 
   constructor(tables: () => FlowTables) {
     this.#tables = tables;
@@ -146,6 +148,7 @@ export class FlowMonitors {
     const flags = this.#flagsOf(mine, rule, event, oldActions);
     if (!flags) return;
     if (mine.updates.length === 0) mine.abbreviated = false;
+    this.waiting++;
     if (flags & FMF_ONLY_OWN || conn !== by?.conn || mine.paused) {
       const update = fullUpdate(rule, event, flags);
       if (reason) update.reason = reason;
@@ -170,6 +173,7 @@ export class FlowMonitors {
 
   /** Sends what was reported; pauses connections that do not keep up. */
   flush(): void {
+    this.waiting = 0;
     for (const [conn, mine] of this.#conns) {
       if (mine.updates.length) {
         const updates = mine.updates;

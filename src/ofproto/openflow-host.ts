@@ -54,6 +54,9 @@ export interface OpenflowDeps {
   bundleIdleMs: () => number;
 }
 
+/** A large change tells of so many flows while it is under way, so that its end does not hold the thread. */
+const EVENTS_AT_ONCE = 256;
+
 export class OpenflowHost implements RequestHost {
   readonly flowTables: FlowTables;
   readonly groupTable: GroupTable;
@@ -315,8 +318,14 @@ export class OpenflowHost implements RequestHost {
 
   #tableEvents(): ConstructorParameters<typeof FlowTables>[0] {
     return {
-      removed: (rule, reason) => this.#removed.push({ rule, reason }),
-      monitor: (rule, event, reason, by, old) => this.monitors.report(rule, event, reason, by, old),
+      removed: (rule, reason) => {
+        this.#removed.push({ rule, reason });
+        if (this.#removed.length >= EVENTS_AT_ONCE) this.#flushEvents();
+      },
+      monitor: (rule, event, reason, by, old) => {
+        this.monitors.report(rule, event, reason, by, old);
+        if (this.monitors.waiting >= EVENTS_AT_ONCE) this.#flushEvents();
+      },
       monitorFlush: () => this.#flushEvents(),
       vacancy: (table, event) => this.connmgr.tableStatus(event, table.desc()),
       changed: () => this.#bridge.changed(),
