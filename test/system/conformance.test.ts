@@ -6,7 +6,7 @@ import { PARTS, type Part } from '../conformance/parts.ts';
 import { Suite, type SuiteTest } from '../conformance/suite.ts';
 import { missingPeer, requirePeer } from '../support/require.ts';
 
-const JOBS = 4;
+const JOBS = 3;
 
 test('the sample of the suite does not shrink', () => {
   assert.ok(sampleCount() >= committedSampleCount(), `${sampleCount()} tests, committed are ${committedSampleCount()}`);
