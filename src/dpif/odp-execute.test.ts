@@ -194,4 +194,15 @@ describe('executeActions', () => {
       ),
     );
   });
+
+  it('survives packets without a whole Ethernet header, which a controller may send', () => {
+    const skip = () => undefined;
+    const actions = parseOdpActions(
+      'set(eth(src=00:00:00:00:00:01)),push_vlan(vid=1,pcp=0),push_mpls(label=1,tc=0,ttl=64,bos=1,eth_type=0x8847),' +
+        'set(mpls(label=2,tc=0,ttl=1,bos=1)),pop_mpls(eth_type=0x800),pop_vlan,trunc(14),1,pop_eth,push_eth(src=00:00:00:00:00:01,dst=00:00:00:00:00:02),1',
+    );
+    for (const a of actions)
+      for (let n = 0; n < 20; n++)
+        executeActions(new Uint8Array(n), new Flow(), [a, ...actions], { output: skip, userspace: skip, recirc: skip });
+  });
 });

@@ -34,7 +34,9 @@ export interface ExecuteSink {
   rssHash?: number;
 }
 
-function splice(p: Uint8Array, at: number, remove: number, insert: Uint8Array): Uint8Array {
+/** A packet that ends before `at` (a controller may send any bytes) gets the insertion at its end. */
+function splice(p: Uint8Array, offset: number, remove: number, insert: Uint8Array): Uint8Array {
+  const at = Math.min(offset, p.length - remove);
   const out = new Uint8Array(p.length - remove + insert.length);
   out.set(p.subarray(0, at));
   out.set(insert, at);
