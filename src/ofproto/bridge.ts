@@ -483,9 +483,9 @@ export class Bridge implements OfprotoApi, XBridge, OpenflowBridge {
     this.backend.changed();
   }
 
-  /** Translates a controller's packet. */
-  packetOut(m: PacketOut): StagedPacketOut | OfErrorName {
-    return stagePacketOut(this, m);
+  /** Translates a controller's packet. OpenFlow 1.0 allows actions that do not suit it. */
+  packetOut(m: PacketOut, allowInconsistent = false): StagedPacketOut | OfErrorName {
+    return stagePacketOut(this, m, allowInconsistent);
   }
 
   resume(m: Resume): OfErrorName | undefined {

@@ -20,7 +20,7 @@ import type { GroupMod } from '../openflow/messages-group.ts';
 import type { MeterMod } from '../openflow/messages-meter.ts';
 import type { CtMatch } from '../openflow/messages-nicira.ts';
 import type { TunTable } from '../openflow/tun-metadata.ts';
-import type { Logger, OfprotoDesc } from './config.ts';
+import { type Logger, OFP10_VERSION, type OfprotoDesc } from './config.ts';
 import { FlowModOp } from './flow-mod.ts';
 import type { FlowTables } from './flow-tables.ts';
 import { GroupModOp, type GroupTable } from './group-table.ts';
@@ -66,7 +66,7 @@ export interface RequestHost {
   /** Takes the datapath's counters. */
   pushStats(): void;
   /** Translates a packet-out; lookups see what the change under way has staged. */
-  packetOut(m: PacketOut): StagedPacketOut | OfErrorName;
+  packetOut(m: PacketOut, allowInconsistent?: boolean): StagedPacketOut | OfErrorName;
   /** Goes on with a packet that was paused. */
   resume(m: Resume): OfErrorName | undefined;
   /** `by`: whose port-mod it was. */
@@ -161,7 +161,7 @@ export function meterMod(r: Request<'meter_mod'>): Outcome {
 export function packetOut(r: Request<'packet_out'>): Outcome {
   return inSlices(r.host.slicer, () =>
     step(() => {
-      const staged = r.host.packetOut(r.m);
+      const staged = r.host.packetOut(r.m, r.env.version === OFP10_VERSION);
       if (typeof staged === 'string') return staged;
       staged.finish();
       return undefined;

@@ -38,7 +38,7 @@ export interface OpenflowBridge {
   bridgePort(port: OfpPort): BridgePort | undefined;
   pushStats(): void;
   changed(): void;
-  packetOut(m: PacketOut): StagedPacketOut | OfErrorName;
+  packetOut(m: PacketOut, allowInconsistent?: boolean): StagedPacketOut | OfErrorName;
   resume(m: Resume): OfErrorName | undefined;
   portConfigChanged(port: BridgePort, by: Ofconn): void;
   ctFlush(zone: number | undefined, match?: CtMatch): OfErrorName | undefined;
@@ -182,8 +182,8 @@ export class OpenflowHost implements RequestHost {
     this.connmgr.generationId = id;
   }
 
-  packetOut(m: PacketOut): StagedPacketOut | OfErrorName {
-    return this.#check(m.actions) ?? this.#bridge.packetOut(m);
+  packetOut(m: PacketOut, allowInconsistent?: boolean): StagedPacketOut | OfErrorName {
+    return this.#check(m.actions) ?? this.#bridge.packetOut(m, allowInconsistent);
   }
 
   resume(m: Resume): OfErrorName | undefined {

@@ -3,11 +3,14 @@ import type { OdpPort, OfpPort } from '../base/types.ts';
 import type { Dpif } from '../dpif/dpif.ts';
 import type { Flow } from '../flow/flow.ts';
 import { flowFromPacket } from '../flow/packet-flow.ts';
+import { checkActions } from '../openflow/action-check.ts';
+import { packetWildcards } from '../openflow/flow-format.ts';
 import type { Match } from '../openflow/match.ts';
 import { OFP_NO_BUFFER, type PacketOut, type Resume } from '../openflow/messages.ts';
 import type { OfprotoDeps } from './config.ts';
 import { frozenState, type Named } from './continuation.ts';
 import type { StagedPacketOut } from './mods.ts';
+import { N_TABLES } from './oftable.ts';
 import { OFPP_CONTROLLER, OFPP_LOCAL, OFPP_MAX, OFPP_NONE } from './ports.ts';
 import type { Effect, XlateIn, XlateOut } from './xlate/types.ts';
 import { xlateActions } from './xlate/xlate.ts';
@@ -36,8 +39,12 @@ function flowOf(packet: Uint8Array, metadata: Match): Flow {
   return flow;
 }
 
-/** Translates a packet-out; undefined state is OFPFMFC_UNKNOWN, as Open vSwitch says. */
-export function stagePacketOut(bridge: PacketBridge, m: PacketOut): StagedPacketOut | OfErrorName {
+/** Translates a packet-out; undefined state is OFPFMFC_UNKNOWN, as Open vSwitch says. The actions have to suit the packet. */
+export function stagePacketOut(
+  bridge: PacketBridge,
+  m: PacketOut,
+  allowInconsistent: boolean,
+): StagedPacketOut | OfErrorName {
   if (m.bufferId !== OFP_NO_BUFFER) return 'OFPBRC_BUFFER_UNKNOWN';
   const reserved = m.inPort >= OFPP_MAX;
   if (reserved && m.inPort !== OFPP_LOCAL && m.inPort !== OFPP_CONTROLLER && m.inPort !== OFPP_NONE)
@@ -46,6 +53,9 @@ export function stagePacketOut(bridge: PacketBridge, m: PacketOut): StagedPacket
   metadata.flow.inPort = m.inPort;
   const { packet } = m;
   const flow = flowOf(packet, metadata);
+  const match = { flow: flow.clone(), wc: packetWildcards(flow) };
+  const error = checkActions(m.actions, match, { tableId: 0, nTables: N_TABLES, allowInconsistent });
+  if (error) return error;
   const out = xlateActions({ bridge, flow, packet, actions: m.actions, inPacketOut: true, warn: warner(bridge) });
   if (out.error) {
     bridge.backend.releaseRecircs(out.recircs);

@@ -184,6 +184,15 @@ describe('requests', () => {
     assert.equal(bridge.openflow.monitors.any, false);
   });
 
+  it('to send a packet are refused when an action does not suit it, but for OpenFlow 1.0', () => {
+    const { match: metadata } = any;
+    const actions = [{ type: 'strip_vlan' as const }] as never;
+    const packet = Buffer.from('08004500001400000000'.padStart(44, '0').padEnd(120, '0'), 'hex');
+    const m = { type: 'packet_out' as const, packet, bufferId: 0xffffffff, metadata, inPort: OFPP_NONE, actions };
+    assert.equal(bridge.openflow.packetOut(m), 'OFPBAC_MATCH_INCONSISTENT');
+    assert.equal(typeof bridge.openflow.packetOut(m, true), 'object');
+  });
+
   it('that are taken back hold no recirculation number', () => {
     const held = bridge.recircs.size;
     const { match: metadata } = any;
