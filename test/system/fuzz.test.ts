@@ -11,7 +11,7 @@ import { command } from '../../bench/peers/process.ts';
 import { requirePeer } from '../support/require.ts';
 
 const FUZZ = fileURLToPath(new URL('../../fuzz', import.meta.url));
-const TARGET_SECONDS = 8;
+const TARGET_SECONDS = 5;
 const DIFFERENTIAL_SECONDS = 60;
 /** Liveness deadline beside the time that a fuzzer runs. */
 const PATIENCE_MS = 100_000;

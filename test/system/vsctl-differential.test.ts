@@ -247,7 +247,7 @@ test('random commands', (t) => {
       }
       assert.deepEqual(contents(ours), contents(real));
     }),
-    { numRuns: 8 },
+    { numRuns: 8, seed: Number(process.env.TURNOUT_FUZZ_SEED ?? 20261122) },
   );
 });
 
