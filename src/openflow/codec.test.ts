@@ -2,11 +2,13 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { OFP10_VERSION } from '../../protocols/openflow.ts';
 import type { RawName } from '../../protocols/openflow-messages.ts';
 import { ofpPort } from '../base/types.ts';
 import { vlog } from '../base/vlog.ts';
 import { decode, encode, encodeError, identify } from './codec.ts';
 import { fieldByName } from './field.ts';
+import { parse } from './flow-text.ts';
 import { catchallMatch } from './match.ts';
 import { RAWS } from './message-raw.ts';
 import type { FlowStats, Message, TableFeatures, TableInstructionFeatures } from './messages.ts';
@@ -350,4 +352,16 @@ test('a length below 8 breaks the stream', () => {
   const s = new MessageStream();
   assert.deepEqual(s.push(bytes('01 00 0007 00000001')), []);
   assert.ok(s.broken);
+});
+
+test('OpenFlow 1.0 says the leading ones of a mask that is no prefix, and no address bits behind them', () => {
+  const round = (bytes: Uint8Array): Uint8Array => {
+    const decoded = decode(bytes);
+    assert.ok(decoded.ok);
+    return encode(decoded.value.message, OFP10_VERSION, 1)[0];
+  };
+  const flowMod = parse('tcp,nw_dst=10.1.2.3/255.0.0.255,nw_src=10.0.0.0/127.0.0.0 actions=drop');
+  const once = encode(flowMod, OFP10_VERSION, 1)[0];
+  assert.equal(Buffer.from(once.subarray(36, 44)).toString('hex'), '000000000a000000');
+  assert.deepEqual(round(once), once);
 });

@@ -125,7 +125,7 @@ function wildcardsOf10(m: Match): number {
 }
 
 export function putOfp10Match(w: Writer, m: Match): void {
-  const { flow } = m;
+  const { flow, wc } = m;
   const { vid, pcp } = vlanOf(m);
   w.putU32(wildcardsOf10(m) >>> 0);
   w.putU16(flow.inPort & 0xffff);
@@ -138,8 +138,9 @@ export function putOfp10Match(w: Writer, m: Match): void {
   w.putU8(flow.nwTos & 0xfc);
   w.putU8(flow.nwProto);
   w.putZeros(2);
-  w.putU32(flow.nwSrc);
-  w.putU32(flow.nwDst);
+  // Of a mask that is no prefix only its leading ones can be said.
+  w.putU32((flow.nwSrc & netmask(wcBits(wc.nwSrc))) >>> 0);
+  w.putU32((flow.nwDst & netmask(wcBits(wc.nwDst))) >>> 0);
   w.putU16(flow.tpSrc);
   w.putU16(flow.tpDst);
 }
