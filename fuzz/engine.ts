@@ -1,5 +1,6 @@
 /** The coverage-guided loop: mutate an input of the corpus, run it, keep it when it reached what none reached before. */
-import { mutate, random } from './mutate.ts';
+import { random } from '../test/support/random.ts';
+import { mutate } from './mutate.ts';
 
 /** A parser under test. */
 export interface Target {

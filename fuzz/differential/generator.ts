@@ -1,5 +1,5 @@
 /** Random flow tables, groups and packets in ovs-ofctl's syntax, from a seeded stream. What is drawn is always valid. */
-import type { Random } from '../mutate.ts';
+import type { Random } from '../../test/support/random.ts';
 
 export const PORTS = [1, 2, 3, 4] as const;
 const TABLES = 5;

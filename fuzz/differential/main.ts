@@ -7,7 +7,7 @@
  * difference is first made smaller: flows and packets are left out while it stays. Exit code 1 when there was one.
  */
 import { parseArgs } from 'node:util';
-import { random } from '../mutate.ts';
+import { random } from '../../test/support/random.ts';
 import { type Difference, Pair } from './compare.ts';
 import { DummySwitch } from './dummy-switch.ts';
 import { Generator, type Round } from './generator.ts';

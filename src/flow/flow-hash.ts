@@ -1,3 +1,4 @@
+import type { NX_HASH_FIELDS } from '../../protocols/openflow-actions.ts';
 import { hashAdd, hashAddBytes, hashFinish, jhashBytes } from '../base/hash.ts';
 import { FLOW_MEMBERS, type FlowFields, type FlowMemberName } from '../gen/flow.ts';
 import type { Flow, FlowWildcards } from './flow.ts';
@@ -15,17 +16,7 @@ const SCTP = 132;
 const VLAN_CFI = 0x1000;
 const VLAN_VID = 0x0fff;
 
-/** `NX_HASH_FIELDS_*` of multipath, bundle. */
-export const HASH_FIELDS = [
-  'eth_src',
-  'symmetric_l4',
-  'symmetric_l3l4',
-  'symmetric_l3l4+udp',
-  'nw_src',
-  'nw_dst',
-  'symmetric_l3',
-] as const;
-export type HashFields = (typeof HASH_FIELDS)[number];
+export type HashFields = (typeof NX_HASH_FIELDS)[number];
 
 const bytes = (flow: FlowFields, name: FlowMemberName): Uint8Array => {
   const { offset, size } = FLOW_MEMBERS[name];

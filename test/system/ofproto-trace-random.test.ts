@@ -1,4 +1,5 @@
 import { after, before, describe, it } from 'node:test';
+import { type Random, random } from '../support/random.ts';
 import { missingPeer, requirePeer } from '../support/require.ts';
 import { TracePair } from './support/trace-pair.ts';
 
@@ -7,26 +8,13 @@ import { TracePair } from './support/trace-pair.ts';
 const PEERS = ['root', 'ovs-vswitchd', 'ovsdb-server', 'ovs-vsctl', 'ovs-ofctl', 'ovs-appctl', 'ovsdb-tool'];
 const N_TABLES = 5;
 
-/** A deterministic stream of numbers (mulberry32). */
-function random(seed: number): (n: number) => number {
-  let a = seed;
-  return (n) => {
-    a = (a + 0x6d2b79f5) | 0;
-    let t = Math.imul(a ^ (a >>> 15), 1 | a);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) % n;
-  };
-}
-
-type Rnd = (n: number) => number;
-
 const PROTOS = ['tcp', 'udp', 'icmp', 'tcp6', 'arp', 'mpls'] as const;
 type Proto = (typeof PROTOS)[number] | '';
 
 const isIp = (p: Proto): boolean => p === 'tcp' || p === 'udp' || p === 'icmp' || p === 'tcp6';
 
 /** A list of actions that suits packets of `proto`; `depth`: how far clones may nest still. */
-function actions(rnd: Rnd, proto: Proto, table: number, depth: number): string {
+function actions(rnd: Random, proto: Proto, table: number, depth: number): string {
   const pick = <T>(list: readonly T[]): T => list[rnd(list.length)];
   const next = () => Math.min(table + 1 + rnd(2), N_TABLES);
   const any: (() => string)[] = [
@@ -77,7 +65,7 @@ function actions(rnd: Rnd, proto: Proto, table: number, depth: number): string {
   return list.join(',');
 }
 
-function match(rnd: Rnd, proto: Proto): string[] {
+function match(rnd: Random, proto: Proto): string[] {
   const m: string[] = proto ? [proto] : [];
   if (rnd(4) === 0) m.push(`reg${rnd(3)}=${rnd(3)}/0x3`);
   if (rnd(5) === 0) m.push(`tun_id=${rnd(4)}`);
@@ -90,7 +78,7 @@ function match(rnd: Rnd, proto: Proto): string[] {
   return m;
 }
 
-function flows(rnd: Rnd, n: number): string[] {
+function flows(rnd: Random, n: number): string[] {
   return Array.from({ length: n }, (_, i) => {
     const proto = (['', ...PROTOS] as const)[rnd(PROTOS.length + 1)];
     const table = rnd(2) ? 0 : rnd(N_TABLES);
@@ -106,7 +94,7 @@ const GROUPS = [
   'group_id=4,type=select,bucket=output:2,bucket=output:3',
 ];
 
-function packet(rnd: Rnd): string {
+function packet(rnd: Random): string {
   const proto = PROTOS[rnd(PROTOS.length)];
   const p = [`in_port=1,dl_src=50:54:00:00:00:0${rnd(3)},dl_dst=50:54:00:00:00:09`];
   if (rnd(4) === 0) p.push(`dl_vlan=${7 + rnd(2)}`);

@@ -9,23 +9,13 @@ import { Flow } from '../../src/flow/flow.ts';
 import type { Bridge } from '../../src/ofproto/bridge.ts';
 import { flowToPacket } from '../../src/ofproto/trace.ts';
 import { OfprotoRig } from '../support/ofproto-rig.ts';
+import { random } from '../support/random.ts';
 import { missingPeer, requirePeer } from '../support/require.ts';
 import { RealOvs } from './support/ovs-dummy.ts';
 
 /** Turnout's translation against that of the real ovs-vswitchd: same flows, same packets, same `ofproto/trace`, word for word. */
 
 const PEERS = ['root', 'ovs-vswitchd', 'ovsdb-server', 'ovs-vsctl', 'ovs-ofctl', 'ovs-appctl', 'ovsdb-tool'];
-
-/** A deterministic stream of numbers (mulberry32). */
-function random(seed: number): (n: number) => number {
-  let a = seed;
-  return (n) => {
-    a = (a + 0x6d2b79f5) | 0;
-    let t = Math.imul(a ^ (a >>> 15), 1 | a);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) % n;
-  };
-}
 
 type Pick = <T>(list: readonly T[]) => T;
 

@@ -1,6 +1,7 @@
+import { NX_HASH_FIELDS } from '../../../protocols/openflow-actions.ts';
 import { hash2Words } from '../../base/hash.ts';
 import type { OfpPort } from '../../base/types.ts';
-import { HASH_FIELDS, hashFlowFields, maskHashFields } from '../../flow/flow-hash.ts';
+import { hashFlowFields, maskHashFields } from '../../flow/flow-hash.ts';
 import type { OfpactOf } from '../../openflow/actions.ts';
 import { OFPP_ALL, OFPP_CONTROLLER, OFPP_FLOOD, OFPP_IN_PORT, OFPP_NONE, OFPP_NORMAL, OFPP_TABLE } from '../ports.ts';
 import type { RunOptions, XlateCtx } from './context.ts';
@@ -49,7 +50,7 @@ export function multipathLink(hash: number, a: Pick<Multipath, 'algorithm' | 'ma
 
 export function multipath(ctx: XlateCtx, a: Multipath): void {
   const { flow, wc } = ctx;
-  const fields = HASH_FIELDS[a.fields];
+  const fields = NX_HASH_FIELDS[a.fields];
   const link = multipathLink(hashFlowFields(flow, fields, a.basis), a);
   maskHashFields(flow, wc, fields);
   loadSubfield(ctx, a.dst, link);
@@ -65,7 +66,7 @@ const memberIsLive = ({ bridge }: XlateCtx, port: OfpPort): boolean =>
 function chooseMember(ctx: XlateCtx, a: OfpactOf<'bundle'>): number {
   const { flow, wc } = ctx;
   if (a.algorithm === 'active_backup') return a.members.find((m) => memberIsLive(ctx, m)) ?? OFPP_NONE;
-  const fields = HASH_FIELDS[a.fields];
+  const fields = NX_HASH_FIELDS[a.fields];
   if (a.members.length > 1) maskHashFields(flow, wc, fields);
   const flowHash = hashFlowFields(flow, fields, a.basis);
   let best: number = OFPP_NONE;
