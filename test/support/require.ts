@@ -36,7 +36,7 @@ const CHECKS: Record<string, Check> = {
 
 /** The Debian package that brings a program, for the reason's text. */
 const PACKAGES: Record<string, string> = {
-  'dpdk-testpmd': 'dpdk',
+  'dpdk-testpmd': 'dpdk-dev',
   'ovs-vsctl': 'openvswitch-common',
   'ovs-ofctl': 'openvswitch-common',
   'ovs-appctl': 'openvswitch-common',

@@ -70,7 +70,10 @@ test('LACP with the real switch, balance-tcp on both ends', async (t) => {
     return enabled(real.appctl('lacp/show', 'bond0')) === 2 && enabled(rig.appctl('lacp/show', 'bond1')) === 2;
   });
   assert.match(real.appctl('lacp/show', 'bond0'), /partner sys_id: 02:00:00:00:00:01/);
-  await until('the real bond uses them', () => !real.appctl('bond/show', 'bond0').includes('disabled\n'));
+  const inUse = (show: string) => (show.match(/: enabled$/gm) ?? []).length;
+  await until('both bonds use them', () => {
+    return inUse(real.appctl('bond/show', 'bond0')) === 2 && inUse(rig.appctl('bond/show', 'bond1')) === 2;
+  });
 
   for (let i = 0; i < N_FLOWS; i++) rig.receive('k', TCP(i));
   const tx = () => Number(/tx pkts=(\d+)/.exec(real.ofctl('dump-ports', 'br0', 'h'))?.[1]);

@@ -44,6 +44,13 @@ function start(t: TestContext, program: string, args: string[]): ChildProcess {
   return child;
 }
 
+/** Resolves when the process is gone: it may go before anybody listens, so the listener comes first. */
+async function killed(child: ChildProcess): Promise<void> {
+  const gone = child.exitCode === null && child.signalCode === null ? once(child, 'exit') : undefined;
+  child.kill('SIGKILL');
+  await gone;
+}
+
 const MAC = '02:00:00:aa:bb:cc';
 
 /** testpmd that sends, with memory of 4 KiB pages and no privileges, or of huge pages. */
@@ -106,9 +113,8 @@ for (const [name, memory, peers] of [
       await assertTransmits(port, 1, MAC);
       assert.equal(port.netdev.linkUp(), true);
       assert.equal(port.netdev.status().get('vring_1_size'), '256');
-      testpmd.kill('SIGKILL');
+      await killed(testpmd);
       await until(() => !port.netdev.linkUp(), 'link down');
-      await once(testpmd, 'exit');
     }
     assert.deepEqual([...port.netdev.stats().custom!.keys()], ['vhost_disconnects'], 'no errors');
   });
@@ -131,9 +137,8 @@ test('testpmd as server: the port connects when it comes, and again', async (t) 
     rmSync(port.path, { force: true });
     const testpmd = startTestpmd(t, `path=${port.path},server=1,queue_size=256`, SMALL_PAGES);
     await assertTransmits(port, 1, MAC);
-    testpmd.kill('SIGKILL');
+    await killed(testpmd);
     await until(() => !port.netdev.linkUp(), 'link down');
-    await once(testpmd, 'exit');
   }
 });
 
