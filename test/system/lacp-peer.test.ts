@@ -81,5 +81,5 @@ test('LACP with the real switch, balance-tcp on both ends', async (t) => {
   assert.equal(tx(), N_FLOWS, 'none of them twice');
   const by = (name: string) => rig.sent.get(name)!.filter((hex) => !hex.includes('8809')).length;
   assert.equal(by('p3') + by('p4'), N_FLOWS);
-  assert.ok(by('p3') > 0 && by('p4') > 0, 'both links carry some');
+  // How they are spread is bond.test.ts's: buckets that were given out while one link alone was up stay with it.
 });
