@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, afterEach, before, test } from 'node:test';
+import { eventually } from '../../bench/peers/process.ts';
 import { VHOST_USER_REQUESTS, type VhostUserRequestName } from '../../protocols/vhost-user.ts';
 import { DemoProcess } from '../../src/cli/demo-process.ts';
 import { EFD_CLOEXEC, eventfd, eventfdDrain, eventfdWrite } from '../../src/sys/eventfd.ts';
@@ -253,16 +254,10 @@ test('row 14: kill -9 of a front end in mid-burst, and it comes back', async () 
 
 /** Resolves when `n` packets have been sent to sink1's guest. */
 async function traffic(n: bigint): Promise<void> {
-  let sent = 0n;
-  const look = async () => {
-    sent = (await sw.portStats('sink1')).txPackets;
-  };
-  const poll = setInterval(() => void look(), 100);
-  try {
-    await until(() => sent >= n, 'pktgen gets packets through');
-  } finally {
-    clearInterval(poll);
-  }
+  await eventually('pktgen gets packets through', async () => {
+    const { txPackets } = await sw.portStats('sink1');
+    return txPackets >= n || undefined;
+  });
 }
 
 test('row 15: a flood of kicks blocks nothing', async () => {

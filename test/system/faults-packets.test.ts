@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { eventually } from '../../bench/peers/process.ts';
 import { ofpPort } from '../../src/base/types.ts';
 import { BAD_ND, FRAMES } from '../../src/flow/test-frames.ts';
 import { formatMatch } from '../../src/openflow/flow-text.ts';
 import { catchallMatch } from '../../src/openflow/match.ts';
-import { until } from '../support/vhost-front-end.ts';
 import { FaultSwitch } from './support/fault-switch.ts';
 import { HostileGuest } from './support/hostile-guest.ts';
 
@@ -116,18 +116,11 @@ async function run(packets: readonly Buffer[], caches: Record<string, string>): 
 }
 
 /** The flows' counters once they add up to `n`. */
-async function settled(n: number): Promise<Map<string, number>> {
-  let counters = new Map<string, number>();
-  const look = async () => {
-    counters = await flowCounters();
-  };
-  const poll = setInterval(() => void look(), 50);
-  try {
-    await until(() => sum(counters) === n, `flows count ${n} packets`);
-  } finally {
-    clearInterval(poll);
-  }
-  return counters;
+function settled(n: number): Promise<Map<string, number>> {
+  return eventually(`flows count ${n} packets`, async () => {
+    const counters = await flowCounters();
+    return sum(counters) === n ? counters : undefined;
+  });
 }
 
 const CACHES: Record<string, Record<string, string>> = {
