@@ -7,7 +7,7 @@
  */
 import { FLOW_KEY_WORDS } from './flow-key.ts';
 
-export const ARENA_VERSION = 4;
+export const ARENA_VERSION = 5;
 export const ARENA_MAGIC = 0x54524e41; // "ANRT"
 export const KEY_SIZE = FLOW_KEY_WORDS.length * 8;
 
@@ -243,7 +243,7 @@ export const STRUCTS: Readonly<Record<string, { align: number; rows: readonly Ro
     align: 64,
     rows: [
       ['DATA', 4, 'offset of the first byte of the frame'],
-      ['LEN', 4],
+      ['LEN', 4, 'of the whole frame, its tail included'],
       ['HASH', 4],
       ['FLOW', 4, 'flow index, 0: none yet'],
       ['L2_5', 2, 'offset of the first MPLS label in the frame, 0xffff: none'],
@@ -254,8 +254,29 @@ export const STRUCTS: Readonly<Record<string, { align: number; rows: readonly Ro
       ['DEPTH', 4],
       ['NEXT', 4, 'offset of the next packet of the same group, 0: none'],
       ['TRUNC', 4, 'length that the next output may have, 0: whole'],
-      ['PAD', 24, 'the key starts a cache line'],
-      ['KEY', KEY_SIZE],
+      [
+        'VNET_FLAGS',
+        1,
+        'the virtio_net_hdr of the frame in its own order and layout, checked; all 0: nothing is left to be done to the frame',
+      ],
+      ['VNET_GSO_TYPE', 1],
+      ['VNET_HDR_LEN', 2],
+      ['VNET_GSO_SIZE', 2],
+      ['VNET_CSUM_START', 2, 'offset in the frame'],
+      ['VNET_CSUM_OFFSET', 2],
+      ['VNET_PAD', 2],
+      [
+        'TAIL_LEN',
+        4,
+        "bytes of LEN that are not at DATA but still in the sender's memory; 0: the whole frame is in the slot",
+      ],
+      [
+        'TAIL',
+        4,
+        "with TAIL_LEN, offset in the arena of the tail's pieces: (offset in the sender's memory, size), u32 each, checked by rx",
+      ],
+      ['TAIL_SLOT', 4, 'with TAIL_LEN, guest whose memory the tail is in'],
+      ['KEY', KEY_SIZE, 'starts a cache line'],
     ],
   },
   SLOT: { align: 64, rows: [['BYTES', LIMITS.PACKET_HEADROOM + LIMITS.FRAME_MAX + 128]] },

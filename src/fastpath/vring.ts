@@ -32,6 +32,7 @@ import {
   PKT_FLOW,
   PKT_KEY,
   PKT_LEN,
+  PKT_VNET_FLAGS,
   PORT_STATS__SIZE,
   PORT_STATS_RX_BAD_DESC,
   PORT_STATS_RX_BAD_HDR,
@@ -430,6 +431,7 @@ export function rx(thread: u32, vring: u32): u32 {
       const pkt = pkts + n * PKT__SIZE;
       store<u32>(pkt, data, PKT_DATA);
       store<u32>(pkt, len, PKT_LEN);
+      v128.store(pkt, v128.splat<u8>(0), PKT_VNET_FLAGS); // up to and with TAIL_LEN
       n++;
     }
     putUsed(vring, lastUsed + i, head, 0);

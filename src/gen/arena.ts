@@ -22,7 +22,7 @@ export const UPCALL_BACKLOG = 65536;
 export const BUCKET_WAYS = 7;
 export const CLONE_DEPTH_MAX = 10;
 export const GROUP_TABLE_SIZE = 128;
-export const ARENA_VERSION = 4;
+export const ARENA_VERSION = 5;
 export const ARENA_MAGIC = 1414680129;
 export const PORT_KIND_NONE = 0;
 export const PORT_KIND_VHOST = 1;
@@ -246,6 +246,7 @@ export const SMC_BUCKET_PAD = 60;
 export const SMC_BUCKET__SIZE = 64;
 /** offset of the first byte of the frame */
 export const PKT_DATA = 0;
+/** of the whole frame, its tail included */
 export const PKT_LEN = 4;
 export const PKT_HASH = 8;
 /** flow index, 0: none yet */
@@ -264,8 +265,22 @@ export const PKT_DEPTH = 28;
 export const PKT_NEXT = 32;
 /** length that the next output may have, 0: whole */
 export const PKT_TRUNC = 36;
-/** the key starts a cache line */
-export const PKT_PAD = 40;
+/** the virtio_net_hdr of the frame in its own order and layout, checked; all 0: nothing is left to be done to the frame */
+export const PKT_VNET_FLAGS = 40;
+export const PKT_VNET_GSO_TYPE = 41;
+export const PKT_VNET_HDR_LEN = 42;
+export const PKT_VNET_GSO_SIZE = 44;
+/** offset in the frame */
+export const PKT_VNET_CSUM_START = 46;
+export const PKT_VNET_CSUM_OFFSET = 48;
+export const PKT_VNET_PAD = 50;
+/** bytes of LEN that are not at DATA but still in the sender's memory; 0: the whole frame is in the slot */
+export const PKT_TAIL_LEN = 52;
+/** with TAIL_LEN, offset in the arena of the tail's pieces: (offset in the sender's memory, size), u32 each, checked by rx */
+export const PKT_TAIL = 56;
+/** with TAIL_LEN, guest whose memory the tail is in */
+export const PKT_TAIL_SLOT = 60;
+/** starts a cache line */
 export const PKT_KEY = 64;
 /** bytes of a PKT */
 export const PKT__SIZE = 256;

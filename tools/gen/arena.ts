@@ -4,8 +4,8 @@ import { FLOW_KEY_SHORT_WORDS, FLOW_KEY_WORDS } from '../../protocols/flow-key.t
 const align = (at: number, to: number) => Math.ceil(at / to) * to;
 type Constants = [name: string, value: number, doc: string | undefined][];
 
-/** Natural alignment of a row: 8, or 4 or 2 where its size is no multiple of more. */
-const rowAlign = (bytes: number) => (bytes % 8 === 0 ? 8 : bytes % 4 === 0 ? 4 : 2);
+/** Natural alignment of a row: 8, or 4 or 2 where its size is no multiple of more; a single byte has none. */
+const rowAlign = (bytes: number) => (bytes === 1 ? 1 : bytes % 8 === 0 ? 8 : bytes % 4 === 0 ? 4 : 2);
 
 function structConstants(name: string, struct: (typeof STRUCTS)[string]): { out: Constants; size: number } {
   const out: Constants = [];

@@ -12,6 +12,7 @@ import {
   PKT_KEY,
   PKT_LEN,
   PKT_LONG,
+  PKT_VNET_FLAGS,
   SLOT__SIZE,
   THREAD_LAST_TX,
   THREAD_NOW_MS,
@@ -46,8 +47,10 @@ export class OwnPackets {
   place(i: number, frame: Uint8Array): void {
     const data = ARENA_SLOTS + i * SLOT__SIZE + PACKET_HEADROOM;
     this.#arena.u8.set(frame, data);
-    this.#arena.set(ARENA_PKTS + i * PKT__SIZE + PKT_DATA, data);
-    this.#arena.set(ARENA_PKTS + i * PKT__SIZE + PKT_LEN, frame.length);
+    const pkt = ARENA_PKTS + i * PKT__SIZE;
+    this.#arena.set(pkt + PKT_DATA, data);
+    this.#arena.set(pkt + PKT_LEN, frame.length);
+    this.#arena.u8.fill(0, pkt + PKT_VNET_FLAGS, pkt + PKT_KEY);
     this.#arena.f64[(ARENA_THREADS + THREAD_NOW_MS) >> 3] = this.#nowMs();
   }
 

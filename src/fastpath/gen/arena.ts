@@ -22,7 +22,7 @@ export const UPCALL_BACKLOG: u32 = 65536;
 export const BUCKET_WAYS: u32 = 7;
 export const CLONE_DEPTH_MAX: u32 = 10;
 export const GROUP_TABLE_SIZE: u32 = 128;
-export const ARENA_VERSION: u32 = 4;
+export const ARENA_VERSION: u32 = 5;
 export const ARENA_MAGIC: u32 = 1414680129;
 export const PORT_KIND_NONE: u32 = 0;
 export const PORT_KIND_VHOST: u32 = 1;
@@ -246,6 +246,7 @@ export const SMC_BUCKET_PAD: u32 = 60;
 export const SMC_BUCKET__SIZE: u32 = 64;
 /** offset of the first byte of the frame */
 export const PKT_DATA: u32 = 0;
+/** of the whole frame, its tail included */
 export const PKT_LEN: u32 = 4;
 export const PKT_HASH: u32 = 8;
 /** flow index, 0: none yet */
@@ -264,8 +265,22 @@ export const PKT_DEPTH: u32 = 28;
 export const PKT_NEXT: u32 = 32;
 /** length that the next output may have, 0: whole */
 export const PKT_TRUNC: u32 = 36;
-/** the key starts a cache line */
-export const PKT_PAD: u32 = 40;
+/** the virtio_net_hdr of the frame in its own order and layout, checked; all 0: nothing is left to be done to the frame */
+export const PKT_VNET_FLAGS: u32 = 40;
+export const PKT_VNET_GSO_TYPE: u32 = 41;
+export const PKT_VNET_HDR_LEN: u32 = 42;
+export const PKT_VNET_GSO_SIZE: u32 = 44;
+/** offset in the frame */
+export const PKT_VNET_CSUM_START: u32 = 46;
+export const PKT_VNET_CSUM_OFFSET: u32 = 48;
+export const PKT_VNET_PAD: u32 = 50;
+/** bytes of LEN that are not at DATA but still in the sender's memory; 0: the whole frame is in the slot */
+export const PKT_TAIL_LEN: u32 = 52;
+/** with TAIL_LEN, offset in the arena of the tail's pieces: (offset in the sender's memory, size), u32 each, checked by rx */
+export const PKT_TAIL: u32 = 56;
+/** with TAIL_LEN, guest whose memory the tail is in */
+export const PKT_TAIL_SLOT: u32 = 60;
+/** starts a cache line */
 export const PKT_KEY: u32 = 64;
 /** bytes of a PKT */
 export const PKT__SIZE: u32 = 256;

@@ -13,7 +13,9 @@ import {
   PACKET_HEADROOM,
   PKT__SIZE,
   PKT_DATA,
+  PKT_KEY,
   PKT_LEN,
+  PKT_VNET_FLAGS,
   PORT__SIZE,
   PORT_KIND,
   PORT_KIND_SOFT,
@@ -139,6 +141,7 @@ export class Rig {
     this.arena.u8.set(frame, data);
     this.arena.set(record + PKT_DATA, data);
     this.arena.set(record + PKT_LEN, frame.length);
+    this.arena.u8.fill(0, record + PKT_VNET_FLAGS, record + PKT_KEY);
     return record;
   }
 
