@@ -50,6 +50,11 @@ const COMMANDS: readonly CommandEntry[] = [
     load: () => import('./testpmd.ts'),
   },
   { name: 'ofctl', summary: 'speak OpenFlow to a switch, as ovs-ofctl', load: () => import('./ofctl/main.ts') },
+  {
+    name: 'docker',
+    summary: 'connect Docker containers to a bridge, as ovs-docker',
+    load: () => import('./docker/main.ts'),
+  },
   { name: 'bench', summary: 'compare with OVS-DPDK on this machine', load: () => import('./bench.ts') },
 ];
 

@@ -49,6 +49,8 @@ const PACKAGES: Record<string, string> = {
   busybox: 'busybox-static',
   'qemu-system-x86_64': 'qemu-system-x86',
   ip: 'iproute2',
+  nsenter: 'util-linux',
+  iperf3: 'iperf3',
   tshark: 'tshark',
 };
 

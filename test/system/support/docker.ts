@@ -1,5 +1,6 @@
 /** A Docker engine of the test's own, and an image with dpdk-testpmd made from this machine's files. */
 import {
+  copyFileSync,
   cpSync,
   existsSync,
   globSync,
@@ -13,14 +14,18 @@ import {
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import type { TestContext } from 'node:test';
-import { check, command, eventually, Running } from '../../../bench/peers/process.ts';
+import { type CommandResult, check, command, eventually, Running } from '../../../bench/peers/process.ts';
 import { Testpmd, type TestpmdOptions } from '../../../bench/peers/testpmd.ts';
 import { findProgram, HUGEPAGE_MOUNT } from '../../support/require.ts';
 import { defer } from './cleanup.ts';
 
-const IMAGE = 'turnout-testpmd';
+const TESTPMD = 'turnout-testpmd';
+/** Busybox, and ping and iperf3 where this machine has them. */
+const SHELL = 'turnout-shell';
 /** The poll mode drivers that testpmd loads by itself, from a folder that Debian names after DPDK's ABI. */
 const DRIVERS = ['bus_vdev', 'mempool_ring', 'net_virtio'];
+
+export type Image = 'testpmd' | 'shell';
 
 export class Docker {
   readonly #host: string;
@@ -29,8 +34,13 @@ export class Docker {
     this.#host = host;
   }
 
-  /** Starts an engine without networks and firewall rules, and imports the image; ended with the test. */
-  static async start(t: TestContext): Promise<Docker> {
+  /** For DOCKER_HOST. */
+  get host(): string {
+    return this.#host;
+  }
+
+  /** Starts an engine without networks and firewall rules, and imports the images; ended with the test. */
+  static async start(t: TestContext, images: readonly Image[] = ['testpmd']): Promise<Docker> {
     const folder = mkdtempSync(join(tmpdir(), 'turnout-docker-'));
     defer(t, () => rmSync(folder, { recursive: true, force: true }));
     const host = `unix://${folder}/docker.sock`;
@@ -42,7 +52,11 @@ export class Docker {
     defer(t, () => daemon.stop('SIGTERM', 30_000));
     const docker = new Docker(host);
     await eventually('dockerd answers', async () => (await command(docker.argv('info'))).status === 0 || undefined);
-    await docker.#importImage(folder);
+    for (const image of images) {
+      const rootfs = join(folder, image);
+      await (image === 'testpmd' ? fillTestpmd(rootfs) : fillShell(rootfs));
+      await docker.#importImage(rootfs, image === 'testpmd' ? TESTPMD : SHELL);
+    }
     return docker;
   }
 
@@ -56,7 +70,7 @@ export class Docker {
     const mounts = [rundir, HUGEPAGE_MOUNT].flatMap((folder) => ['--volume', `${folder}:${folder}`]);
     // SYS_NICE is what Docker's seccomp profile asks for set_mempolicy(2), which DPDK calls for its huge pages.
     const rights = ['--network=none', '--cap-add=SYS_NICE'];
-    const prefix = this.argv('run', '--rm', '--interactive', ...rights, `--name=${name}`, ...mounts, IMAGE);
+    const prefix = this.argv('run', '--rm', '--interactive', ...rights, `--name=${name}`, ...mounts, TESTPMD);
     const app = await Testpmd.start(name, { ...options, prefix });
     defer(t, async () => {
       await command(this.argv('kill', name));
@@ -65,17 +79,41 @@ export class Docker {
     return app;
   }
 
-  async #importImage(folder: string): Promise<void> {
-    const rootfs = join(folder, 'rootfs');
-    await copyProgram('dpdk-testpmd', rootfs);
-    await copyProgram('stdbuf', rootfs);
-    for (const library of globSync('/usr/libexec/coreutils/libstdbuf.so')) copyInto(rootfs, library);
-    mkdirSync(join(rootfs, 'var/run'), { recursive: true });
-    for (const driver of DRIVERS) await copyDriver(driver, rootfs);
-    await check(['tar', '-C', rootfs, '-cf', join(folder, 'image.tar'), '.']);
-    await check(this.argv('import', join(folder, 'image.tar'), IMAGE));
+  /** Starts a container that sleeps, without any network; removed with the test. Resolves with its id. */
+  async startShell(t: TestContext, name: string, ...options: string[]): Promise<string> {
+    const argv = this.argv('run', '--detach', '--network=none', `--name=${name}`, ...options, SHELL, 'sleep', '3600');
+    const id = (await check(argv)).trim();
+    defer(t, () => command(this.argv('rm', '--force', name)));
+    return id;
+  }
+
+  /** Runs a command in a container. */
+  exec(name: string, ...argv: string[]): Promise<CommandResult> {
+    return command(this.argv('exec', name, ...argv));
+  }
+
+  async #importImage(rootfs: string, image: string): Promise<void> {
+    await check(['tar', '-C', rootfs, '-cf', `${rootfs}.tar`, '.']);
+    await check(this.argv('import', `${rootfs}.tar`, image));
     rmSync(rootfs, { recursive: true });
   }
+}
+
+async function fillTestpmd(rootfs: string): Promise<void> {
+  await copyProgram('dpdk-testpmd', rootfs);
+  await copyProgram('stdbuf', rootfs);
+  for (const library of globSync('/usr/libexec/coreutils/libstdbuf.so')) copyInto(rootfs, library);
+  mkdirSync(join(rootfs, 'var/run'), { recursive: true });
+  for (const driver of DRIVERS) await copyDriver(driver, rootfs);
+}
+
+async function fillShell(rootfs: string): Promise<void> {
+  const busybox = findProgram('busybox');
+  if (busybox === undefined) throw new Error('no busybox');
+  for (const folder of ['bin', 'tmp']) mkdirSync(join(rootfs, folder), { recursive: true });
+  copyFileSync(busybox, join(rootfs, 'bin/busybox'));
+  for (const applet of ['sh', 'sleep', 'ip', 'ping', 'cat', 'nc']) symlinkSync('busybox', join(rootfs, 'bin', applet));
+  if (findProgram('iperf3') !== undefined) await copyProgram('iperf3', rootfs);
 }
 
 async function copyDriver(driver: string, rootfs: string): Promise<void> {
