@@ -159,6 +159,17 @@ describe('Bond', () => {
     assert.deepEqual(new Set(rig.rules.get(1)), new Set(['p2']));
   });
 
+  it('balance-tcp: buckets stay with the member that was up first; with other settings they are given out anew, at once', () => {
+    const rig = new Rig({ mode: 'balance-tcp' });
+    rig.ports[1]!.up = false;
+    rig.run('negotiated');
+    rig.ports[1]!.up = true;
+    rig.run('negotiated');
+    assert.deepEqual(new Set(rig.rules.get(1)), new Set(['p1']));
+    rig.bond.configure(bondSettings({ mode: 'balance-tcp', hashBasis: 1 }));
+    assert.deepEqual(new Set(rig.rules.get(1)), new Set(['p1', 'p2']));
+  });
+
   it('balance-tcp falls back to active-backup when LACP finds no partner', () => {
     const rig = new Rig({ mode: 'balance-tcp', lacpFallbackAb: true });
     rig.run('configured');

@@ -117,7 +117,10 @@ export class Bond implements XBond {
     const old = this.#settings;
     this.#settings = settings;
     const keys = ['lacpFallbackAb', 'rebalanceIntervalMs', 'mode', 'hashBasis', 'primary', 'lbOutput'] as const;
+    const steered = this.#steered !== undefined;
     this.#configured(this.#revalidate || keys.some((key) => old[key] !== settings[key]));
+    // At once, not with the next run: packets that were recirculated meanwhile would find no rule.
+    if (steered && this.#mayRecirc) this.#steer(false);
   }
 
   #configured(changed: boolean): void {
