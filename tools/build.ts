@@ -1,6 +1,7 @@
 /**
  * Builds what runs as WebAssembly: every module of `MODULES` from AssemblyScript to `build/<name>.wasm`. Rebuilds a module only when
- * one of its sources, this file or the toolchain changed. `--force` rebuilds all.
+ * one of its sources, this file or the toolchain changed. `--force` rebuilds all;
+ * `stages`, which only a benchmark needs, is built when it is named.
  */
 
 import { execFileSync } from 'node:child_process';
@@ -28,6 +29,8 @@ interface Module {
   sources: string[];
   /** Join with the accessors of a second memory (`src/fastpath/guest.wat`), imported as `guest.memory`; these exports stay. */
   guest?: readonly string[];
+  /** Built only when it is named on the command line. */
+  onlyByName?: true;
 }
 
 const MODULES: Module[] = [
@@ -38,6 +41,7 @@ const MODULES: Module[] = [
     sources: ['src/fastpath'],
     guest: ['rx', 'tx', 'pending', 'setNotify', 'startRing'],
   },
+  { name: 'stages', entry: 'src/fastpath/stages.ts', sources: ['src/fastpath'], onlyByName: true },
   { name: 'virtio-user', entry: 'src/virtio-user/kernel/main.ts', sources: ['src/virtio-user/kernel'] },
 ];
 
@@ -125,4 +129,5 @@ function buildModule(module: Module, force: boolean): void {
 }
 
 mkdirSync(join(root, 'build'), { recursive: true });
-for (const module of MODULES) buildModule(module, process.argv.includes('--force'));
+const isWanted = (m: Module) => !m.onlyByName || process.argv.includes(m.name);
+for (const module of MODULES) if (isWanted(module)) buildModule(module, process.argv.includes('--force'));

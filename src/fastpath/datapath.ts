@@ -5,8 +5,6 @@
 import {
   ACTIONS_F_MASK,
   ARENA_HEADER,
-  BATCH_MAX,
-  DROP_UPCALL_RING_FULL,
   EPOCH_OFFLINE,
   FLOW_ACTIONS,
   FLOW_STATS_BYTES,
@@ -17,24 +15,15 @@ import {
   GROUP_BYTES,
   GROUP_COUNT,
   GROUP_FLOW,
-  GROUP_HASH__SIZE,
-  GROUP_HASH_GROUP,
-  GROUP_HASH_STAMP,
   GROUP_HEAD,
-  GROUP_TABLE_SIZE,
-  GROUP_TAIL,
   GROUP_TCP_FLAGS,
-  HEADER_EMC_INSERT_MIN,
   HEADER_EPOCH,
-  HEADER_SMC_ENABLE,
   KEY_TCP_FLAGS,
   PKT_DATA,
-  PKT_FLOW,
   PKT_KEY,
   PKT_LEN,
   PKT_NEXT,
   PKT_RECIRC,
-  PKT_TRUNC,
   PORT_STATS_RX_BYTES,
   PORT_STATS_RX_PACKETS,
   PORTS_MAX,
@@ -44,7 +33,6 @@ import {
   RXQ_PORT,
   RXQ_SLOT,
   RXQ_VRING,
-  THREAD_BATCH_SEQ,
   THREAD_CALLS_PENDING,
   THREAD_EPOCH,
   THREAD_LAST_RXQ,
@@ -54,36 +42,28 @@ import {
   THREAD_PASSES,
   THREAD_STAT_BATCHES,
   THREAD_STAT_BUSY_ITERATIONS,
-  THREAD_STAT_DPCLS,
-  THREAD_STAT_EMC,
   THREAD_STAT_ITERATIONS,
-  THREAD_STAT_LOOKUPS,
   THREAD_STAT_LOST,
   THREAD_STAT_MISS,
   THREAD_STAT_RX,
-  THREAD_STAT_SMC,
   THREAD_STOP,
   THREAD_UPCALL_HEAD,
   THREAD_UPCALL_TAIL,
   TX_BATCH_COUNT,
   UPCALL_BACKLOG,
-  UPCALL_MISS,
 } from './gen/arena';
 import { resetActions, runActions } from './actions';
-import { dpclsLookup, flowHash, searched } from './dpcls';
-import { emcInsert, emcLookup } from './emc';
+import { dpclsLookup, flowHash } from './dpcls';
 import { extract } from './extract';
 import { hashKey } from './hash';
+import { groupByFlow, lookUp } from './lookup';
 import { flushOutputs } from './output';
-import { learnSimple, simpleFlow, simplePass } from './simple';
-import { smcInsert, smcLookup } from './smc';
+import { simpleFlow, simplePass } from './simple';
 import {
   bump,
-  drop,
   flowAt,
   flowStatsAt,
   groups,
-  groupTable,
   initThread,
   pktAt,
   portStatsAt,
@@ -93,23 +73,9 @@ import {
   threadIndex,
   txBatchAt,
 } from './thread';
-import { notifyControl, sendUp } from './upcall';
+import { notifyControl } from './upcall';
 
 export { flowHash, initThread };
-
-/** Extracts and hashes the packets of the batch that have no flow yet. */
-// @ts-ignore: decorator
-@inline
-function parseBatch(count: u32, inPort: u32): void {
-  for (let i: u32 = 0; i < count; i++) {
-    const pkt = pktAt(i);
-    if (load<u32>(pkt, PKT_FLOW)) continue;
-    store<u64>(pkt, 0, PKT_RECIRC);
-    store<u64>(pkt, 0, PKT_NEXT); // NEXT and TRUNC
-    extract(pkt, inPort);
-    hashKey(pkt);
-  }
-}
 
 // @ts-ignore: decorator
 @inline
@@ -117,104 +83,6 @@ function batchBytes(count: u32): u64 {
   let bytes: u64 = 0;
   for (let i: u32 = 0; i < count; i++) bytes += load<u32>(pktAt(i), PKT_LEN);
   return bytes;
-}
-
-/** Looks the packets without a flow up in the EMC; returns how many it knew. */
-// @ts-ignore: decorator
-@inline
-function emcPass(count: u32): u32 {
-  let hits: u32 = 0;
-  for (let i: u32 = 0; i < count; i++) {
-    const pkt = pktAt(i);
-    if (load<u32>(pkt, PKT_FLOW)) continue;
-    const flow = emcLookup(pkt);
-    store<u32>(pkt, flow, PKT_FLOW);
-    hits += flow != 0 ? 1 : 0;
-  }
-  bump(thread + THREAD_STAT_EMC, hits);
-  return hits;
-}
-
-// @ts-ignore: decorator
-@inline
-function smcPass(count: u32): u32 {
-  let hits: u32 = 0;
-  for (let i: u32 = 0; i < count; i++) {
-    const pkt = pktAt(i);
-    if (load<u32>(pkt, PKT_FLOW)) continue;
-    const flow = smcLookup(pkt);
-    if (!flow) continue;
-    store<u32>(pkt, flow, PKT_FLOW);
-    emcInsert(pkt, flow);
-    hits++;
-  }
-  bump(thread + THREAD_STAT_SMC, hits);
-  return hits;
-}
-
-// @ts-ignore: decorator
-@inline
-function dpclsPass(count: u32, inPort: u32, smcOn: u32): void {
-  let hits: u64 = 0;
-  let lookups: u64 = 0;
-  for (let i: u32 = 0; i < count; i++) {
-    const pkt = pktAt(i);
-    if (load<u32>(pkt, PKT_FLOW)) continue;
-    const flow = dpclsLookup(pkt, inPort);
-    if (!flow) {
-      miss(pkt, inPort);
-      continue;
-    }
-    hits++;
-    lookups += searched;
-    store<u32>(pkt, flow, PKT_FLOW);
-    emcInsert(pkt, flow);
-    if (smcOn) smcInsert(pkt, flow);
-  }
-  bump(thread + THREAD_STAT_DPCLS, hits);
-  bump(thread + THREAD_STAT_LOOKUPS, lookups);
-}
-
-function miss(pkt: u32, inPort: u32): void {
-  if (sendUp(UPCALL_MISS, pkt, inPort, 0, load<u32>(pkt, PKT_LEN))) {
-    bump(thread + THREAD_STAT_MISS, 1);
-  } else {
-    bump(thread + THREAD_STAT_LOST, 1);
-    drop(DROP_UPCALL_RING_FULL, 1);
-  }
-}
-
-/** Puts every packet with a flow into the group of that flow; returns the number of groups. Order within a flow is kept. */
-// @ts-ignore: decorator
-@inline
-function groupByFlow(count: u32): u32 {
-  const stamp = load<u32>(thread, THREAD_BATCH_SEQ) + 1;
-  store<u32>(thread, stamp, THREAD_BATCH_SEQ);
-  let n: u32 = 0;
-  for (let i: u32 = 0; i < count; i++) {
-    const pkt = pktAt(i);
-    const flow = load<u32>(pkt, PKT_FLOW);
-    if (!flow) continue;
-    const slot = groupTable + (flow & (GROUP_TABLE_SIZE - 1)) * GROUP_HASH__SIZE;
-    let group = load<u32>(slot, GROUP_HASH_GROUP);
-    if (load<u32>(slot, GROUP_HASH_STAMP) == stamp && load<u32>(group, GROUP_FLOW) == flow) {
-      store<u32>(load<u32>(group, GROUP_TAIL), pkt, PKT_NEXT);
-    } else {
-      group = groups + n * GROUP__SIZE;
-      n++;
-      store<u32>(slot, stamp, GROUP_HASH_STAMP);
-      store<u32>(slot, group, GROUP_HASH_GROUP);
-      store<u32>(group, flow, GROUP_FLOW);
-      store<u32>(group, pkt, GROUP_HEAD);
-      store<u64>(group, 0, GROUP_COUNT); // COUNT and BYTES
-      store<u32>(group, 0, GROUP_TCP_FLAGS);
-    }
-    store<u32>(group, pkt, GROUP_TAIL);
-    store<u32>(group, load<u32>(group, GROUP_COUNT) + 1, GROUP_COUNT);
-    store<u32>(group, load<u32>(group, GROUP_BYTES) + load<u32>(pkt, PKT_LEN), GROUP_BYTES);
-    store<u32>(group, load<u32>(group, GROUP_TCP_FLAGS) | load<u16>(pkt + PKT_KEY, KEY_TCP_FLAGS), GROUP_TCP_FLAGS);
-  }
-  return n;
 }
 
 // @ts-ignore: decorator
@@ -227,17 +95,13 @@ function countFlow(group: u32): void {
   store<u32>(stats, load<u32>(stats, FLOW_STATS_TCP_FLAGS) | load<u32>(group, GROUP_TCP_FLAGS), FLOW_STATS_TCP_FLAGS);
 }
 
-/** Finds the megaflows of the packets that are not simple: all of them when `simple` is 0. */
-function lookUp(count: u32, inPort: u32, simple: u32): void {
-  const emcOn = load<u32>(ARENA_HEADER + HEADER_EMC_INSERT_MIN);
-  const smcOn = load<u32>(ARENA_HEADER + HEADER_SMC_ENABLE);
-  if (!simple) for (let i: u32 = 0; i < count; i++) store<u32>(pktAt(i), 0, PKT_FLOW);
-  parseBatch(count, inPort);
-  let known: u32 = 0;
-  if (emcOn) known = emcPass(count);
-  if (known < count && smcOn) known += smcPass(count);
-  if (known < count) dpclsPass(count, inPort, smcOn);
-  if (!simple) learnSimple(inPort);
+/** Counts the first `n` groups on their flows and runs the actions of each. */
+export function runGroups(n: u32): void {
+  for (let i: u32 = 0; i < n; i++) {
+    const group = groups + i * GROUP__SIZE;
+    countFlow(group);
+    runActions(flowActions(load<u32>(group, GROUP_FLOW)), load<u32>(group, GROUP_HEAD));
+  }
 }
 
 /** Forwards the `count` packets that lie in the batch and came in by `inPort`. */
@@ -249,12 +113,7 @@ export function process(count: u32, inPort: u32): void {
   bump(thread + THREAD_STAT_BATCHES, 1);
   const simple = simpleFlow(inPort);
   if (!simple || simplePass(count, simple) < count) lookUp(count, inPort, simple);
-  const nGroups = groupByFlow(count);
-  for (let i: u32 = 0; i < nGroups; i++) {
-    const group = groups + i * GROUP__SIZE;
-    countFlow(group);
-    runActions(flowActions(load<u32>(group, GROUP_FLOW)), load<u32>(group, GROUP_HEAD));
-  }
+  runGroups(groupByFlow(count));
   flushOutputs();
   notifyControl();
 }

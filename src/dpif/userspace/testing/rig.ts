@@ -28,7 +28,13 @@ import {
 import { type Arena, createArena } from '../arena.ts';
 import { compileActions } from '../compile-actions.ts';
 import { Counters } from '../counters.ts';
-import { type DatapathExports, DatapathThread, loadModules, type VringExports } from '../datapath-thread.ts';
+import {
+  type DatapathExports,
+  type DatapathModules,
+  DatapathThread,
+  loadModules,
+  type VringExports,
+} from '../datapath-thread.ts';
 import { FlowTable } from '../flow-table.ts';
 import { ArenaHeap } from '../heap.ts';
 import { PmdPool } from '../pmd-pool.ts';
@@ -63,8 +69,7 @@ export class Rig {
   readonly #upcalls: UpcallReader;
   readonly #freePorts = Array.from({ length: 64 }, (_, i) => 163 - i);
 
-  constructor() {
-    const modules = loadModules();
+  constructor(modules: DatapathModules = loadModules()) {
     this.arena = createArena().arena;
     this.thread = new DatapathThread(0, this.arena, modules);
     this.counters = new Counters(this.arena);
