@@ -55,6 +55,7 @@ const COMMANDS: readonly CommandEntry[] = [
     summary: 'connect Docker containers to a bridge, as ovs-docker',
     load: () => import('./docker/main.ts'),
   },
+  { name: 'cni', summary: 'connect containers to a bridge, as a CNI plugin', load: () => import('./cni/main.ts') },
   { name: 'bench', summary: 'compare with OVS-DPDK on this machine', load: () => import('./bench.ts') },
 ];
 

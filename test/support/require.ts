@@ -31,6 +31,7 @@ const CHECKS: Record<string, Check> = {
     existsSync(OVS_SUITE) ? checkProgram('ovs-vsctl') : `${OVS_SUITE} is missing (Debian package openvswitch-source)`,
   docker: () => CHECKS.root?.() ?? checkProgram('dockerd') ?? checkProgram('docker') ?? checkProgram('busybox'),
   qemu: () => checkProgram('qemu-system-x86_64') ?? checkProgram('busybox') ?? checkGuestKernel(),
+  'cni-plugins': () => checkFile('/usr/lib/cni/host-local', 'containernetworking-plugins'),
   netns: () => CHECKS.root?.() ?? checkProgram('ip'),
 };
 

@@ -118,6 +118,8 @@ test('two containers ping each other over ports 5 and 6, and what is added can b
     const unreachable = await add('eth2', 'web', '--ipaddress=10.1.0.1/24', '--gateway=10.9.0.1');
     assert.equal(unreachable.status, 1);
     assert.match(unreachable.stderr, /route add .*: (RTNETLINK answers|Error): .*\n$/);
+    const used = await add('eth2', 'web', '--ipaddress=10.0.0.2/24');
+    assert.match(used.stderr, /^ovs-docker: address 10\.0\.0\.2 is in use by eth1 of [0-9a-f]{12} \(port /);
     const taken = await ovsDocker('add-port', 'p1', 'eth2', 'web');
     assert.match(taken.stderr, /because a port named p1 already exists\novs-docker: Failed to create bridge p1\n$/);
     assert.deepEqual(await pairs(stage), before);

@@ -68,11 +68,14 @@ export class SwitchDb {
     this.#comment = comment;
   }
 
-  /** Connects and fetches. `timeoutMs` holds for each later wait too. Rejects with SwitchUnavailable. */
+  /** Connects and fetches, as ovs-vsctl with one try. `timeoutMs` holds for each later wait too. Rejects with SwitchUnavailable. */
   static async open(remote: string, timeoutMs: number, comment: string): Promise<SwitchDb> {
     const idl = createIdl({ remote, monitor: MONITOR, maxBackoffMs: 250 });
+    const failed = new Promise<false>((resolve) => {
+      idl.onState(() => idl.state === 'backoff' && resolve(false));
+    });
     idl.start();
-    const isReady = await within(timeoutMs, idl.ready());
+    const isReady = await withinOr(timeoutMs, Promise.race([idl.ready().then(() => true), failed]));
     if (isReady) return new SwitchDb(idl, timeoutMs, comment);
     idl.stop();
     throw new SwitchUnavailable(`the database at ${remote} does not answer (is ovsdb-server running?)`);
@@ -294,16 +297,7 @@ function refs(value: IdlRow[string] | undefined): readonly string[] {
   return Array.isArray(value) ? (value as readonly string[]) : [];
 }
 
-/** Whether `promise` resolves in time. */
-async function within(ms: number, promise: Promise<unknown>): Promise<boolean> {
-  return (
-    (await withinOr(
-      ms,
-      promise.then(() => true as const),
-    )) === true
-  );
-}
-
+/** What `promise` resolves with, or undefined when that takes longer. */
 async function withinOr<T>(ms: number, promise: Promise<T>): Promise<T | undefined> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<undefined>((resolve) => {

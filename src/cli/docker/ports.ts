@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { mkdirSync, rmdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { ovsRundir } from '../../base/dirs.ts';
+import { addressInUse } from '../attach/addresses.ts';
 import type { RunProgram } from '../attach/command.ts';
 import { deleteLink, linkInside, vethSteps } from '../attach/link.ts';
 import { Netns } from '../attach/netns.ts';
@@ -104,6 +105,8 @@ async function addVethPort(deps: DockerDeps, options: AddPortOptions): Promise<v
     if (await linkInside({ run, netns }, options.iface)) {
       throw new DockerError(`container ${options.container} already has an interface ${options.iface}`);
     }
+    const used = addressInUse(db, { bridge: options.bridge, vlan: undefined }, options.addresses);
+    if (used !== undefined) throw new DockerError(used);
     await ensureBridge(db, options.bridge);
     const link = vethSteps(linkSpecOf(attachment), { run, netns });
     await applySteps([...link, portStep(deps, options.bridge, attachment, netns)]);
