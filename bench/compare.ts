@@ -1,34 +1,44 @@
-/** Runs a row of the table: pairs of fresh starts, A B A B, and what they have to do with each other. */
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+/** Runs the rows whose measurement is in throughput.ts, idle.ts and control.ts. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { type Control, type ControlSpreads, controlSpreads, measureControl } from './control.ts';
 import { type Idle, measureIdle, measureProbeFloor } from './idle.ts';
-import type { BenchSwitch, OtherConfig } from './peers/bench-switch.ts';
-import { OVS_IDLE, OVS_VARIANTS, startOvsDpdk } from './peers/ovs-dpdk.ts';
+import type { BenchSwitch } from './peers/bench-switch.ts';
+import { OVS_IDLE, OVS_VARIANTS, startOvsDpdk, variantConfig } from './peers/ovs-dpdk.ts';
 import { startTurnout } from './peers/turnout.ts';
+import {
+  inPairs,
+  type PeerName,
+  type Plan,
+  type Runs,
+  ratiosOf,
+  rulesetFile,
+  spreadOf,
+  spreadsOf,
+  using,
+} from './plan.ts';
 import type { ControlRow, IdleRow, ThroughputRow } from './rows.ts';
 import { type Spread, spread } from './statistics.ts';
-import { measureGeneratorAlone, measureThroughput, type Throughput, type Timing } from './throughput.ts';
-
-export type PeerName = 'turnout' | 'ovs-dpdk';
-
-export interface Plan {
-  pairs: number;
-  timing: Timing;
-  /** Seconds of each silence of the idle row. */
-  silenceS: number;
-  peers: readonly PeerName[];
-  progress: (text: string) => void;
-}
+import {
+  measureGeneratorAlone,
+  measureThroughput,
+  rates,
+  type Throughput,
+  type Timing,
+  withGenerator,
+} from './throughput.ts';
+import { describeTraffic } from './traffic.ts';
 
 export interface ThroughputResult {
   row: ThroughputRow;
+  /** What was sent, in words. */
+  traffic: string;
+  timing: Timing;
   /** What the generator does with DPDK's own vhost driver in place of a switch, in Mpps: it must not be the bottleneck. */
   generatorAlone: Spread;
   /** Each setting's rate, and the one that was taken. */
   ovsVariants: Record<string, number>;
   ovsVariant: string;
-  runs: Partial<Record<PeerName, Throughput[]>>;
+  runs: Runs<Throughput>;
   mpps: Partial<Record<PeerName, Spread>>;
   mppsPerCpu: Partial<Record<PeerName, Spread>>;
   /** Turnout divided by Open vSwitch, of each pair. */
@@ -52,83 +62,82 @@ export interface ControlResult {
   ratio?: Spread;
 }
 
-const rulesets = join(dirname(fileURLToPath(import.meta.url)), 'rulesets');
+/** What a setting gets to fill its caches before it is measured, and the measurement. */
+const VARIANT_SETTLE_S = 1.5;
+const VARIANT_MEASURE_S = 1;
 
-async function using<T>(starting: Promise<BenchSwitch>, use: (sw: BenchSwitch) => Promise<T>): Promise<T> {
-  const sw = await starting;
-  try {
-    return await use(sw);
-  } finally {
-    await sw.stop();
-  }
+/** Tries every setting on one start under the row's own traffic; returns the rates. */
+export async function tryOvsVariants(row: ThroughputRow, plan: Plan): Promise<Record<string, number>> {
+  const found: Record<string, number> = {};
+  const tryAll = async (sw: BenchSwitch) =>
+    withGenerator([sw.socket(1), sw.socket(2)], row.traffic, row.warmupS ?? 0, async (generator) => {
+      for (const name of Object.keys(OVS_VARIANTS)) {
+        await sw.setConfig(variantConfig(name));
+        await sleep(VARIANT_SETTLE_S * 1000);
+        found[name] = (await rates(generator, VARIANT_MEASURE_S)).mpps;
+        plan.progress(`${row.name}: ovs-dpdk ${name}: ${found[name].toFixed(2)} Mpps`);
+      }
+    });
+  await using(startOvsDpdk(row.config ?? {}, rulesetFile(row.ruleset)), tryAll);
+  return found;
 }
 
-/** Measures every setting of Open vSwitch once; returns the rates. */
-async function tryOvsVariants(row: ThroughputRow, plan: Plan): Promise<Record<string, number>> {
-  const rates: Record<string, number> = {};
-  for (const [name, config] of Object.entries(OVS_VARIANTS)) {
-    const { mpps } = await using(startOvsDpdk(config, join(rulesets, row.ruleset)), (sw) =>
-      measureThroughput(sw, row.nFlows, plan.timing),
-    );
-    plan.progress(`${row.name}: ovs-dpdk ${name}: ${mpps.toFixed(2)} Mpps`);
-    rates[name] = mpps;
-  }
-  return rates;
-}
-
-/** Up to three fresh starts of the generator alone. */
+/** Up to two fresh starts of the generator alone. */
 async function measureProof(row: ThroughputRow, plan: Plan): Promise<Spread> {
-  const rates: number[] = [];
-  for (let i = 0; i < Math.min(plan.pairs, 3); i += 1) {
-    const { mpps } = await measureGeneratorAlone(row.nFlows, plan.timing);
+  const alone: number[] = [];
+  for (let i = 0; i < Math.min(plan.pairs, 2); i += 1) {
+    const { mpps } = await measureGeneratorAlone(row.traffic, plan.timing);
     plan.progress(`${row.name}: generator alone: ${mpps.toFixed(2)} Mpps`);
-    rates.push(mpps);
+    alone.push(mpps);
   }
-  return spread(rates);
+  return spread(alone);
 }
 
-function start(peer: PeerName, config: OtherConfig, ruleset: string): Promise<BenchSwitch> {
-  return peer === 'turnout' ? startTurnout({}, ruleset) : startOvsDpdk(config, ruleset);
+export function bestVariant(found: Record<string, number>): string {
+  return Object.keys(found).reduce((best, name) => (found[name]! > (found[best] ?? 0) ? name : best), 'emc');
 }
 
 export async function compareThroughput(row: ThroughputRow, plan: Plan): Promise<ThroughputResult> {
   const generatorAlone = await measureProof(row, plan);
-  const ovsVariants = plan.peers.includes('ovs-dpdk') ? await tryOvsVariants(row, plan) : {};
-  const ovsVariant = Object.keys(ovsVariants).reduce(
-    (best, name) => (ovsVariants[name] > ovsVariants[best] ? name : best),
-    'emc',
+  const tries = plan.tryVariants && plan.peers.includes('ovs-dpdk');
+  const ovsVariants = tries ? await tryOvsVariants(row, plan) : {};
+  const ovsVariant = bestVariant(ovsVariants);
+  const timing = { ...plan.timing, warmupS: Math.max(plan.timing.warmupS, row.warmupS ?? 0) };
+  const how = { ruleset: row.ruleset, ...(row.config && { config: row.config }), ovsConfig: OVS_VARIANTS[ovsVariant]! };
+  const runs = await inPairs(
+    row.name,
+    plan,
+    how,
+    (sw) => measureThroughput(sw, row.traffic, timing),
+    (run) => `${run.mpps.toFixed(2)} Mpps, ${run.nMegaflows} megaflows`,
   );
-  const runs: Partial<Record<PeerName, Throughput[]>> = {};
-  for (let pair = 0; pair < plan.pairs; pair += 1) {
-    for (const peer of plan.peers) {
-      const started = start(peer, OVS_VARIANTS[ovsVariant], join(rulesets, row.ruleset));
-      const run = await using(started, (sw) => measureThroughput(sw, row.nFlows, plan.timing));
-      plan.progress(`${row.name}: pair ${pair + 1}: ${peer}: ${run.mpps.toFixed(2)} Mpps, ${run.nMegaflows} megaflows`);
-      runs[peer] = [...(runs[peer] ?? []), run];
-    }
-  }
-  return { row, generatorAlone, ovsVariants, ovsVariant, runs, ...relate(runs) };
+  const traffic = describeTraffic(row.traffic);
+  return { row, traffic, timing, generatorAlone, ovsVariants, ovsVariant, runs, ...relate(runs) };
 }
 
 /** Medians a switch, and the ratios of the pairs when both ran. */
-export function relate(
-  runs: Partial<Record<PeerName, Throughput[]>>,
-): Pick<ThroughputResult, 'mpps' | 'mppsPerCpu' | 'ratios' | 'ratio'> {
-  const peers = Object.keys(runs) as PeerName[];
-  const of = (key: 'mpps' | 'mppsPerCpu') =>
-    Object.fromEntries(peers.map((peer) => [peer, spread(runs[peer]!.map((run) => run[key]))]));
-  const { turnout = [], 'ovs-dpdk': ovs = [] } = runs;
-  const ratios = ovs.length === turnout.length ? turnout.map((run, i) => run.mpps / ovs[i].mpps) : [];
+export function relate(runs: Runs<Throughput>): Pick<ThroughputResult, 'mpps' | 'mppsPerCpu' | 'ratios' | 'ratio'> {
+  const ratios = ratiosOf(runs, (run) => run.mpps);
   return {
-    mpps: of('mpps'),
-    mppsPerCpu: of('mppsPerCpu'),
+    mpps: spreadsOf(runs, (run) => run.mpps),
+    mppsPerCpu: spreadsOf(runs, (run) => run.mppsPerCpu),
     ratios,
-    ...(ratios.length > 0 ? { ratio: spread(ratios) } : {}),
+    ...spreadOf(ratios),
   };
 }
 
+/** Switches whose number of megaflows is not what the row is about, as `name: number`. */
+export function wrongMegaflows({ row, runs }: Pick<ThroughputResult, 'row' | 'runs'>): string[] {
+  const [least, most] = row.megaflows;
+  const wrong = (run: Throughput) => run.nMegaflows < least || run.nMegaflows > most;
+  return Object.entries(runs).flatMap(([peer, list]) => {
+    const run = list.find(wrong);
+    return run === undefined ? [] : [`${peer}: ${run.nMegaflows}`];
+  });
+}
+
 export async function compareIdle(row: IdleRow, plan: Plan): Promise<IdleResult> {
-  const ruleset = join(rulesets, 'bare-in-port.flows');
+  const ruleset = rulesetFile('bare-in-port.flows');
   const probeFloorUs = await measureProbeFloor(plan.pairs);
   plan.progress(`idle: the probe's own time: ${probeFloorUs.median.toFixed(0)} us`);
   const runs: IdleResult['runs'] = {};
@@ -148,17 +157,8 @@ export async function compareIdle(row: IdleRow, plan: Plan): Promise<IdleResult>
 }
 
 export async function compareControl(row: ControlRow, plan: Plan): Promise<ControlResult> {
-  const runs: ControlResult['runs'] = {};
-  for (let pair = 0; pair < plan.pairs; pair += 1) {
-    for (const peer of plan.peers) {
-      const run = await using(start(peer, {}, join(rulesets, 'bare-in-port.flows')), measureControl);
-      plan.progress(`control: pair ${pair + 1}: ${peer}: ${Math.round(run.flowModsPerSecond)} flow-mods/s`);
-      runs[peer] = [...(runs[peer] ?? []), run];
-    }
-  }
-  const { turnout, 'ovs-dpdk': ovs } = runs;
+  const tell = (run: Control) => `${Math.round(run.flowModsPerSecond)} flow-mods/s`;
+  const runs = await inPairs('control', plan, { ruleset: 'bare-in-port.flows' }, measureControl, tell);
   const spreads = Object.fromEntries(Object.entries(runs).map(([peer, list]) => [peer, controlSpreads(list)]));
-  if (!turnout || !ovs) return { row, runs, spreads };
-  const ratios = turnout.map((run, i) => run.flowModsPerSecond / ovs[i].flowModsPerSecond);
-  return { row, runs, spreads, ratio: spread(ratios) };
+  return { row, runs, spreads, ...spreadOf(ratiosOf(runs, (run) => run.flowModsPerSecond)) };
 }

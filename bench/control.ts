@@ -6,7 +6,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type BenchSwitch, GENERATOR_CORE, processTree } from './peers/bench-switch.ts';
+import { type BenchSwitch, GENERATOR_CORE } from './peers/bench-switch.ts';
 import { type Spread, spread } from './statistics.ts';
 
 /** Of one fresh start. Times in milliseconds unless named otherwise. */
@@ -96,13 +96,7 @@ async function withEchos(sw: BenchSwitch, what: () => Promise<unknown>): Promise
   return { took: performance.now() - began, longest: probe.stop() };
 }
 
-function memoryMib(sw: BenchSwitch): number {
-  const kib = processTree(sw.daemonPid).map((pid) => {
-    const rollup = readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8');
-    return Number(/^Pss: +(\d+) kB/m.exec(rollup)?.[1] ?? 0);
-  });
-  return kib.reduce((sum, n) => sum + n, 0) / 1024;
-}
+const memoryMib = (sw: BenchSwitch): number => sw.memoryBytes() / 1024 / 1024;
 
 export async function measureControl(sw: BenchSwitch): Promise<Control> {
   const onCore = ['taskset', '-c', String(GENERATOR_CORE)];

@@ -1,23 +1,20 @@
 /**
- * `turnout bench`: Turnout and the real OVS-DPDK on the same core, the same testpmd on the other, A B A B from fresh starts. Needs
- * root, two cores, 1024 huge pages of 2 MiB and Debian's openvswitch-switch-dpdk and dpdk. Writes bench/results/<date>-<row>.json.
+ * `turnout bench`: Turnout and the real OVS-DPDK on the same core, the same generator on the other, A B A B from fresh starts. Needs
+ * root, two cores, huge pages of 2 MiB and Debian's openvswitch-switch-dpdk and dpdk-dev. Writes bench/results/<date>-<row>.json.
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
-import { dirname, join, relative } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { join, relative } from 'node:path';
 import { parseArgs } from 'node:util';
-import {
-  type ControlResult,
-  compareControl,
-  compareIdle,
-  compareThroughput,
-  type IdleResult,
-  type PeerName,
-  type Plan,
-  type ThroughputResult,
-} from './compare.ts';
+import { compareControl, compareIdle, compareThroughput } from './compare.ts';
+import { RESULTS, type Record, writeDocs } from './docs.ts';
+import { compareExplosion } from './explosion.ts';
+import type { Result } from './figures.ts';
+import { compareLatency } from './latency.ts';
 import { describeMachine, describeVersions } from './machine.ts';
-import { controlText, idleText, throughputTable, unprovenRows } from './report.ts';
+import { compareMemory } from './memory.ts';
+import type { PeerName, Plan } from './plan.ts';
+import { missing, noise, surroundings } from './preflight.ts';
+import { detailTable, figureTable, reservations } from './report.ts';
 import { ROWS, type Row } from './rows.ts';
 
 const USAGE = `usage: turnout bench [OPTIONS]
@@ -26,26 +23,30 @@ const USAGE = `usage: turnout bench [OPTIONS]
   --warmup S         seconds before each measurement (default 3)
   --seconds S        seconds of each measurement (default 5)
   --silence S        seconds before a first packet (default 10)
+  --quick            a look: one pair, a second each, Open vSwitch as shipped; options behind it change that
   --peers NAME,…     turnout, ovs-dpdk (default: both)
   --out DIR          where the results go (default bench/results; - for nowhere)
   --json             print the results as JSON instead of the table
+  --docs             measure nothing: write the newest results into docs/performance.md and its pictures
 `;
 
 const PEERS: readonly PeerName[] = ['turnout', 'ovs-dpdk'];
-const here = dirname(fileURLToPath(import.meta.url));
-
-type Result = ThroughputResult | IdleResult | ControlResult;
 
 interface Options {
   rows: Row[];
   plan: Plan;
   out: string;
   json: boolean;
+  docs: boolean;
 }
+
+const DEFAULTS = { pairs: 7, warmup: 3, seconds: 5, silence: 10 };
+const QUICK = { pairs: 1, warmup: 1, seconds: 1, silence: 1 };
 
 /** Throws an Error with one line for the user. */
 export function parseOptions(argv: string[]): Options {
   const text = { type: 'string' } as const;
+  const flag = { type: 'boolean' } as const;
   const { values } = parseArgs({
     args: argv,
     options: {
@@ -56,23 +57,28 @@ export function parseOptions(argv: string[]): Options {
       silence: text,
       peers: text,
       out: text,
-      json: { type: 'boolean' },
+      json: flag,
+      quick: flag,
+      docs: flag,
     },
   });
-  const positive = (name: 'pairs' | 'warmup' | 'seconds' | 'silence', fallback: number) => {
-    const value = Number(values[name] ?? fallback);
+  const defaults = values.quick ? QUICK : DEFAULTS;
+  const positive = (name: keyof typeof DEFAULTS) => {
+    const value = Number(values[name] ?? defaults[name]);
     if (!(value > 0)) throw new Error(`--${name} ${values[name]}: not a positive number`);
     return value;
   };
   return {
     rows: pick('row', values.rows, ROWS, (row) => row.name),
-    out: values.out ?? join(here, 'results'),
+    out: values.out ?? RESULTS,
     json: values.json ?? false,
+    docs: values.docs ?? false,
     plan: {
-      pairs: Math.ceil(positive('pairs', 7)),
-      timing: { warmupS: positive('warmup', 3), measureS: positive('seconds', 5) },
-      silenceS: positive('silence', 10),
+      pairs: Math.ceil(positive('pairs')),
+      timing: { warmupS: positive('warmup'), measureS: positive('seconds') },
+      silenceS: positive('silence'),
       peers: pick('peer', values.peers, PEERS, (name) => name),
+      tryVariants: !values.quick,
       progress: (line) => console.error(line),
     },
   };
@@ -87,13 +93,14 @@ function pick<T>(what: string, names: string | undefined, all: readonly T[], nam
   });
 }
 
-async function save(result: Result, argv: string[], out: string): Promise<void> {
+async function save(result: Result, argv: string[], out: string, loud: string | undefined): Promise<void> {
   const date = new Date().toISOString();
-  const record = {
+  const record: Record = {
     date,
     command: ['turnout', 'bench', ...argv].join(' '),
     machine: describeMachine(),
     versions: await describeVersions(),
+    ...(loud === undefined ? {} : { noise: loud }),
     result,
   };
   mkdirSync(out, { recursive: true });
@@ -102,21 +109,62 @@ async function save(result: Result, argv: string[], out: string): Promise<void> 
   console.error(`written: ${relative(process.cwd(), file)}`);
 }
 
-const isIdle = (result: Result): result is IdleResult => result.row.kind === 'idle';
-const isControl = (result: Result): result is ControlResult => result.row.kind === 'control';
-const isThroughput = (result: Result): result is ThroughputResult => result.row.kind === 'throughput';
-
 function print(results: readonly Result[], json: boolean): void {
   if (json) {
     console.log(JSON.stringify(results, null, 1));
     return;
   }
-  const throughput = results.filter(isThroughput);
-  if (throughput.length > 0) console.log(throughputTable(throughput));
-  for (const title of unprovenRows(throughput))
-    console.log(`the generator alone was no faster than the switches: ${title}`);
-  for (const result of results.filter(isIdle)) console.log(idleText(result));
-  for (const result of results.filter(isControl)) console.log(controlText(result));
+  console.log(figureTable(results));
+  if (results.some((result) => result.row.kind === 'throughput')) console.log(`\n${detailTable(results)}`);
+  for (const line of reservations(results)) console.log(line);
+}
+
+function compareRow(row: Row, plan: Plan): Promise<Result> {
+  switch (row.kind) {
+    case 'throughput':
+      return compareThroughput(row, plan);
+    case 'explosion':
+      return compareExplosion(row, plan);
+    case 'latency':
+      return compareLatency(row, plan);
+    case 'memory':
+      return compareMemory(row, plan);
+    case 'idle':
+      return compareIdle(row, plan);
+    case 'control':
+      return compareControl(row, plan);
+  }
+}
+
+/** Measures the rows; one that fails is told, and the others go on. False when some failed. */
+async function compareAll(options: Options, argv: string[]): Promise<boolean> {
+  const results: Result[] = [];
+  let complete = true;
+  for (const row of options.rows) {
+    const loud = noise(surroundings());
+    try {
+      const result = await compareRow(row, options.plan);
+      results.push(result);
+      if (options.out !== '-') await save(result, argv, options.out, results.length === 1 ? loud : undefined);
+    } catch (error) {
+      complain(`${row.name}: ${error instanceof Error ? error.message : String(error)}`);
+      complete = false;
+    }
+  }
+  if (results.length > 0) print(results, options.json);
+  return complete;
+}
+
+const complain = (text: string) => process.stderr.write(`turnout bench: ${text}\n`);
+
+/** Says what is missing, or that the machine is not quiet; false: nothing can be measured. */
+function machineServes(peers: readonly PeerName[]): boolean {
+  const at = surroundings();
+  const lines = missing(at, peers);
+  for (const line of lines) complain(line);
+  const loud = noise(at);
+  if (lines.length === 0 && loud !== undefined) complain(loud);
+  return lines.length === 0;
 }
 
 export async function main(argv: string[]): Promise<number> {
@@ -131,26 +179,10 @@ export async function main(argv: string[]): Promise<number> {
     process.stderr.write(`turnout bench: ${error instanceof Error ? error.message : String(error)}\n${USAGE}`);
     return 2;
   }
-  try {
-    print(await compareAll(options, argv), options.json);
+  if (options.docs) {
+    for (const file of writeDocs()) console.log(`written: ${relative(process.cwd(), file)}`);
     return 0;
-  } catch (error) {
-    process.stderr.write(`turnout bench: ${error instanceof Error ? error.message : String(error)}\n`);
-    return 1;
   }
-}
-
-function compareRow(row: Row, plan: Plan): Promise<Result> {
-  if (row.kind === 'idle') return compareIdle(row, plan);
-  return row.kind === 'control' ? compareControl(row, plan) : compareThroughput(row, plan);
-}
-
-async function compareAll(options: Options, argv: string[]): Promise<Result[]> {
-  const results: Result[] = [];
-  for (const row of options.rows) {
-    const result = await compareRow(row, options.plan);
-    results.push(result);
-    if (options.out !== '-') await save(result, argv, options.out);
-  }
-  return results;
+  if (!machineServes(options.plan.peers)) return 1;
+  return (await compareAll(options, argv)) ? 0 : 1;
 }

@@ -1,15 +1,17 @@
-/** The table that `turnout bench` prints. */
-import type { ControlResult, IdleResult, ThroughputResult } from './compare.ts';
+/** The table that `turnout bench` prints, and what a reader must know beside it. */
+import { type ThroughputResult, wrongMegaflows } from './compare.ts';
+import { type Figure, figures, isThroughput, type Result, verdict } from './figures.ts';
 import type { Spread } from './statistics.ts';
 
-const COLUMNS = [
+const COLUMNS = ['row', 'unit', 'Turnout', 'OVS-DPDK', 'ratio (min–max)', 'goal', 'aim', 'reached', 'note'];
+const DETAIL_COLUMNS = [
   'row',
-  'Turnout Mpps',
-  'OVS-DPDK Mpps',
-  'ratio (min–max)',
   'Mpps a CPU-second',
+  'Gbit/s',
   'megaflows',
+  'simple/EMC/SMC/dpcls/upcall %',
   'generator alone',
+  'OVS settings tried, Mpps',
 ];
 
 const number = (value: number | undefined, digits = 2) => (value === undefined ? '–' : value.toFixed(digits));
@@ -18,58 +20,84 @@ function ratioText(ratio: Spread | undefined): string {
   return ratio === undefined ? '–' : `${number(ratio.median)} (${number(ratio.min)}–${number(ratio.max)})`;
 }
 
-function cells({ row, mpps, mppsPerCpu, ratio, runs, generatorAlone, ovsVariant }: ThroughputResult): string[] {
-  const ovs = mpps['ovs-dpdk'];
-  const perCpu = `${number(mppsPerCpu.turnout?.median)} / ${number(mppsPerCpu['ovs-dpdk']?.median)}`;
-  const nMegaflows = [runs.turnout, runs['ovs-dpdk']].map((list) => list?.at(-1)?.nMegaflows ?? '–').join(' / ');
-  const ovsText = ovs === undefined ? '–' : `${number(ovs.median)} (${ovsVariant})`;
+/** Two digits at most, without zeros at the end. */
+const mark = (value: number | undefined) => (value === undefined ? '' : String(Math.round(value * 100) / 100));
+
+/** A table in Markdown, padded so that it reads on a terminal too. */
+export function markdownTable(columns: readonly string[], cells: readonly (readonly string[])[]): string {
+  const rows = [columns, ...cells];
+  const widths = columns.map((_, i) => Math.max(...rows.map((row) => row[i]!.length)));
+  const line = (row: readonly string[]) => `| ${row.map((cell, i) => cell.padEnd(widths[i]!)).join(' | ')} |`;
+  return [line(columns), `|${widths.map((width) => '-'.repeat(width + 2)).join('|')}|`, ...cells.map(line)].join('\n');
+}
+
+function cells(figure: Figure): string[] {
+  const sign = figure.better === 'less' && figure.goal !== undefined ? '≤ ' : '';
   return [
-    row.title,
-    number(mpps.turnout?.median),
-    ovsText,
-    ratioText(ratio),
-    perCpu,
-    nMegaflows,
-    number(generatorAlone.median),
+    figure.title,
+    figure.unit,
+    number(figure.turnout?.median, figure.digits),
+    number(figure.ovs?.median, figure.digits),
+    ratioText(figure.ratio),
+    figure.goal === undefined ? '' : `${sign}${mark(figure.goal)}`,
+    figure.aim === undefined ? '' : `${sign}${mark(figure.aim)}`,
+    verdict(figure),
+    figure.note ?? '',
   ];
 }
 
-/** A Markdown table, padded so that it reads on a terminal too. */
-export function throughputTable(results: readonly ThroughputResult[]): string {
-  const rows = [COLUMNS, ...results.map(cells)];
-  const widths = COLUMNS.map((_, i) => Math.max(...rows.map((row) => row[i].length)));
-  const line = (row: string[]) => `| ${row.map((cell, i) => cell.padEnd(widths[i])).join(' | ')} |`;
+/** One line a figure. */
+export function figureTable(results: readonly Result[]): string {
+  return markdownTable(COLUMNS, results.flatMap(figures).map(cells));
+}
+
+const KINDS = ['simple match hits', 'emc hits', 'smc hits', 'megaflow hits', 'miss with success upcall'];
+
+function hitText(result: ThroughputResult, peer: 'turnout' | 'ovs-dpdk'): string {
+  const stats = result.runs[peer]?.at(-1)?.pmdStats;
+  if (typeof stats !== 'object') return '–';
+  const received = stats['packets received'] ?? 0;
+  return KINDS.map((kind) => number((100 * (stats[kind] ?? 0)) / Math.max(1, received), 0)).join('/');
+}
+
+function detailCells(result: ThroughputResult): string[] {
+  const { row, mppsPerCpu, runs, generatorAlone, ovsVariants } = result;
+  const pair = (text: (peer: 'turnout' | 'ovs-dpdk') => string) => `${text('turnout')}, ${text('ovs-dpdk')}`;
+  const tried = Object.entries(ovsVariants).map(([name, mpps]) => `${name} ${number(mpps)}`);
   return [
-    line(rows[0]),
-    `|${widths.map((width) => '-'.repeat(width + 2)).join('|')}|`,
-    ...rows.slice(1).map(line),
-  ].join('\n');
+    row.title,
+    pair((peer) => number(mppsPerCpu[peer]?.median)),
+    pair((peer) => number(runs[peer]?.at(-1)?.gbps, 1)),
+    pair((peer) => String(runs[peer]?.at(-1)?.nMegaflows ?? '–')),
+    pair((peer) => hitText(result, peer)),
+    number(generatorAlone.median),
+    tried.join(', ') || '–',
+  ];
 }
 
-export function idleText({ runs, probeFloorUs }: IdleResult): string {
-  const lines = Object.entries(runs).map(([name, idle]) => {
-    const times = `first packet ${number(idle.firstPacketUs.median, 0)} us (${number(idle.firstPacketUs.min, 0)}–${number(idle.firstPacketUs.max, 0)})`;
-    return `idle, ${name}: ${number(idle.cpu.median * 100, 1)} % of a core, ${times}`;
-  });
-  return [...lines, `idle, the probe's own time: ${number(probeFloorUs.median, 0)} us`].join('\n');
-}
-
-export function controlText({ spreads, ratio }: ControlResult): string {
-  const lines = Object.entries(spreads).map(([name, of]) => {
-    const perFlow = ((of.memory100k.median - of.memoryEmpty.median) * 1024 * 1024) / 100_000;
-    return [
-      `control, ${name}: ${number(of.flowModsPerSecond.median / 1000, 1)}k flow-mods/s in a bundle of 100k`,
-      `echo up to ${number(of.bundleEcho.median, 0)} ms meanwhile (${number(of.bundleEcho.max, 0)} at worst)`,
-      `200k flows dumped in ${number(of.dumpSeconds.median, 2)} s, echo up to ${number(of.dumpEcho.median, 0)} ms (${number(of.dumpEcho.max, 0)} at worst)`,
-      `${number(of.memoryEmpty.median, 0)} MiB empty, ${number(of.memory100k.median, 0)} MiB with 100k flows (${number(perFlow, 0)} B a flow)`,
-      `ovs-vsctl show ${number(of.vsctlShow.median, 0)} ms`,
-    ].join('; ');
-  });
-  return [...lines, `control: flow-mods, ratio ${ratioText(ratio)}`].join('\n');
+/** Beside the ratios of the throughput rows: Turnout's figure, then Open vSwitch's. */
+export function detailTable(results: readonly Result[]): string {
+  return markdownTable(DETAIL_COLUMNS, results.filter(isThroughput).map(detailCells));
 }
 
 /** Rows in which the generator was no faster than a switch: their ratio says little. */
 export function unprovenRows(results: readonly ThroughputResult[]): string[] {
   const fastest = (result: ThroughputResult) => Math.max(...Object.values(result.mpps).map((of) => of.median));
   return results.filter((result) => result.generatorAlone.median <= fastest(result)).map((result) => result.row.title);
+}
+
+/** What makes a row say less than it seems to, one line each. */
+export function reservations(results: readonly Result[]): string[] {
+  const throughput = results.filter(isThroughput);
+  const wrong = throughput
+    .map((result) => ({ result, found: wrongMegaflows(result) }))
+    .filter(({ found }) => found.length > 0);
+  return [
+    ...unprovenRows(throughput).map((title) => `the generator alone was no faster than the switches: ${title}`),
+    ...wrong.map(({ result: { row }, found }) => {
+      const [least, most] = row.megaflows;
+      const wanted = least === most ? String(least) : `${least} to ${most}`;
+      return `megaflows other than the ${wanted} that the row is about: ${row.title}: ${found.join(', ')}`;
+    }),
+  ];
 }

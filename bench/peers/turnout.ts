@@ -12,6 +12,6 @@ export const TURNOUT: SwitchPrograms = {
   vsctl: join(compat, 'bin/ovs-vsctl'),
 };
 
-export function startTurnout(otherConfig: OtherConfig, rulesetFile?: string): Promise<BenchSwitch> {
-  return BenchSwitch.start(TURNOUT, otherConfig, rulesetFile);
+export function startTurnout(otherConfig: OtherConfig, rulesetFile?: string, lockMemory = true): Promise<BenchSwitch> {
+  return BenchSwitch.start(TURNOUT, otherConfig, rulesetFile, lockMemory);
 }
