@@ -31,8 +31,8 @@ export interface ExplosionResult {
   ratio?: Spread;
 }
 
-/** 16 x 32 x 16 frames of the attack, one after every fourth of the ordinary ones. */
-const ORDINARY_PER_ATTACK = 4;
+/** One frame of the attack after so many of the ordinary ones: the attack takes three per cent of the port's packets, and all of it comes round at once a quarter of a million. */
+const ORDINARY_PER_ATTACK = 32;
 const NO_ADDRESSES = new Array<number>(18).fill(0);
 
 function frameOf(fields: { nwSrc: number; tpSrc: number; tpDst: number }): Uint8Array {

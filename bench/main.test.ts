@@ -172,6 +172,6 @@ test('the attack comes between the same ordinary frames', () => {
   assert.equal(nAttack, 8192);
   assert.equal(underAttack.length, before.length + nAttack);
   const hex = new Set(before.map((frame) => Buffer.from(frame).toString('hex')));
-  assert.ok(hex.size > 30_000);
+  assert.ok(hex.size > 200_000);
   assert.equal(underAttack.filter((frame) => !hex.has(Buffer.from(frame).toString('hex'))).length, nAttack);
 });

@@ -1,8 +1,12 @@
 /**
- * Memory of a megaflow, and of a PMD's caches: what the daemon's proportional set size grows by. Nothing is locked into memory, so that a page counts
- * once it is used.
+ * Memory of a megaflow: what the daemon's proportional set size grows by. Nothing is locked into memory, so that a page counts once it is used.
+ *
+ * Memory of a PMD's caches: of Turnout what the arena declares for a thread's EMC and SMC; of Open vSwitch, which touches its caches when it makes a PMD,
+ * what a second PMD adds.
  */
-import type { OtherConfig } from './peers/bench-switch.ts';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { ARENA_EMC_STRIDE, ARENA_SMC_STRIDE } from '../src/gen/arena.ts';
+import type { BenchSwitch, OtherConfig } from './peers/bench-switch.ts';
 import { type PeerName, type Plan, type Runs, ratiosOf, spreadOf, spreadsOf, start, using } from './plan.ts';
 import type { MemoryRow } from './rows.ts';
 import type { Spread } from './statistics.ts';
@@ -27,33 +31,47 @@ export interface MemoryResult {
 }
 
 const FLOWS_A_PORT = 50_000;
-const FILL_S = 6;
+/** Once no more come, or after so long, the megaflows are counted. */
+const FILL_S = { look: 2, most: 60 };
 const flowgen = (nFlows: number) => ({ generator: 'testpmd-flowgen', nFlows, size: 60 }) as const;
 
 /** A page that is touched for the first flow and counted for all of them is not a flow's: some are there before. */
 const FLOWS_BEFORE = 500;
 
+async function filled(sw: BenchSwitch): Promise<{ bytes: number; n: number }> {
+  let n = await sw.nMegaflows();
+  for (const end = performance.now() + FILL_S.most * 1000; performance.now() < end; ) {
+    await sleep(FILL_S.look * 1000);
+    const now = await sw.nMegaflows();
+    if (now === n) break;
+    n = now;
+  }
+  return { bytes: sw.memoryBytes(), n };
+}
+
 async function megaflows(peer: PeerName): Promise<{ nMegaflows: number; perMegaflow: number }> {
   const config: OtherConfig = { 'flow-limit': '200000', 'max-idle': '120000', 'emc-insert-inv-prob': '0' };
   return await using(start(peer, { ruleset: 'megaflow-each.flows', config, lockMemory: false }), async (sw) => {
     const sockets = [sw.socket(1), sw.socket(2)];
-    const look = async () => ({ bytes: sw.memoryBytes(), n: await sw.nMegaflows() });
-    const before = await withGenerator(sockets, flowgen(FLOWS_BEFORE), FILL_S, look);
-    const after = await withGenerator(sockets, flowgen(FLOWS_A_PORT), FILL_S, look);
+    const before = await withGenerator(sockets, flowgen(FLOWS_BEFORE), 1, () => filled(sw));
+    const after = await withGenerator(sockets, flowgen(FLOWS_A_PORT), 1, () => filled(sw));
     return { nMegaflows: after.n, perMegaflow: (after.bytes - before.bytes) / (after.n - before.n) };
   });
 }
 
-const CACHES_ON: OtherConfig = { 'emc-insert-inv-prob': '1', 'smc-enable': 'true' };
-const CACHES_OFF: OtherConfig = { 'emc-insert-inv-prob': '0', 'smc-enable': 'false' };
+/** Long enough for a PMD to have started, and for what starting leaves behind to be given back. */
+const SETTLE_S = 2;
 
-/** The same traffic, a million flows under wide megaflows, with both caches and with neither. */
 async function caches(peer: PeerName): Promise<number> {
-  const use = (config: OtherConfig) =>
-    using(start(peer, { ruleset: 'l3l4-1m.flows', config, lockMemory: false }), (sw) =>
-      withGenerator([sw.socket(1), sw.socket(2)], flowgen(500_000), FILL_S, async () => sw.memoryBytes()),
-    );
-  return (await use(CACHES_ON)) - (await use(CACHES_OFF));
+  if (peer === 'turnout') return ARENA_EMC_STRIDE + ARENA_SMC_STRIDE;
+  const config: OtherConfig = { 'smc-enable': 'true' };
+  return await using(start(peer, { ruleset: 'bare-in-port.flows', config, lockMemory: false }), async (sw) => {
+    await sleep(SETTLE_S * 1000);
+    const one = sw.memoryBytes();
+    await sw.setConfig({ 'pmd-cpu-mask': '0x3' });
+    await sleep(SETTLE_S * 1000);
+    return sw.memoryBytes() - one;
+  });
 }
 
 export async function compareMemory(row: MemoryRow, plan: Plan): Promise<MemoryResult> {

@@ -25,6 +25,7 @@ const BURST = 8;
 /** Bursts that may be out at a time: more than a ring holds packets. */
 const QUEUE = 4096;
 const N_FLOWS = 1000n;
+const NEXT_TO_NONE = 1e-6;
 
 /** What flowgen sends, a thousand destinations in turn. */
 const FIRST = 0x0afd0000n;
@@ -85,6 +86,8 @@ class Probe {
       await sleep(1);
     }
     this.#lcore.command({ kind: 'template', port: 0, template: TEMPLATE });
+    // With nothing left to send on any port, an lcore that finds no packet for a while would sleep until one comes; a lost one never does.
+    this.#lcore.command({ kind: 'generate', port: 1, active: true, pps: NEXT_TO_NONE });
   }
 
   /** A command counts as movement, without which the lcore would go to sleep. */

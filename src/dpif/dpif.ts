@@ -241,6 +241,22 @@ export interface DpThread {
     busyNs: bigint;
     idleNs: bigint;
   };
+  /** Absent where a thread's iterations are not counted. */
+  perf?: DpPerf;
+}
+
+/** What `dpif-netdev/pmd-perf-show` has beside a thread's `stats`, from the same moment on. */
+export interface DpPerf {
+  /** Since the counters began or were cleared. */
+  seconds: number;
+  iterations: bigint;
+  /** Those with packets. */
+  busyIterations: bigint;
+  sleeps: bigint;
+  sleepNs: bigint;
+  txPackets: bigint;
+  /** Batches that went out, one a port. */
+  txBatches: bigint;
 }
 
 /** Settings of the whole datapath, from Open_vSwitch.other_config. */

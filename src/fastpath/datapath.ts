@@ -46,6 +46,7 @@ import {
   THREAD_STAT_LOST,
   THREAD_STAT_MISS,
   THREAD_STAT_RX,
+  THREAD_STAT_TX_BATCHES,
   THREAD_STOP,
   THREAD_UPCALL_HEAD,
   THREAD_UPCALL_TAIL,
@@ -114,6 +115,7 @@ export function process(count: u32, inPort: u32): void {
   const simple = simpleFlow(inPort);
   if (!simple || simplePass(count, simple) < count) lookUp(count, inPort, simple);
   runGroups(groupByFlow(count));
+  bump(thread + THREAD_STAT_TX_BATCHES, load<u32>(thread, THREAD_NDIRTY));
   flushOutputs();
   notifyControl();
 }

@@ -372,17 +372,23 @@ export const THREAD_STAT_MISS = 120;
 /** upcalls without room */
 export const THREAD_STAT_LOST = 128;
 export const THREAD_STAT_BATCHES = 136;
-export const THREAD_STAT_ITERATIONS = 144;
-export const THREAD_STAT_BUSY_ITERATIONS = 152;
+/** ports that a batch had packets for */
+export const THREAD_STAT_TX_BATCHES = 144;
+export const THREAD_STAT_ITERATIONS = 152;
+export const THREAD_STAT_BUSY_ITERATIONS = 160;
 /** pmd: time with packets, f64 */
-export const THREAD_BUSY_NS = 160;
+export const THREAD_BUSY_NS = 168;
 /** pmd: time without, f64 */
-export const THREAD_IDLE_NS = 168;
+export const THREAD_IDLE_NS = 176;
+/** pmd: times that it slept, f64 */
+export const THREAD_SLEEPS = 184;
+/** pmd: how long in all, f64; in neither of the others */
+export const THREAD_SLEEP_NS = 192;
 /** pmd: words of the key under the mask of the subtable that is searched */
-export const THREAD_MASKED = 176;
-export const THREAD_DROPS = 336;
+export const THREAD_MASKED = 200;
+export const THREAD_DROPS = 360;
 /** port numbers, u16 */
-export const THREAD_DIRTY = 848;
+export const THREAD_DIRTY = 872;
 /** bytes of a THREAD */
 export const THREAD__SIZE = 4096;
 export const KEY_IN_PORT = 0;

@@ -1,6 +1,7 @@
 import { UnixctlError, type UnixctlRegistry } from '../base/unixctl.ts';
 import type { Dpif, DpThread } from '../dpif/dpif.ts';
 import { registerPmdImplCommands } from './pmd-impl-commands.ts';
+import { registerPerf } from './pmd-perf-commands.ts';
 
 /** `dpif-netdev/pmd-…` of ovs-appctl, in the layout of Open vSwitch 3.1. Where it counts TSC cycles, nanoseconds are counted here. */
 
@@ -40,6 +41,7 @@ function selectThreads({ dpif, core }: PmdArguments): DpThread[] {
 
 export function registerPmdCommands(unixctl: UnixctlRegistry, dpifs: () => Iterable<Dpif>): void {
   registerPmdImplCommands(unixctl, dpifs);
+  registerPerf(unixctl, dpifs);
   const parse = (args: readonly string[]) => parseArguments(args, [...dpifs()]);
   unixctl.register('dpif-netdev/pmd-stats-show', '[-pmd core] [dp]', 0, 3, (args) =>
     selectThreads(parse(args)).map(showStats).join(''),

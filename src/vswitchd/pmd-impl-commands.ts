@@ -1,12 +1,10 @@
 import { UnixctlError, type UnixctlRegistry } from '../base/unixctl-registry.ts';
 import { vlogModule } from '../base/vlog.ts';
-import type { Dpif, DpThread } from '../dpif/dpif.ts';
+import type { Dpif } from '../dpif/dpif.ts';
 
-/** `dpif-netdev/…` about how packets are looked up: names and priorities of implementations, of which there is one of each kind here; bonds; performance. */
+/** `dpif-netdev/…` about how packets are looked up: names and priorities of implementations, of which there is one of each kind here; bonds. */
 
 const log = vlogModule('dpif_netdev');
-const perfLog = vlogModule('pmd_perf');
-const HISTORY_LEN = 1000;
 
 const pmdsOf = (dpifs: readonly Dpif[]): number[] =>
   dpifs.flatMap((d) => d.threads().map((t) => t.core)).filter((core) => core >= 0);
@@ -92,7 +90,8 @@ function registerLookup(unixctl: UnixctlRegistry, dpifs: () => Dpif[]): void {
   });
 }
 
-function findDpif(dpifs: readonly Dpif[], name: string | undefined): Dpif {
+/** The datapath of that name, or without a name the only one. Throws UnixctlError. */
+export function findDpif(dpifs: readonly Dpif[], name: string | undefined): Dpif {
   const dpif = name === undefined ? (dpifs.length === 1 ? dpifs[0] : undefined) : dpifs.find((d) => d.name === name);
   if (!dpif) throw new UnixctlError('please specify an existing datapath');
   return dpif;
@@ -108,104 +107,10 @@ function registerBonds(unixctl: UnixctlRegistry, dpifs: () => Dpif[]): void {
   });
 }
 
-const row = (name: string, n: bigint, note = ''): string => `  ${name.padEnd(19)} ${String(n).padStart(12)}${note}\n`;
-
-function perfOf(t: DpThread, seconds: number): string {
-  const s = t.stats;
-  const passes = s.packetsReceived + s.recirculations;
-  const percent = (n: bigint) => `  (${(passes ? (100 * Number(n)) / Number(passes) : 0).toFixed(1).padStart(5)} %)`;
-  if (s.packetsReceived === 0n) return row('Rx packets:', 0n);
-  const rate = (Number(s.packetsReceived) / seconds / 1000).toFixed(0);
-  const perPacket = (Number(s.busyNs) / Number(s.packetsReceived)).toFixed(0);
-  return (
-    row('Rx packets:', s.packetsReceived, `  (${rate} Kpps, ${perPacket} cycles/pkt)`) +
-    row('Datapath passes:', passes, `  (${(Number(passes) / Number(s.packetsReceived)).toFixed(2)} passes/pkt)`) +
-    row('- PHWOL hits:', 0n, percent(0n)) +
-    row('- MFEX Opt hits:', 0n, percent(0n)) +
-    row('- Simple Match hits:', s.simpleHits, percent(s.simpleHits)) +
-    row('- EMC hits:', s.emcHits, percent(s.emcHits)) +
-    row('- SMC hits:', s.smcHits, percent(s.smcHits)) +
-    row('- Megaflow hits:', s.megaflowHits, percent(s.megaflowHits)) +
-    row('- Upcalls:', s.missUpcalls, percent(s.missUpcalls)) +
-    row('- Lost upcalls:', s.lostUpcalls, percent(s.lostUpcalls))
-  );
-}
-
-function registerPerf(unixctl: UnixctlRegistry, dpifs: () => Dpif[]): void {
-  const usage = '[-nh] [-it iter-history-len] [-ms ms-history-len] [-pmd core] [dp]';
-  unixctl.register('dpif-netdev/pmd-perf-show', usage, 0, 8, (args) => {
-    const words = [...args];
-    let core: number | undefined;
-    while (words[0]?.startsWith('-')) {
-      const option = words.shift()!;
-      if (option === '-nh') continue;
-      const value = words.shift();
-      if (option === '-pmd' && value !== undefined) core = Number(value);
-    }
-    const seconds = Math.max(0.001, process.uptime());
-    const threads = findDpif(dpifs(), words[0]).threads();
-    return threads
-      .filter((t) => t.core >= 0 && (core === undefined || t.core === core))
-      .map(
-        (t) =>
-          `\nTime: ${new Date().toISOString().slice(11, 23)}\nMeasurement duration: ${seconds.toFixed(3)} s\n\n` +
-          `pmd thread numa_id ${t.numa} core_id ${t.core}:\n\n${perfOf(t, seconds)}`,
-      )
-      .join('');
-  });
-  registerPerfLog(unixctl);
-}
-
-interface PerfLog {
-  on: boolean;
-  extend: boolean;
-  before: number;
-  after: number;
-  us: number;
-  q: number;
-}
-
-/** Takes the words of the command; undefined when they are wrong. */
-function parsePerfLog(words: readonly string[], now: PerfLog): PerfLog | undefined {
-  const next = { ...now };
-  const numbers = { '-a': 'after', '-b': 'before', '-q': 'q', '-us': 'us' } as const;
-  for (let i = 0; i < words.length; i++) {
-    const word = words[i]!;
-    const key = numbers[word as keyof typeof numbers];
-    if (word === 'on' || word === 'off') next.on = word === 'on';
-    else if (word === '-e' || word === '-ne') next.extend = word === '-e';
-    else if (key && /^\d+$/.test(words[i + 1] ?? '')) next[key] = Number(words[++i]);
-    else return undefined;
-  }
-  next.before = Math.min(next.before, HISTORY_LEN - 2);
-  next.after = Math.min(next.after, HISTORY_LEN - 2 - next.before);
-  return next;
-}
-
-/** Iterations are not kept here, so that there is nothing suspicious to log; the settings are taken all the same. */
-function registerPerfLog(unixctl: UnixctlRegistry): void {
-  let state: PerfLog = { on: false, extend: false, before: 5, after: 5, us: 1000, q: 50 };
-  const usage = 'on|off [-b before] [-a after] [-e|-ne] [-us usec] [-q qlen]';
-  unixctl.register('dpif-netdev/pmd-perf-log-set', usage, 0, 10, (args) => {
-    const next = parsePerfLog(args, state);
-    if (!next)
-      throw new UnixctlError(
-        'Usage: ovs-appctl dpif-netdev/pmd-perf-log-set [on|off] [-b before] [-a after] [-e|-ne] [-us usec] [-q qlen]',
-      );
-    state = next;
-    perfLog.info(
-      `pmd-perf-log-set: ${state.on ? 'on' : 'off'}, before=${state.before}, after=${state.after}, extend=${state.extend}, ` +
-        `us_thr=${state.us}, q_thr=${state.q}\n`,
-    );
-    return '';
-  });
-}
-
 export function registerPmdImplCommands(unixctl: UnixctlRegistry, dpifs: () => Iterable<Dpif>): void {
   const all = () => [...dpifs()];
   registerDpifImpl(unixctl, all);
   registerMiniflow(unixctl, all);
   registerLookup(unixctl, all);
   registerBonds(unixctl, all);
-  registerPerf(unixctl, all);
 }

@@ -19,15 +19,20 @@ import {
   PORT_STATS_TX_DROPPED,
   PORT_STATS_TX_PACKETS,
   PORT_STATS_TX_RING_FULL,
+  PORTS_MAX,
   RXQ__SIZE,
   RXQ_PACKETS,
   THREAD__SIZE,
   THREAD_BUSY_NS,
   THREAD_DROPS,
   THREAD_IDLE_NS,
+  THREAD_SLEEP_NS,
+  THREAD_SLEEPS,
   THREAD_STAT_BATCHES,
+  THREAD_STAT_BUSY_ITERATIONS,
   THREAD_STAT_DPCLS,
   THREAD_STAT_EMC,
+  THREAD_STAT_ITERATIONS,
   THREAD_STAT_LOOKUPS,
   THREAD_STAT_LOST,
   THREAD_STAT_MISS,
@@ -35,13 +40,15 @@ import {
   THREAD_STAT_RX,
   THREAD_STAT_SIMPLE,
   THREAD_STAT_SMC,
+  THREAD_STAT_TX_BATCHES,
   THREADS_MAX,
 } from '../../gen/arena.ts';
 import type { NetdevStats } from '../../netdev/netdev.ts';
-import type { DpThread } from '../dpif.ts';
+import type { DpPerf, DpThread } from '../dpif.ts';
 import type { Arena } from './arena.ts';
 
 type ThreadStats = DpThread['stats'];
+type PerfCounts = Omit<DpPerf, 'seconds'>;
 
 const THREAD_COUNTERS = {
   packetsReceived: THREAD_STAT_RX,
@@ -82,10 +89,15 @@ const CUSTOM_COUNTERS = {
 export class Counters {
   readonly #arena: Arena;
   readonly #cleared = new Map<number, ThreadStats>();
+  readonly #clearedPerf = new Map<number, PerfCounts>();
   readonly #portBase = new Map<number, NetdevStats>();
+  readonly #nowMs: () => number;
+  #sinceMs: number;
 
-  constructor(arena: Arena) {
+  constructor(arena: Arena, nowMs = () => performance.now()) {
     this.#arena = arena;
+    this.#nowMs = nowMs;
+    this.#sinceMs = nowMs();
   }
 
   thread(index: number): ThreadStats {
@@ -108,8 +120,37 @@ export class Counters {
     return stats;
   }
 
+  /** The thread's work since it began or since clearThreads(). */
+  perf(index: number): DpPerf {
+    const now = this.#rawPerf(index);
+    const base = this.#clearedPerf.get(index);
+    if (base) for (const key of Object.keys(now) as (keyof PerfCounts)[]) now[key] -= base[key];
+    return { seconds: (this.#nowMs() - this.#sinceMs) / 1000, ...now };
+  }
+
+  #rawPerf(index: number): PerfCounts {
+    const at = ARENA_THREADS + index * THREAD__SIZE;
+    const f64 = (field: number) => BigInt(Math.round(this.#arena.f64[(at + field) >> 3]!));
+    let txPackets = 0n;
+    const ports = ARENA_PORT_STATS + index * ARENA_PORT_STATS_STRIDE;
+    for (let port = 0; port < PORTS_MAX; port++)
+      txPackets += this.#arena.counter(ports + port * PORT_STATS__SIZE + PORT_STATS_TX_PACKETS);
+    return {
+      iterations: this.#arena.counter(at + THREAD_STAT_ITERATIONS),
+      busyIterations: this.#arena.counter(at + THREAD_STAT_BUSY_ITERATIONS),
+      sleeps: f64(THREAD_SLEEPS),
+      sleepNs: f64(THREAD_SLEEP_NS),
+      txPackets,
+      txBatches: this.#arena.counter(at + THREAD_STAT_TX_BATCHES),
+    };
+  }
+
   clearThreads(): void {
-    for (let i = 0; i < THREADS_MAX; i++) this.#cleared.set(i, this.#rawThread(i));
+    this.#sinceMs = this.#nowMs();
+    for (let i = 0; i < THREADS_MAX; i++) {
+      this.#cleared.set(i, this.#rawThread(i));
+      this.#clearedPerf.set(i, this.#rawPerf(i));
+    }
   }
 
   /** Share of its time that a thread was busy, in per cent. */

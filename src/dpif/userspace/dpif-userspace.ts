@@ -561,6 +561,7 @@ export class UserspaceDpif implements Dpif {
       isolated: this.#placement.some((p) => p.core === pmd.core && p.pinned),
       rxqs: this.#rxqsOf(pmd),
       stats: this.#counters.thread(pmd.index),
+      perf: this.#counters.perf(pmd.index),
     }));
     return [main, ...pmds];
   }

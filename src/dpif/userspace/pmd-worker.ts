@@ -18,6 +18,8 @@ import {
   THREAD_NOW_MS,
   THREAD_NRXQS,
   THREAD_PASSES,
+  THREAD_SLEEP_NS,
+  THREAD_SLEEPS,
   THREAD_STOP,
   VRING_BROKEN,
   VRING_BROKEN_CHAIN,
@@ -133,8 +135,11 @@ class Pmd {
     this.#setNotify(1);
     if (!this.#anyPending()) {
       this.#thread.exports.goOffline();
+      const before = performance.now();
       const ready = this.#poll.wait(SLEEP_MAX_MS);
       this.#thread.exports.goOnline();
+      this.#arena.f64[(this.#record + THREAD_SLEEPS) >> 3]! += 1;
+      this.#arena.f64[(this.#record + THREAD_SLEEP_NS) >> 3]! += (performance.now() - before) * 1e6;
       if (ready > 0) this.#drain();
     }
     this.#setNotify(0);

@@ -372,17 +372,23 @@ export const THREAD_STAT_MISS: u32 = 120;
 /** upcalls without room */
 export const THREAD_STAT_LOST: u32 = 128;
 export const THREAD_STAT_BATCHES: u32 = 136;
-export const THREAD_STAT_ITERATIONS: u32 = 144;
-export const THREAD_STAT_BUSY_ITERATIONS: u32 = 152;
+/** ports that a batch had packets for */
+export const THREAD_STAT_TX_BATCHES: u32 = 144;
+export const THREAD_STAT_ITERATIONS: u32 = 152;
+export const THREAD_STAT_BUSY_ITERATIONS: u32 = 160;
 /** pmd: time with packets, f64 */
-export const THREAD_BUSY_NS: u32 = 160;
+export const THREAD_BUSY_NS: u32 = 168;
 /** pmd: time without, f64 */
-export const THREAD_IDLE_NS: u32 = 168;
+export const THREAD_IDLE_NS: u32 = 176;
+/** pmd: times that it slept, f64 */
+export const THREAD_SLEEPS: u32 = 184;
+/** pmd: how long in all, f64; in neither of the others */
+export const THREAD_SLEEP_NS: u32 = 192;
 /** pmd: words of the key under the mask of the subtable that is searched */
-export const THREAD_MASKED: u32 = 176;
-export const THREAD_DROPS: u32 = 336;
+export const THREAD_MASKED: u32 = 200;
+export const THREAD_DROPS: u32 = 360;
 /** port numbers, u16 */
-export const THREAD_DIRTY: u32 = 848;
+export const THREAD_DIRTY: u32 = 872;
 /** bytes of a THREAD */
 export const THREAD__SIZE: u32 = 4096;
 export const KEY_IN_PORT: u32 = 0;
