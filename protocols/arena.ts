@@ -77,6 +77,13 @@ export const DROP_REASONS = [
   'drop_action_unsupported_packet_type',
   'drop_action_congestion',
   'drop_action_forwarding_disabled',
+  'socket_rx_bad_frame',
+  'socket_rx_oversize',
+  'socket_rx_runt',
+  'socket_rx_bad_offload',
+  'socket_tx_ring_full',
+  'socket_tx_not_ready',
+  'socket_tx_oversize',
 ] as const;
 
 type Row = readonly [name: string, bytes: number, doc?: string];
@@ -128,7 +135,7 @@ export const STRUCTS: Readonly<Record<string, { align: number; rows: readonly Ro
       ['RX_BAD_HDR', 8],
     ],
   },
-  /** A split ring of a guest. */
+  /** A split ring of a guest, or the ring of a packet socket (src/fastpath/tpacket.ts), whose next slot is LAST_AVAIL. */
   VRING: {
     align: 128,
     rows: [
@@ -148,6 +155,12 @@ export const STRUCTS: Readonly<Record<string, { align: number; rows: readonly Ro
       ['STARTED', 4, 'ctl: 1 while the ring may be processed'],
       ['KICK_WANTED', 4, 'owner: notifications are on'],
       ['RX_SLOT', 4, "index of the guest's rx function in the function table"],
+      ['FRAME_SIZE', 4, 'ring of a packet socket: bytes of a slot; slot i lies at DESC + i × FRAME_SIZE'],
+      [
+        'SEG_NEXT',
+        4,
+        'owner, ring of a packet socket: payload bytes of the frame at LAST_AVAIL that went on as segments already',
+      ],
     ],
   },
   /** The mapped regions of one guest. Written by ctl while no thread uses the guest. */

@@ -42,6 +42,12 @@ const MODULES: Module[] = [
     guest: ['rx', 'tx', 'pending', 'setNotify', 'startRing'],
   },
   { name: 'stages', entry: 'src/fastpath/stages.ts', sources: ['src/fastpath'], onlyByName: true },
+  {
+    name: 'tpacket',
+    entry: 'src/fastpath/tpacket.ts',
+    sources: ['src/fastpath'],
+    guest: ['rx', 'tx', 'pending', 'setNotify', 'startRing'],
+  },
   { name: 'virtio-user', entry: 'src/virtio-user/kernel/main.ts', sources: ['src/virtio-user/kernel'] },
 ];
 

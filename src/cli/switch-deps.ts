@@ -9,6 +9,7 @@ import type { Dpif } from '../dpif/dpif.ts';
 import { dpdkProvider } from '../netdev/dpdk.ts';
 import { type DummyNetdev, dummyProviders } from '../netdev/dummy.ts';
 import { internalProvider } from '../netdev/internal.ts';
+import { links } from '../netdev/link-watcher.ts';
 import type { Netdev, NetdevProvider } from '../netdev/netdev.ts';
 import { type Address, OvsRouter, parseNetwork } from '../netdev/ovs-router.ts';
 import { patchProvider } from '../netdev/patch.ts';
@@ -116,6 +117,14 @@ export class SwitchParts implements SwitchDeps {
     if (type === 'internal' && this.#isDummyDatapath(datapathType)) return this.#providers.get('dummy-internal');
     if (type === 'dpdk' && this.#dpdk === 'on' && this.#options.dummy !== 'override') return dpdkProvider;
     return this.#providers.get(type);
+  }
+
+  /** Dummies stand for no interface of the host. */
+  onHostInterfaces(cb: () => void): () => void {
+    if (this.#options.dummy === 'override') return () => {};
+    return links.listen((news) => {
+      if (news.came) cb();
+    });
   }
 
   #isDummyDatapath(type: string): boolean {

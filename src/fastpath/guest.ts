@@ -40,6 +40,12 @@ export declare function gAtomicLoad16(at: u32): u32;
 @external('g', 'atomicStore16')
 export declare function gAtomicStore16(at: u32, value: u32): void;
 // @ts-ignore: decorator
+@external('g', 'atomicLoad32')
+export declare function gAtomicLoad32(at: u32): u32;
+// @ts-ignore: decorator
+@external('g', 'atomicStore32')
+export declare function gAtomicStore32(at: u32, value: u32): void;
+// @ts-ignore: decorator
 @external('g', 'copyIn')
 export declare function gMemoryCopyIn(to: u32, from: u32, size: u32): void;
 // @ts-ignore: decorator

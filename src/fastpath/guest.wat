@@ -15,6 +15,8 @@
   (func (export "storeV") (param i32 v128) (v128.store $guest align=1 (local.get 0) (local.get 1)))
   (func (export "atomicLoad16") (param i32) (result i32) (i32.atomic.load16_u $guest (local.get 0)))
   (func (export "atomicStore16") (param i32 i32) (i32.atomic.store16 $guest (local.get 0) (local.get 1)))
+  (func (export "atomicLoad32") (param i32) (result i32) (i32.atomic.load $guest (local.get 0)))
+  (func (export "atomicStore32") (param i32 i32) (i32.atomic.store $guest (local.get 0) (local.get 1)))
   ;; (arena destination, guest source, size)
   (func (export "copyIn") (param i32 i32 i32)
     (memory.copy $arena $guest (local.get 0) (local.get 1) (local.get 2)))

@@ -96,6 +96,13 @@ export const DROP_ACTION_INVALID_TUNNEL_METADATA = 30;
 export const DROP_ACTION_UNSUPPORTED_PACKET_TYPE = 31;
 export const DROP_ACTION_CONGESTION = 32;
 export const DROP_ACTION_FORWARDING_DISABLED = 33;
+export const DROP_SOCKET_RX_BAD_FRAME = 34;
+export const DROP_SOCKET_RX_OVERSIZE = 35;
+export const DROP_SOCKET_RX_RUNT = 36;
+export const DROP_SOCKET_RX_BAD_OFFLOAD = 37;
+export const DROP_SOCKET_TX_RING_FULL = 38;
+export const DROP_SOCKET_TX_NOT_READY = 39;
+export const DROP_SOCKET_TX_OVERSIZE = 40;
 export const HEADER_MAGIC = 0;
 export const HEADER_VERSION = 4;
 /** ctl: RCU epoch; a thread copies it at each quiescent point */
@@ -174,6 +181,10 @@ export const VRING_STARTED = 52;
 export const VRING_KICK_WANTED = 56;
 /** index of the guest's rx function in the function table */
 export const VRING_RX_SLOT = 60;
+/** ring of a packet socket: bytes of a slot; slot i lies at DESC + i × FRAME_SIZE */
+export const VRING_FRAME_SIZE = 64;
+/** owner, ring of a packet socket: payload bytes of the frame at LAST_AVAIL that went on as segments already */
+export const VRING_SEG_NEXT = 68;
 /** bytes of a VRING */
 export const VRING__SIZE = 128;
 export const REGION_TABLE_COUNT = 0;
@@ -498,4 +509,4 @@ export const ARENA_FLOW_STATS_STRIDE = 33554432;
 export const ARENA_HEAP = 778047488;
 /** bytes of the arena */
 export const ARENA__SIZE = 1046544384;
-export const DROP_REASON_NAMES = ["datapath_drop_upcall_error","datapath_drop_lock_error","datapath_drop_rx_invalid_packet","datapath_drop_userspace_action_error","datapath_drop_invalid_port","datapath_drop_invalid_tnl_port","datapath_drop_recirc_error","datapath_drop_meter","datapath_drop_sample_error","drop_action_of_pipeline","vhost_rx_bad_descriptor","vhost_rx_bad_chain","vhost_rx_oversize","vhost_rx_runt","vhost_rx_bad_header","vhost_tx_ring_full","vhost_tx_bad_descriptor","vhost_tx_not_ready","vhost_tx_oversize","soft_tx_ring_full","upcall_ring_full","datapath_drop_unsupported_action","vhost_bad_index","drop_action_bridge_not_found","drop_action_recursion_too_deep","drop_action_too_many_resubmit","drop_action_stack_too_deep","drop_action_no_recirculation_context","drop_action_recirculation_conflict","drop_action_too_many_mpls_labels","drop_action_invalid_tunnel_metadata","drop_action_unsupported_packet_type","drop_action_congestion","drop_action_forwarding_disabled"] as const;
+export const DROP_REASON_NAMES = ["datapath_drop_upcall_error","datapath_drop_lock_error","datapath_drop_rx_invalid_packet","datapath_drop_userspace_action_error","datapath_drop_invalid_port","datapath_drop_invalid_tnl_port","datapath_drop_recirc_error","datapath_drop_meter","datapath_drop_sample_error","drop_action_of_pipeline","vhost_rx_bad_descriptor","vhost_rx_bad_chain","vhost_rx_oversize","vhost_rx_runt","vhost_rx_bad_header","vhost_tx_ring_full","vhost_tx_bad_descriptor","vhost_tx_not_ready","vhost_tx_oversize","soft_tx_ring_full","upcall_ring_full","datapath_drop_unsupported_action","vhost_bad_index","drop_action_bridge_not_found","drop_action_recursion_too_deep","drop_action_too_many_resubmit","drop_action_stack_too_deep","drop_action_no_recirculation_context","drop_action_recirculation_conflict","drop_action_too_many_mpls_labels","drop_action_invalid_tunnel_metadata","drop_action_unsupported_packet_type","drop_action_congestion","drop_action_forwarding_disabled","socket_rx_bad_frame","socket_rx_oversize","socket_rx_runt","socket_rx_bad_offload","socket_tx_ring_full","socket_tx_not_ready","socket_tx_oversize"] as const;

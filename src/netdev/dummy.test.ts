@@ -69,15 +69,12 @@ test('a DPDK device is not there, in the words of Open vSwitch', () => {
   assert.throws(() => dpdkProvider.open('d0', new Map(), config), /'d0' is missing 'options:dpdk-devargs'/);
 });
 
-test('interfaces of the host are refused, one that is there otherwise than one that is not', () => {
-  assert.throws(
-    () => systemProvider.open('no-such-if', new Map(), config),
-    new NetdevError('could not open network device no-such-if (No such device)'),
-  );
-  assert.throws(
-    () => systemProvider.open('lo', new Map(), config),
-    new NetdevError('could not open network device lo (Operation not supported)'),
-  );
+test('an interface that the host has not got is refused in the words of Open vSwitch', () => {
+  for (const name of ['no-such-if', '../../class', 'a-name-that-is-too-long-for-one'])
+    assert.throws(
+      () => systemProvider.open(name, new Map(), config),
+      new NetdevError(`could not open network device ${name} (No such device)`),
+    );
 });
 
 test('two dummies plugged into each other by a socket', async () => {

@@ -64,10 +64,38 @@ export interface VringConsumer {
   announce?(mac: Uint8Array): void;
 }
 
+/** A ring of slots that a packet socket shares with the kernel (src/fastpath/tpacket.ts). */
+export interface SocketRing {
+  /** rx: the switch receives by it. */
+  direction: 'rx' | 'tx';
+  /** Of the first slot in the memory. */
+  offset: number;
+  frameSize: number;
+  nFrames: number;
+  /** The socket. Owned by the device. */
+  fd: number;
+}
+
+/** The rings of a device; `memory` is one for all devices: nobody but the kernel writes into it. */
+export interface SocketRings {
+  memory: WebAssembly.Memory;
+  rings: readonly SocketRing[];
+}
+
+/** What the datapath does for a device with rings. Control thread. */
+export interface SocketConsumer {
+  /** Resolves when the PMDs use the rings. */
+  ringsStart(rings: SocketRings): Promise<void>;
+  /** Resolves when no thread touches them any more. */
+  ringsStop(): Promise<void>;
+}
+
 /** How the datapath exchanges packets with a device. */
 export type NetdevIo =
   /** vhost-user: PMDs poll the rings that the device announces. */
   | { kind: 'vhost'; attach(consumer: VringConsumer): void }
+  /** A packet socket: PMDs poll its rings. */
+  | { kind: 'rings'; attach(consumer: SocketConsumer): Promise<void> }
   /** Whole frames to and from the control or I/O thread (tap, dummy, internal). */
   | {
       kind: 'soft';
@@ -122,6 +150,8 @@ export interface Netdev {
   numaId?(): number;
   /** Settings in force, as `dpif/show` tells them behind the type; absent: none. */
   config?(): ReadonlyMap<string, string>;
+  /** What it stood for is no longer there: it is to be closed, and opened anew by its name. */
+  isGone?(): boolean;
   /** IP addresses with their prefix lengths; absent: unknown. */
   addresses?(): { address: Uint8Array; prefix: number }[];
   /** It counts packets and bytes, and knows of no errors and drops. */

@@ -1,17 +1,20 @@
-import { statSync } from 'node:fs';
 import { vlogModule } from '../base/vlog.ts';
+import { IFNAME_MAX } from '../sys/tap.ts';
 import { NetdevError, type NetdevProvider } from './netdev.ts';
+import { PacketNetdev } from './packet.ts';
 
-const log = vlogModule('netdev_linux');
-
-/** Interfaces of the host by their name. They are not driven yet: a name that is not there gets Open vSwitch's words, one that is, a clear refusal. */
+/** Interfaces of the host by their name. */
 export const systemProvider: NetdevProvider = {
   type: 'system',
   open: (name) => {
-    const exists = !name.includes('/') && statSync(`/sys/class/net/${name}`, { throwIfNoEntry: false }) !== undefined;
-    if (exists) log.warn(`${name}: interfaces of the host can't be ports yet`);
-    const text = `could not open network device ${name} (${exists ? 'Operation not supported' : 'No such device'})`;
-    vlogModule('bridge').warn(text);
-    throw new NetdevError(text);
+    try {
+      if (name.length === 0 || Buffer.byteLength(name) > IFNAME_MAX) throw noSuchDevice(name);
+      return new PacketNetdev(name);
+    } catch (e) {
+      if (e instanceof NetdevError) vlogModule('bridge').warn(e.message);
+      throw e;
+    }
   },
 };
+
+const noSuchDevice = (name: string) => new NetdevError(`could not open network device ${name} (No such device)`);

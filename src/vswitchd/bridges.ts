@@ -36,6 +36,9 @@ export interface SwitchDeps {
   datapathTypes(): string[];
   /** Interface.ifindex; 0 where a device has none. */
   ifindex(netdev: Netdev): number;
+  /** Calls `cb` when a network interface of the host has come or gone: ports may be made that could not be, or have lost what they stood for. Returns what
+   *  ends that. Absent: there are none. */
+  onHostInterfaces?(cb: () => void): () => void;
   rundir: string;
   /** The Open_vSwitch.other_config that stands for what happens once, at the start (dpdk-init). */
   initialize(otherConfig: StringMap): void;

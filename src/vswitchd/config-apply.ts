@@ -40,13 +40,15 @@ export async function applyPlan(steps: readonly Step[], state: Bridges, deps: Sw
   followMtu(state);
 }
 
-/** Interfaces whose port has left the datapath behind our back are no longer there: the next plan puts them back. */
+/** Interfaces whose port has left the datapath behind our back, or whose device is gone, are no longer there: the next plan puts them back. */
 export async function noticeVanished(state: Bridges): Promise<void> {
   for (const bridge of state.bridges.values()) {
     const present = new Set(bridge.ofproto.netdevs());
     for (const iface of [...bridge.interfaces.values()]) {
-      if (present.has(iface.netdev)) continue;
+      const isThere = present.has(iface.netdev);
+      if (isThere && !iface.netdev.isGone?.()) continue;
       bridge.interfaces.delete(iface.name);
+      if (isThere) await bridge.ofproto.portDel(iface.ofport as typeof OFPP_LOCAL);
       await iface.netdev.close();
     }
   }

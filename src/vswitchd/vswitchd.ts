@@ -61,6 +61,7 @@ export class Vswitchd {
   #statusQueued = false;
   #statsIntervalMs = MIN_STATS_INTERVAL_MS;
   #statsTimer: ClockTimer | undefined;
+  #unlisten: (() => void) | undefined;
 
   constructor(idl: Idl, deps: SwitchDeps, clock: Clock, onReady: () => void) {
     this.#idl = idl;
@@ -77,6 +78,7 @@ export class Vswitchd {
     this.#idl.onState(() => this.#lockChanged());
     this.#timers.push(this.#clock.every(COVERAGE_RUN_INTERVAL_MS, () => coverage.run()));
     this.#armStatistics();
+    this.#unlisten = this.#deps.onHostInterfaces?.(() => this.#queueReconfigure());
     this.#idl.start();
   }
 
@@ -85,6 +87,7 @@ export class Vswitchd {
     this.#stopped = true;
     for (const timer of this.#timers) timer.cancel();
     this.#statsTimer?.cancel();
+    this.#unlisten?.();
     await this.#work;
     await destroyBridges(this.state, this.#deps, cleanup);
     this.#idl.stop();

@@ -53,6 +53,8 @@ const PACKAGES: Record<string, string> = {
   nsenter: 'util-linux',
   iperf3: 'iperf3',
   tshark: 'tshark',
+  iperf3: 'iperf3',
+  ping: 'iputils-ping',
 };
 
 /**

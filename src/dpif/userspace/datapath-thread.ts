@@ -11,6 +11,7 @@ import {
   VRINGS_MAX,
 } from '../../gen/arena.ts';
 import { eventfdSignal } from '../../sys/eventfd-signal.ts';
+import { packetFlush } from '../../sys/packet-socket.ts';
 import type { Arena } from './arena.ts';
 
 /** What the datapath module exports; see src/fastpath/datapath.ts. */
@@ -38,11 +39,17 @@ export interface VringExports {
   startRing(vring: number): void;
 }
 
+/** Kinds of ring; each is a module of its own with the same exports. */
+export type RingModule = 'vring' | 'tpacket';
+
+/** How the other side of a ring learns that it was given something: an eventfd, or a packet socket that is to take what stands in its ring. */
+export type KickKind = 'eventfd' | 'packet';
+
 /** Compiled once by the control thread, posted to every PMD. */
-export interface DatapathModules {
-  datapath: WebAssembly.Module;
-  vring: WebAssembly.Module;
-}
+export type DatapathModules = { datapath: WebAssembly.Module } & Record<RingModule, WebAssembly.Module>;
+
+/** The number, beside those of the guests, of the memory that holds the rings of all packet sockets and taps. */
+export const SOCKET_MEMORY = GUESTS_MAX;
 
 /**
  * Reads the modules that `tools/build.ts` made. `bin/turnout` has V8 compile them by its optimising compiler at once (`--no-liftoff` and what it
@@ -58,7 +65,7 @@ export function loadModules(buildDir = join(import.meta.dirname, '../../../build
       throw new Error(`${name}.wasm can't be loaded (${(e as Error).message}); run 'npm run build'`);
     }
   };
-  return { datapath: load('datapath'), vring: load('vring') };
+  return { datapath: load('datapath'), vring: load('vring'), tpacket: load('tpacket') };
 }
 
 /** Slots of a guest's functions in the function table; 0 and 1 stay empty so that a cleared record traps. */
@@ -78,6 +85,8 @@ export class DatapathThread {
   readonly #guests = new Map<number, { exports: VringExports; memory: WebAssembly.Memory }>();
   /** eventfd that interrupts the guest, by vring number; -1: none. */
   readonly #callFds = new Int32Array(VRINGS_MAX).fill(-1);
+  /** 1: that fd is a packet socket. */
+  readonly #callsPacket = new Uint8Array(VRINGS_MAX);
   /** No vring from here on ever had one. */
   #callFdsEnd = 0;
   readonly #callsPendingAt: number;
@@ -87,18 +96,18 @@ export class DatapathThread {
     this.arena = arena;
     this.#modules = modules;
     this.#callsPendingAt = ARENA_THREADS + index * THREAD__SIZE + THREAD_CALLS_PENDING;
-    this.#table = new WebAssembly.Table({ element: 'anyfunc', initial: 2 + GUESTS_MAX * 2 });
+    this.#table = new WebAssembly.Table({ element: 'anyfunc', initial: 2 + (GUESTS_MAX + 1) * 2 });
     const env = { memory: arena.memory, table: this.#table };
     this.exports = new WebAssembly.Instance(modules.datapath, { env }).exports as unknown as DatapathExports;
     this.exports.initThread(index);
   }
 
   /** Makes the guest's memory reachable: instantiates the ring module over it. */
-  addGuest(guest: number, memory: WebAssembly.Memory): VringExports {
+  addGuest(guest: number, memory: WebAssembly.Memory, module: RingModule = 'vring'): VringExports {
     const known = this.#guests.get(guest);
     if (known && known.memory === memory) return known.exports;
     const imports = { env: { memory: this.arena.memory }, guest: { memory } };
-    const exports = new WebAssembly.Instance(this.#modules.vring, imports).exports as unknown as VringExports;
+    const exports = new WebAssembly.Instance(this.#modules[module], imports).exports as unknown as VringExports;
     this.#guests.set(guest, { exports, memory });
     this.#table.set(rxSlot(guest), exports.rx);
     this.#table.set(txSlot(guest), exports.tx);
@@ -115,13 +124,14 @@ export class DatapathThread {
     return this.#guests.get(guest)?.exports;
   }
 
-  setCallFd(vring: number, fd: number): void {
+  setCallFd(vring: number, fd: number, kick: KickKind = 'eventfd'): void {
     const i = (vring - ARENA_VRINGS) / VRING__SIZE;
     this.#callFds[i] = fd;
+    this.#callsPacket[i] = kick === 'packet' ? 1 : 0;
     this.#callFdsEnd = Math.max(this.#callFdsEnd, i + 1);
   }
 
-  /** Interrupts the guests that this thread's last run gave something to. */
+  /** Interrupts the guests that this thread's last run gave something to, and has the kernel take what it put into sockets. */
   interruptGuests(): void {
     if (this.arena.get(this.#callsPendingAt) === 0) return;
     this.arena.set(this.#callsPendingAt, 0);
@@ -131,7 +141,8 @@ export class DatapathThread {
       if (fd < 0) continue;
       const at = (ARENA_VRINGS + i * VRING__SIZE + VRING_CALL_PENDING) >> 2;
       if (u32[at] === 0 || Atomics.exchange(u32, at, 0) === 0) continue;
-      eventfdSignal(fd);
+      if (this.#callsPacket[i]) packetFlush(fd);
+      else eventfdSignal(fd);
     }
   }
 }

@@ -54,13 +54,15 @@ import { ArenaHeap } from './heap.ts';
 import { Megaflows } from './megaflows.ts';
 import { type UserspaceDpifOptions, vlanLimitOf } from './options.ts';
 import { OwnPackets } from './own-packets.ts';
-import { type PmdHandle, PmdPool } from './pmd-pool.ts';
+import { type Newcomer, type PmdHandle, PmdPool } from './pmd-pool.ts';
 import { Rcu } from './rcu.ts';
 import { assignRxqs, type RxqPlacement } from './rxq-assignment.ts';
 import { isCompilable, looksBeyondKey, SlowPath } from './slow-path.ts';
+import { SocketPorts } from './socket-ports.ts';
 import { UpcallReader, type UpcallRecord } from './upcall-reader.ts';
 import { UserdataTable } from './userdata-table.ts';
 import { type VhostPort, VhostPorts } from './vhost-ports.ts';
+import { VringRecords } from './vring-records.ts';
 
 const ETH_TYPE_NSH = 0x894f;
 /** Upcalls handled in one turn of the event loop. */
@@ -84,6 +86,7 @@ export class UserspaceDpif implements Dpif {
   readonly #rcu: Rcu;
   readonly #table: FlowTable;
   readonly #vhost: VhostPorts;
+  readonly #sockets: SocketPorts;
   readonly #counters: Counters;
   readonly #readers = new Map<number, UpcallReader>();
   readonly #ports = new Map<number, DpPort>();
@@ -146,7 +149,9 @@ export class UserspaceDpif implements Dpif {
       maxFlows: options.maxFlows ?? FLOWS_MAX,
       nThreads: () => this.#pool.nThreads,
     });
-    this.#vhost = new VhostPorts(arena, this.#pool, this.#main, () => this.#assign());
+    const records = new VringRecords();
+    this.#vhost = new VhostPorts(arena, this.#pool, this.#main, () => this.#assign(), records);
+    this.#sockets = new SocketPorts(arena, this.#pool, this.#main, () => this.#assign(), records);
     this.#counters = new Counters(arena);
     this.#setCaches(100, false);
     this.#readers.set(0, new UpcallReader(arena, 0));
@@ -172,6 +177,11 @@ export class UserspaceDpif implements Dpif {
       this.#arena.publish(record + PORT_KIND, PORT_KIND_VHOST);
       netdev.io.attach(vhost);
       await this.#assign();
+    } else if (netdev.io.kind === 'rings') {
+      await this.#ensureCores();
+      const socket = this.#sockets.add(port, netdev.name);
+      this.#arena.publish(record + PORT_KIND, PORT_KIND_VHOST);
+      await netdev.io.attach(socket);
     } else if (netdev.io.kind === 'soft') {
       this.#arena.publish(record + PORT_KIND, PORT_KIND_SOFT);
       netdev.io.attach((frame) => {
@@ -208,6 +218,7 @@ export class UserspaceDpif implements Dpif {
     const record = ARENA_PORTS + port * PORT__SIZE;
     this.#arena.publish(record + PORT_KIND, PORT_KIND_NONE);
     await this.#vhost.remove(port);
+    await this.#sockets.remove(port);
     await this.#pool.all({ type: 'sync' });
     // What was sent up from it, or for it, must not meet another port with its number.
     for (const reader of this.#readers.values())
@@ -503,9 +514,20 @@ export class UserspaceDpif implements Dpif {
     return done;
   }
 
+  /** What a new PMD is told. */
+  #newcomer(): Newcomer {
+    return {
+      threadsChanged: () => {
+        this.#sockets.threadsChanged();
+        return this.#vhost.threadsChanged();
+      },
+      requests: () => [...this.#vhost.requests(), ...this.#sockets.requests()],
+    };
+  }
+
   async #startCores(): Promise<void> {
     try {
-      await this.#pool.setCores(this.#cores, this.#vhost);
+      await this.#pool.setCores(this.#cores, this.#newcomer());
     } finally {
       for (const pmd of this.#pool.pmds) {
         if (!this.#readers.has(pmd.index)) this.#readers.set(pmd.index, new UpcallReader(this.#arena, pmd.index));
@@ -524,7 +546,7 @@ export class UserspaceDpif implements Dpif {
   async #assignNow(): Promise<void> {
     const { pmds } = this.#pool;
     const cores = pmds.map((p) => p.core);
-    const { placement, warnings } = assignRxqs(this.#vhost.rxqs(), cores, this.#affinity);
+    const { placement, warnings } = assignRxqs([...this.#vhost.rxqs(), ...this.#sockets.rxqs()], cores, this.#affinity);
     this.#placement = placement;
     for (const text of warnings) if (!this.#assignWarnings.has(text)) this.#warn(text);
     this.#assignWarnings = new Set(warnings);
@@ -605,7 +627,7 @@ export class UserspaceDpif implements Dpif {
     this.#closed = true;
     clearInterval(this.#reapTimer);
     for (const port of [...this.#ports.keys()]) await this.portDel(odpPort(port));
-    await this.#pool.setCores([], this.#vhost);
+    await this.#pool.setCores([], this.#newcomer());
     const word = (ARENA_HEADER + HEADER_NOTIFY) >> 2;
     Atomics.add(this.#arena.i32, word, 1);
     Atomics.notify(this.#arena.i32, word);

@@ -1,4 +1,4 @@
-import type { DatapathModules } from './datapath-thread.ts';
+import type { DatapathModules, KickKind, RingModule } from './datapath-thread.ts';
 
 /** What a PMD worker is started with. */
 export interface PmdWorkerData {
@@ -24,13 +24,15 @@ export interface PmdRxq {
   vring: number;
   port: number;
   kickFd: number;
+  /** `kickFd` is a packet socket or a tap, readable while it has frames; an eventfd otherwise. */
+  socket?: boolean;
 }
 
 /** Control thread → PMD. Each is answered by `{ ack: id }` between two runs: then the PMD has done it and left what it was told to leave. */
 export type PmdRequest =
-  | { type: 'guest'; guest: number; memory: WebAssembly.Memory }
+  | { type: 'guest'; guest: number; memory: WebAssembly.Memory; module?: RingModule }
   | { type: 'drop-guest'; guest: number }
-  | { type: 'call-fd'; vring: number; fd: number }
+  | { type: 'call-fd'; vring: number; fd: number; kick?: KickKind }
   | { type: 'rxqs'; rxqs: PmdRxq[] }
   | { type: 'sync' }
   | { type: 'exit' };

@@ -26,6 +26,7 @@ import {
   VRING_LOCK,
 } from '../../gen/arena.ts';
 import { eventfdDrain } from '../../sys/eventfd.ts';
+import { takeSocketError } from '../../sys/packet-socket.ts';
 import { POLLIN, PollSet } from '../../sys/poll.ts';
 import { setAffinity } from '../../sys/sched.ts';
 import { Arena } from './arena.ts';
@@ -170,8 +171,12 @@ class Pmd {
   #drain(): void {
     if (this.#poll.revents(0)) eventfdDrain(this.#data.wakeFd);
     for (let i = 0; i < this.#rxqs.length; i++) {
-      if (this.#poll.revents(i + 1) & POLLIN) eventfdDrain(this.#rxqs[i]!.kickFd);
-      else if (this.#poll.revents(i + 1)) this.#poll.clear(i + 1);
+      const revents = this.#poll.revents(i + 1);
+      if (revents === 0) continue;
+      const q = this.#rxqs[i]!;
+      if (q.socket) takeSocketError(q.kickFd);
+      else if (revents & POLLIN) eventfdDrain(q.kickFd);
+      if (!(revents & POLLIN) && !q.socket) this.#poll.clear(i + 1);
     }
   }
 
@@ -189,13 +194,13 @@ class Pmd {
   #handle(request: PmdRequest): void {
     switch (request.type) {
       case 'guest':
-        this.#thread.addGuest(request.guest, request.memory);
+        this.#thread.addGuest(request.guest, request.memory, request.module);
         break;
       case 'drop-guest':
         this.#thread.dropGuest(request.guest);
         break;
       case 'call-fd':
-        this.#thread.setCallFd(request.vring, request.fd);
+        this.#thread.setCallFd(request.vring, request.fd, request.kick);
         break;
       case 'rxqs':
         this.#setRxqs(request.rxqs);

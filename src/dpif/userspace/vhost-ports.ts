@@ -2,7 +2,6 @@ import type { OdpPort } from '../../base/types.ts';
 import {
   ARENA_PORTS,
   ARENA_REGION_TABLES,
-  ARENA_VRINGS,
   GUESTS_MAX,
   PORT__SIZE,
   PORT_NTXQS,
@@ -17,7 +16,6 @@ import {
   REGION_TABLE_COUNT,
   REGION_TABLE_ENTRIES,
   TXQS_MAX,
-  VRING__SIZE,
   VRING_AVAIL,
   VRING_BROKEN,
   VRING_BROKEN_INDEX,
@@ -35,7 +33,6 @@ import {
   VRING_SIZE,
   VRING_STARTED,
   VRING_USED,
-  VRINGS_MAX,
 } from '../../gen/arena.ts';
 import { type GuestMemory, NetdevError, type VringConfig, type VringConsumer } from '../../netdev/netdev.ts';
 import type { Arena } from './arena.ts';
@@ -43,6 +40,7 @@ import { type DatapathThread, txSlot } from './datapath-thread.ts';
 import type { PmdRequest } from './pmd-messages.ts';
 import type { PmdPool } from './pmd-pool.ts';
 import type { NamedRxq } from './rxq-assignment.ts';
+import { VringRecords } from './vring-records.ts';
 
 const VIRTIO_NET_F_MRG_RXBUF = 1n << 15n;
 const VIRTIO_F_RING_INDIRECT_DESC = 1n << 28n;
@@ -104,16 +102,22 @@ export class VhostPorts {
   /** The control thread's own instance, which sends the packets of upcalls and packet-outs. */
   readonly #main: DatapathThread;
   readonly #ports = new Map<number, VhostPort>();
-  readonly #freeVrings: number[] = [];
-  #nextVring = 0;
+  readonly #records: VringRecords;
   /** Called when the set of rxqs changed: assigns them to PMDs. */
   readonly #reassign: () => Promise<void>;
 
-  constructor(arena: Arena, pool: PmdPool, main: DatapathThread, reassign: () => Promise<void>) {
+  constructor(
+    arena: Arena,
+    pool: PmdPool,
+    main: DatapathThread,
+    reassign: () => Promise<void>,
+    records = new VringRecords(),
+  ) {
     this.#arena = arena;
     this.#pool = pool;
     this.#main = main;
     this.#reassign = reassign;
+    this.#records = records;
   }
 
   add(port: OdpPort, name: string): VhostPort {
@@ -194,7 +198,7 @@ export class VhostPorts {
   async startRing(vhost: VhostPort, config: VringConfig, guest: GuestMemory): Promise<void> {
     assertPresent(vhost);
     if (vhost.rings.has(config.index)) await this.stopRing(vhost, config.index);
-    const at = this.#takeVring(vhost.name);
+    const at = this.#records.take(vhost.name);
     this.#writeRegions(vhost, guest);
     this.#writeVring(at, vhost, config);
     const isNews = vhost.memory !== guest.memory;
@@ -205,7 +209,7 @@ export class VhostPorts {
     await this.#pool.all({ type: 'call-fd', vring: at, fd: config.callFd });
     if (vhost.removed) {
       await this.#releaseVring(at);
-      this.#freeVrings.push(at);
+      this.#records.release(at);
       assertPresent(vhost);
     }
     this.#arena.publish(at + VRING_STARTED, 1);
@@ -237,7 +241,7 @@ export class VhostPorts {
       lastAvail: this.#arena.get(ring.at + VRING_LAST_AVAIL),
       lastUsed: this.#arena.get(ring.at + VRING_LAST_USED),
     };
-    this.#freeVrings.push(ring.at);
+    this.#records.release(ring.at);
     return position;
   }
 
@@ -245,13 +249,6 @@ export class VhostPorts {
   async #releaseVring(at: number): Promise<void> {
     this.#main.setCallFd(at, -1);
     await this.#pool.all({ type: 'call-fd', vring: at, fd: -1 });
-  }
-
-  #takeVring(name: string): number {
-    const free = this.#freeVrings.pop();
-    if (free !== undefined) return free;
-    if (this.#nextVring >= VRINGS_MAX) throw new NetdevError(`${name}: no more than ${VRINGS_MAX} rings are possible`);
-    return ARENA_VRINGS + this.#nextVring++ * VRING__SIZE;
   }
 
   #regionTable(vhost: VhostPort): number {

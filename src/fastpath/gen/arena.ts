@@ -96,6 +96,13 @@ export const DROP_ACTION_INVALID_TUNNEL_METADATA: u32 = 30;
 export const DROP_ACTION_UNSUPPORTED_PACKET_TYPE: u32 = 31;
 export const DROP_ACTION_CONGESTION: u32 = 32;
 export const DROP_ACTION_FORWARDING_DISABLED: u32 = 33;
+export const DROP_SOCKET_RX_BAD_FRAME: u32 = 34;
+export const DROP_SOCKET_RX_OVERSIZE: u32 = 35;
+export const DROP_SOCKET_RX_RUNT: u32 = 36;
+export const DROP_SOCKET_RX_BAD_OFFLOAD: u32 = 37;
+export const DROP_SOCKET_TX_RING_FULL: u32 = 38;
+export const DROP_SOCKET_TX_NOT_READY: u32 = 39;
+export const DROP_SOCKET_TX_OVERSIZE: u32 = 40;
 export const HEADER_MAGIC: u32 = 0;
 export const HEADER_VERSION: u32 = 4;
 /** ctl: RCU epoch; a thread copies it at each quiescent point */
@@ -174,6 +181,10 @@ export const VRING_STARTED: u32 = 52;
 export const VRING_KICK_WANTED: u32 = 56;
 /** index of the guest's rx function in the function table */
 export const VRING_RX_SLOT: u32 = 60;
+/** ring of a packet socket: bytes of a slot; slot i lies at DESC + i × FRAME_SIZE */
+export const VRING_FRAME_SIZE: u32 = 64;
+/** owner, ring of a packet socket: payload bytes of the frame at LAST_AVAIL that went on as segments already */
+export const VRING_SEG_NEXT: u32 = 68;
 /** bytes of a VRING */
 export const VRING__SIZE: u32 = 128;
 export const REGION_TABLE_COUNT: u32 = 0;

@@ -39,8 +39,10 @@ import { FlowTable } from '../flow-table.ts';
 import { ArenaHeap } from '../heap.ts';
 import { PmdPool } from '../pmd-pool.ts';
 import { Rcu } from '../rcu.ts';
+import { SocketPorts } from '../socket-ports.ts';
 import { UpcallReader, type UpcallRecord } from '../upcall-reader.ts';
 import { type VhostPort, VhostPorts } from '../vhost-ports.ts';
+import { VringRecords } from '../vring-records.ts';
 import type { FakeRing } from './fake-guest.ts';
 
 /** A ring that the rig runs: what the fast path calls, and its record. */
@@ -66,6 +68,7 @@ export class Rig {
   readonly rcu: Rcu;
   readonly table: FlowTable;
   readonly vhost: VhostPorts;
+  readonly sockets: SocketPorts;
   readonly #upcalls: UpcallReader;
   readonly #freePorts = Array.from({ length: 64 }, (_, i) => 163 - i);
 
@@ -76,7 +79,9 @@ export class Rig {
     const pool = new PmdPool(this.arena, modules, () => {});
     this.rcu = new Rcu(this.arena, () => 1);
     this.table = new FlowTable(this.arena, this.heap, this.rcu, (flow) => this.exports.flowHash(flow) >>> 0);
-    this.vhost = new VhostPorts(this.arena, pool, this.thread, () => Promise.resolve());
+    const records = new VringRecords();
+    this.vhost = new VhostPorts(this.arena, pool, this.thread, () => Promise.resolve(), records);
+    this.sockets = new SocketPorts(this.arena, pool, this.thread, () => Promise.resolve(), records);
     this.#upcalls = new UpcallReader(this.arena, 0);
   }
 

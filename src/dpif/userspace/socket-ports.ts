@@ -1,0 +1,187 @@
+import type { OdpPort } from '../../base/types.ts';
+import {
+  ARENA_PORTS,
+  PORT__SIZE,
+  PORT_NTXQS,
+  PORT_TX_LOCKED,
+  PORT_TX_SLOT,
+  PORT_TXQ,
+  VRING_BROKEN,
+  VRING_CALL_PENDING,
+  VRING_DESC,
+  VRING_FRAME_SIZE,
+  VRING_LAST_AVAIL,
+  VRING_LOCK,
+  VRING_PORT,
+  VRING_SEG_NEXT,
+  VRING_SIZE,
+  VRING_STARTED,
+} from '../../gen/arena.ts';
+import { NetdevError, type SocketConsumer, type SocketRing, type SocketRings } from '../../netdev/netdev.ts';
+import type { Arena } from './arena.ts';
+import { type DatapathThread, SOCKET_MEMORY, txSlot } from './datapath-thread.ts';
+import type { PmdRequest } from './pmd-messages.ts';
+import type { PmdPool } from './pmd-pool.ts';
+import type { NamedRxq } from './rxq-assignment.ts';
+import type { VringRecords } from './vring-records.ts';
+
+/** A ring that runs. */
+interface ActiveRing {
+  ring: SocketRing;
+  at: number;
+}
+
+/** One port of the host's network stack in the datapath. */
+export class SocketPort implements SocketConsumer {
+  readonly port: OdpPort;
+  readonly name: string;
+  readonly #owner: SocketPorts;
+  rings: ActiveRing[] = [];
+  /** The port was deleted, while its device is still to be closed. */
+  removed = false;
+
+  constructor(port: OdpPort, name: string, owner: SocketPorts) {
+    this.port = port;
+    this.name = name;
+    this.#owner = owner;
+  }
+
+  ringsStart(rings: SocketRings): Promise<void> {
+    return this.#owner.start(this, rings);
+  }
+
+  ringsStop(): Promise<void> {
+    return this.#owner.stop(this);
+  }
+}
+
+/** All ports that are packet sockets: their records in the arena, and who polls them. Control thread only. */
+export class SocketPorts {
+  readonly #arena: Arena;
+  readonly #pool: PmdPool;
+  readonly #main: DatapathThread;
+  readonly #records: VringRecords;
+  readonly #ports = new Map<number, SocketPort>();
+  /** Called when the set of rxqs changed: assigns them to PMDs. */
+  readonly #reassign: () => Promise<void>;
+  #memory: WebAssembly.Memory | undefined;
+
+  constructor(arena: Arena, pool: PmdPool, main: DatapathThread, reassign: () => Promise<void>, records: VringRecords) {
+    this.#arena = arena;
+    this.#pool = pool;
+    this.#main = main;
+    this.#reassign = reassign;
+    this.#records = records;
+  }
+
+  add(port: OdpPort, name: string): SocketPort {
+    const socket = new SocketPort(port, name, this);
+    this.#ports.set(port, socket);
+    this.#publishTxqs(socket);
+    return socket;
+  }
+
+  async remove(port: OdpPort): Promise<void> {
+    const socket = this.#ports.get(port);
+    if (!socket) return;
+    socket.removed = true;
+    await this.stop(socket);
+    this.#ports.delete(port);
+  }
+
+  /** Everything that a new PMD has to know before it polls. */
+  requests(): PmdRequest[] {
+    if (!this.#memory) return [];
+    const requests: PmdRequest[] = [memoryRequest(this.#memory)];
+    for (const socket of this.#ports.values())
+      for (const { at, ring } of socket.rings) if (ring.direction === 'tx') requests.push(kickRequest(at, ring.fd));
+    return requests;
+  }
+
+  rxqs(): NamedRxq[] {
+    return [...this.#ports.values()].flatMap((socket): NamedRxq[] => {
+      const { port, name } = socket;
+      const polled = socket.rings.filter(({ ring }) => ring.direction === 'rx');
+      if (polled.length === 0)
+        return [{ guest: SOCKET_MEMORY, port, name, queue: 0, vring: 0, kickFd: -1, enabled: false }];
+      return polled.map(({ ring, at }, queue) => {
+        return { guest: SOCKET_MEMORY, port, name, queue, vring: at, kickFd: ring.fd, socket: true, enabled: true };
+      });
+    });
+  }
+
+  portOfRing(at: number): SocketPort | undefined {
+    for (const socket of this.#ports.values()) if (socket.rings.some((r) => r.at === at)) return socket;
+    return undefined;
+  }
+
+  async start(socket: SocketPort, { memory, rings }: SocketRings): Promise<void> {
+    await this.stop(socket);
+    if (socket.removed) throw new NetdevError(`${socket.name}: the port was deleted`);
+    this.#main.addGuest(SOCKET_MEMORY, memory, 'tpacket');
+    if (this.#memory !== memory) {
+      this.#memory = memory;
+      await this.#pool.all(memoryRequest(memory));
+    }
+    socket.rings = rings.map((ring) => ({ ring, at: this.#records.take(socket.name) }));
+    for (const { ring, at } of socket.rings) {
+      this.#writeRing(at, socket.port, ring);
+      if (ring.direction === 'rx') continue;
+      this.#main.setCallFd(at, ring.fd, 'packet');
+      await this.#pool.all(kickRequest(at, ring.fd));
+    }
+    for (const { at } of socket.rings) this.#arena.publish(at + VRING_STARTED, 1);
+    this.#publishTxqs(socket);
+    await this.#reassign();
+  }
+
+  /** Resolves when no thread uses the rings; does nothing when they do not run. */
+  async stop(socket: SocketPort): Promise<void> {
+    const { rings } = socket;
+    if (rings.length === 0) return;
+    socket.rings = [];
+    for (const { at } of rings) this.#arena.publish(at + VRING_STARTED, 0);
+    this.#publishTxqs(socket);
+    await this.#reassign();
+    for (const { at } of rings) {
+      this.#main.setCallFd(at, -1);
+      await this.#pool.all({ type: 'call-fd', vring: at, fd: -1 });
+      this.#records.release(at);
+    }
+  }
+
+  #writeRing(at: number, port: OdpPort, ring: SocketRing): void {
+    const set = (field: number, value: number) => this.#arena.set(at + field, value);
+    set(VRING_DESC, ring.offset);
+    set(VRING_SIZE, ring.nFrames);
+    set(VRING_FRAME_SIZE, ring.frameSize);
+    set(VRING_PORT, port);
+    set(VRING_LAST_AVAIL, 0);
+    set(VRING_SEG_NEXT, 0);
+    set(VRING_CALL_PENDING, 0);
+    set(VRING_BROKEN, 0);
+    set(VRING_LOCK, 0);
+  }
+
+  /** There are more threads: a ring that was one thread's may now be shared, and then wants the lock. */
+  threadsChanged(): void {
+    for (const socket of this.#ports.values()) this.#publishTxqs(socket);
+  }
+
+  #publishTxqs(socket: SocketPort): void {
+    const record = ARENA_PORTS + socket.port * PORT__SIZE;
+    const rings = socket.rings.filter(({ ring }) => ring.direction === 'tx');
+    this.#arena.set(record + PORT_TX_SLOT, txSlot(SOCKET_MEMORY));
+    this.#arena.set(record + PORT_TX_LOCKED, rings.length >= this.#pool.nThreads ? 0 : 1);
+    rings.forEach(({ at }, i) => {
+      this.#arena.set(record + PORT_TXQ + i * 4, at);
+    });
+    this.#arena.publish(record + PORT_NTXQS, rings.length);
+  }
+}
+
+const memoryRequest = (memory: WebAssembly.Memory): PmdRequest => {
+  return { type: 'guest', guest: SOCKET_MEMORY, memory, module: 'tpacket' };
+};
+
+const kickRequest = (vring: number, fd: number): PmdRequest => ({ type: 'call-fd', vring, fd, kick: 'packet' });

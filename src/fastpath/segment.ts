@@ -1,0 +1,151 @@
+/**
+ * Segmentation in software: a frame of up to 64 KiB that a kernel left to the device to cut (virtio 1.1, 5.1.6.2: TCPV4, TCPV6, UDP_L4) leaves as frames of
+ * its gso_size. The frame lies in the second memory; each segment is made in a slot of the arena. As Linux' tcp_gso_segment: the IPv4 identification counts
+ * up, FIN and PSH are the last segment's, CWR the first's.
+ */
+import { FRAME_MAX } from './gen/arena';
+import { fold64, sumBytes } from './full-checksum';
+import { copyIn, gLoad8, gLoad16 } from './guest';
+
+const GSO_TCPV4: u32 = 1;
+const GSO_TCPV6: u32 = 4;
+const GSO_UDP_L4: u32 = 5;
+const GSO_ECN: u32 = 0x80;
+
+const ETH_HEADER_SIZE: u32 = 14;
+const VLAN_SIZE: u32 = 4;
+const IPV4_MIN: u32 = 20;
+const IPV6_SIZE: u32 = 40;
+const TCP_MIN: u32 = 20;
+const UDP_SIZE: u32 = 8;
+const TCP_FIN_PSH: u32 = 0x09;
+const TCP_CWR: u32 = 0x80;
+/** Longest headers before the payload: Ethernet, two tags, IPv6 with some options, TCP. */
+const HEADERS_MAX: u32 = 256;
+/** Tags that lie in the frame itself. */
+const TAGS_MAX: u32 = 2;
+
+/** The frame that is cut: where its network and its transport header lie, and how long all headers are. */
+let l3: u32 = 0;
+let l4: u32 = 0;
+let headers: u32 = 0;
+let isTcp: bool = false;
+let isV4: bool = false;
+/** Payload bytes of each segment but the last, and of all. */
+let segSize: u32 = 0;
+let payload: u32 = 0;
+
+// @ts-ignore: decorator
+@inline
+function be16(at: u32): u32 {
+  return (gLoad8(at) << 8) | gLoad8(at + 1);
+}
+
+/** Offset of the network header; 0 when the frame is too short. */
+function networkHeader(frame: u32, end: u32): u32 {
+  let at: u32 = 12;
+  for (let tags: u32 = 0; tags <= TAGS_MAX; tags++) {
+    if (at + 2 > end) return 0;
+    const type = be16(frame + at);
+    if (type != 0x8100 && type != 0x88a8) return at + 2;
+    at += VLAN_SIZE;
+  }
+  return 0;
+}
+
+/**
+ * Looks at the headers of a frame of `len` bytes at `frame`. `tag`: bytes of a VLAN tag that each segment gets besides. False when it can't be cut: a header
+ * that is not what `gsoType` says, no payload, or segments longer than a slot.
+ */
+export function openSegments(frame: u32, len: u32, gsoType: u32, gsoSize: u32, csumStart: u32, tag: u32): bool {
+  const type = gsoType & ~GSO_ECN;
+  isTcp = type == GSO_TCPV4 || type == GSO_TCPV6;
+  if ((!isTcp && type != GSO_UDP_L4) || gsoSize == 0) return false;
+  l4 = csumStart;
+  headers = l4 + (isTcp ? TCP_MIN : UDP_SIZE);
+  if (l4 < ETH_HEADER_SIZE || headers > len || headers > HEADERS_MAX) return false;
+  if (isTcp) {
+    const size = (gLoad8(frame + l4 + 12) >> 4) * 4;
+    headers = l4 + size;
+    if (size < TCP_MIN || headers > HEADERS_MAX) return false;
+  }
+  if (headers >= len) return false;
+  l3 = networkHeader(frame, l4);
+  if (l3 == 0 || l3 >= l4) return false;
+  const version = gLoad8(frame + l3) >> 4;
+  isV4 = version == 4;
+  if ((!isV4 && version != 6) || l3 + (isV4 ? IPV4_MIN : IPV6_SIZE) > l4) return false;
+  if ((type == GSO_TCPV4 && !isV4) || (type == GSO_TCPV6 && isV4)) return false;
+  payload = len - headers;
+  const room = FRAME_MAX - headers - tag;
+  // TCP may be cut smaller than was asked for; datagrams have their size.
+  if (gsoSize > room && !isTcp) return false;
+  segSize = min(gsoSize, room);
+  return true;
+}
+
+/** The segment at payload offset `at` of the frame that was opened: bytes of payload in it. */
+// @ts-ignore: decorator
+@inline
+export function segmentPayload(at: u32): u32 {
+  return min(segSize, payload - at);
+}
+
+/** True when the frame has no segment from payload offset `at` on. */
+// @ts-ignore: decorator
+@inline
+export function segmentsDone(at: u32): bool {
+  return at >= payload;
+}
+
+// @ts-ignore: decorator
+@inline
+function store16be(at: u32, value: u32): void {
+  store<u16>(at, bswap<u16>(<u16>value));
+}
+
+/** Makes the segment at payload offset `at` in the slot `data`. Returns its length. */
+export function makeSegment(frame: u32, data: u32, at: u32): u32 {
+  const size = segmentPayload(at);
+  copyIn(data, frame, headers);
+  copyIn(data + headers, frame + headers + at, size);
+  const len = headers + size;
+  fixNetwork(data + l3, len - l3, at / segSize);
+  fixTransport(data + l4, len - l4, payload + headers - l4, at, size);
+  return len;
+}
+
+/** Length, identification and checksum of the network header; `size`: bytes from it to the end. */
+// @ts-ignore: decorator
+@inline
+function fixNetwork(ip: u32, size: u32, index: u32): void {
+  if (!isV4) {
+    store16be(ip + 4, size - IPV6_SIZE);
+    return;
+  }
+  store16be(ip + 2, size);
+  store16be(ip + 4, <u32>bswap<u16>(load<u16>(ip + 4)) + index);
+  store<u16>(ip + 10, 0);
+  const ihl = min(<u32>(load<u8>(ip) & 15) * 4, l4 - l3);
+  store<u16>(ip + 10, <u16>~fold64(sumBytes(ip, ihl)));
+}
+
+/** The checksum's field holds the sum of the pseudo-header with the length of the whole frame's transport part, `whole`. */
+// @ts-ignore: decorator
+@inline
+function fixTransport(th: u32, size: u32, whole: u32, at: u32, payloadSize: u32): void {
+  const field = th + (isTcp ? 16 : 6);
+  const lengths = <u64>(~bswap<u32>(whole)) + <u64>bswap<u32>(size);
+  store<u16>(field, <u16>fold64(<u64>load<u16>(field) + lengths));
+  if (isTcp) {
+    store<u32>(th + 4, bswap<u32>(bswap<u32>(load<u32>(th + 4)) + at));
+    let flags: u32 = load<u8>(th + 13);
+    if (at + payloadSize < payload) flags &= ~TCP_FIN_PSH;
+    if (at != 0) flags &= ~TCP_CWR;
+    store<u8>(th + 13, <u8>flags);
+  } else {
+    store16be(th + 4, size);
+  }
+  const sum = <u16>~fold64(sumBytes(th, size));
+  store<u16>(field, sum == 0 && !isTcp ? 0xffff : sum);
+}

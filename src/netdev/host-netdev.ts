@@ -1,0 +1,155 @@
+import { driverInfo, linkSettings } from '../sys/ethtool.ts';
+import { getIfFlags, getIfindex, getMac, getMtu, IFF_UP, setIfFlags, setMac, setMtu } from '../sys/tap.ts';
+import { BasicNetdev } from './basic.ts';
+import { type LinkNews, links } from './link-watcher.ts';
+
+const IFF_RUNNING = 0x40;
+
+/** What the host says of one of its interfaces. */
+interface HostState {
+  ifindex: number;
+  mac: Uint8Array;
+  mtu: number;
+  up: boolean;
+  /** It is up and has a carrier. */
+  running: boolean;
+}
+
+/** Undefined when there is none. */
+function readState(name: string): HostState | undefined {
+  try {
+    const flags = getIfFlags(name);
+    return {
+      ifindex: getIfindex(name),
+      mac: getMac(name),
+      mtu: getMtu(name),
+      up: (flags & IFF_UP) !== 0,
+      running: (flags & IFF_RUNNING) !== 0,
+    };
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * A device that is a network interface of the host: its address, MTU and states are the kernel's, and follow what anybody does to it. When it goes,
+ * `isGone` is true from then on, also if one of the same name comes.
+ */
+export abstract class HostNetdev extends BasicNetdev {
+  #state: HostState | undefined;
+  #gone = false;
+  #carrierResets = 0;
+  #unlisten: (() => void) | undefined;
+
+  /** To be called once the interface is there; false when it is not. */
+  protected follow(): boolean {
+    this.#state = readState(this.name);
+    if (!this.#state) return false;
+    this.#unlisten = links.listen((news) => this.#onNews(news));
+    return true;
+  }
+
+  #onNews({ name }: LinkNews): void {
+    if (name === undefined || name === this.name) this.refresh();
+  }
+
+  /** Reads everything anew; tells listeners when it is another. */
+  protected refresh(): void {
+    if (this.#gone || !this.#state) return;
+    const before = this.#state;
+    const now = readState(this.name);
+    if (!now || now.ifindex !== before.ifindex) {
+      this.#gone = true;
+      this.#state = { ...before, up: false, running: false };
+    } else {
+      this.#state = now;
+      if (Buffer.compare(now.mac, before.mac) === 0 && sameLink(now, before)) return;
+    }
+    if (this.#state.running !== before.running) this.#carrierResets++;
+    this.changed();
+  }
+
+  isGone(): boolean {
+    return this.#gone;
+  }
+
+  ifindex(): number {
+    return this.#state?.ifindex ?? 0;
+  }
+
+  override mac(): Uint8Array {
+    return this.#state?.mac ?? super.mac();
+  }
+
+  /** Throws the kernel's error. */
+  override setMac(mac: Uint8Array): void {
+    if (Buffer.compare(mac, this.mac()) === 0) return;
+    setMac(this.name, mac);
+    this.refresh();
+  }
+
+  override mtu(): number {
+    return this.#state?.mtu ?? super.mtu();
+  }
+
+  override setMtu(mtu: number): string | undefined {
+    try {
+      setMtu(this.name, mtu);
+    } catch {
+      return 'Invalid argument';
+    }
+    this.refresh();
+    return undefined;
+  }
+
+  override adminUp(): boolean {
+    return this.#state?.up ?? false;
+  }
+
+  override linkUp(): boolean {
+    return this.#state?.running ?? false;
+  }
+
+  carrierResets(): number {
+    return this.#carrierResets;
+  }
+
+  override setAdminUp(up: boolean): void {
+    if (this.#gone) return;
+    setIfFlags(this.name, up ? IFF_UP : 0, up ? 0 : IFF_UP);
+    this.refresh();
+  }
+
+  /** Bits a second and duplex as the driver says; undefined where it says nothing. */
+  linkSpeed(): { bps: number; full: boolean } | undefined {
+    try {
+      const settings = linkSettings(this.name);
+      return settings && { bps: settings.mbits * 1e6, full: settings.full };
+    } catch {
+      return undefined;
+    }
+  }
+
+  override status(): ReadonlyMap<string, string> {
+    try {
+      const { driver, version, firmware } = driverInfo(this.name);
+      return new Map([
+        ['driver_name', driver],
+        ['driver_version', version],
+        ['firmware_version', firmware],
+      ]);
+    } catch {
+      return new Map();
+    }
+  }
+
+  override async close(): Promise<void> {
+    this.#unlisten?.();
+    this.#unlisten = undefined;
+    await super.close();
+  }
+}
+
+function sameLink(a: HostState, b: HostState): boolean {
+  return a.mtu === b.mtu && a.up === b.up && a.running === b.running;
+}

@@ -1,0 +1,193 @@
+/** Containers with an ordinary kernel stack: network namespaces on veth pairs, with the offloads that the kernel gives them. */
+import assert from 'node:assert/strict';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { type TestContext, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { check, command, eventually } from '../../bench/peers/process.ts';
+import { requirePeer } from '../support/require.ts';
+import { defer } from './support/cleanup.ts';
+import { makeNetns, type Netns } from './support/netns.ts';
+import { Switch } from './support/switch.ts';
+
+const PEERS = ['root', 'netns', 'ovs-ctl', 'ovs-vsctl', 'ping', 'iperf3'];
+
+test('a packet socket keeps the contract of devices and follows the host', (t) => {
+  if (!requirePeer(t, 'netns')) return;
+  const suite = fileURLToPath(new URL('support/packet-suite.ts', import.meta.url));
+  const { NODE_TEST_CONTEXT: _context, ...env } = process.env;
+  const run = spawnSync('unshare', ['-n', process.execPath, '--disable-warning=ExperimentalWarning', '--test', suite], {
+    env,
+    encoding: 'utf8',
+    timeout: 60_000,
+  });
+  assert.equal(run.status, 0, run.stdout + run.stderr);
+  assert.match(run.stdout, /pass 8/);
+});
+
+/** A namespace whose eth0 is the other end of `veth`, an interface of the switch's host. */
+class Container {
+  readonly netns: Netns;
+  readonly veth: string;
+  readonly #n: number;
+
+  constructor(netns: Netns, veth: string, n: number) {
+    this.netns = netns;
+    this.veth = veth;
+    this.#n = n;
+  }
+
+  /** `n`: its addresses are 192.0.2.n and 2001:db8::n. */
+  static async make(t: TestContext, sw: Switch, n: number): Promise<Container> {
+    const self = new Container(await makeNetns(t, `c${n}`), `veth${n}`, n);
+    await self.plug(sw);
+    return self;
+  }
+
+  get address(): string {
+    return `192.0.2.${this.#n}`;
+  }
+
+  get address6(): string {
+    return `2001:db8::${this.#n}`;
+  }
+
+  /** Makes the veth pair. */
+  async plug(sw: Switch): Promise<void> {
+    const { name } = this.netns;
+    await sw.sh(`ip link add ${this.veth} type veth peer name eth0 netns ${name}; ip link set ${this.veth} up`);
+    await check(['ip', '-n', name, 'address', 'add', `${this.address}/24`, 'dev', 'eth0']);
+    await check(['ip', '-n', name, 'address', 'add', `${this.address6}/64`, 'dev', 'eth0', 'nodad']);
+    await check(['ip', '-n', name, 'link', 'set', 'eth0', 'up']);
+  }
+
+  async ping(to: string): Promise<void> {
+    await eventually(`${this.veth} pings ${to}`, async () => {
+      const { status } = await command([...this.netns.prefix, 'ping', '-c', '1', '-W', '1', to]);
+      return status === 0 || undefined;
+    });
+  }
+
+  /** Bytes that arrived of a TCP or UDP transfer to `server`. */
+  async iperf(server: Container, ...options: string[]): Promise<{ bytes: number; packets: number; lost: number }> {
+    const listening = spawn(
+      server.netns.prefix[0]!,
+      [...server.netns.prefix.slice(1), 'iperf3', '-s', '-1', '--forceflush'],
+      {
+        stdio: ['ignore', 'pipe', 'inherit'],
+      },
+    );
+    const ended = once(listening, 'exit');
+    await once(listening.stdout, 'data');
+    const target = options.includes('-6') ? server.address6 : server.address;
+    const out = await check([...this.netns.prefix, 'iperf3', '-J', '-c', target, ...options]);
+    await ended;
+    const { end } = JSON.parse(out) as { end: { sum: IperfSum; sum_received?: IperfSum } };
+    const { bytes, packets, lost_packets } = end.sum_received ?? end.sum;
+    return { bytes, packets: packets ?? 0, lost: lost_packets ?? 0 };
+  }
+}
+
+interface IperfSum {
+  bytes: number;
+  packets?: number;
+  lost_packets?: number;
+}
+
+async function makeBridge(sw: Switch, ...containers: Container[]): Promise<void> {
+  const ports = containers.map(({ veth }) => `-- add-port br0 ${veth}`).join(' ');
+  await sw.sh(`ovs-vsctl --no-wait set Open_vSwitch . other_config:pmd-cpu-mask=0x1
+    ovs-vsctl add-br br0 -- set bridge br0 datapath_type=netdev ${ports}`);
+}
+
+test('two containers talk through the switch with checksum and segmentation offload on', async (t) => {
+  if (!requirePeer(t, ...PEERS)) return;
+  const sw = await Switch.start(t);
+  const a = await Container.make(t, sw, 1);
+  const b = await Container.make(t, sw, 2);
+  await makeBridge(sw, a, b);
+  await a.ping(b.address);
+  await b.ping(a.address6);
+  // In frames of up to 64 KiB, as the kernel makes them; wrong checksums or segments would stop it.
+  for (const options of [[], ['-R'], ['-6']]) {
+    const { bytes } = await a.iperf(b, '-n', '20M', ...options);
+    // What is still under way when the sender ends is not counted.
+    assert.ok(bytes >= 10 << 20, `${bytes} bytes came by iperf3 ${options.join(' ')}`);
+  }
+  const udp = await a.iperf(b, '-u', '-b', '20M', '-n', '1M', '-l', '1400');
+  assert.ok(udp.packets > 700 && udp.lost < udp.packets / 2, JSON.stringify(udp));
+  assert.equal(await sw.interfaceColumn(a.veth, 'status:driver_name'), 'veth');
+  assert.equal(await sw.interfaceColumn(a.veth, 'statistics:rx_errors'), '0');
+});
+
+test('a port follows its veth, also one that is deleted and made again', async (t) => {
+  if (!requirePeer(t, ...PEERS)) return;
+  const sw = await Switch.start(t);
+  const a = await Container.make(t, sw, 1);
+  const b = await Container.make(t, sw, 2);
+  await makeBridge(sw, a, b);
+  await a.ping(b.address);
+  await check(['ip', '-n', a.netns.name, 'link', 'set', 'eth0', 'down']);
+  await sw.waitForLink(a.veth, 'down');
+  assert.equal(await sw.interfaceColumn(a.veth, 'admin_state'), 'up');
+  await check(['ip', '-n', a.netns.name, 'link', 'set', 'eth0', 'up']);
+  await sw.waitForLink(a.veth, 'up');
+  await a.ping(b.address);
+  await sw.sh(`ip link delete ${b.veth}`);
+  await eventually('the port says that its device is gone', async () => {
+    const error = await sw.interfaceColumn(b.veth, 'error');
+    return error === `"could not open network device ${b.veth} (No such device)"` || undefined;
+  });
+  assert.equal(await sw.interfaceColumn(b.veth, 'ofport'), '-1');
+  await b.plug(sw);
+  await sw.waitForLink(b.veth, 'up');
+  assert.equal(await sw.interfaceColumn(b.veth, 'error'), '[]');
+  await check(['ip', '-n', a.netns.name, 'neigh', 'flush', 'dev', 'eth0']);
+  await a.ping(b.address);
+});
+
+test('VLAN tags that the kernel takes out of frames are seen by flows and put back', async (t) => {
+  if (!requirePeer(t, ...PEERS, 'ovs-ofctl', 'python3')) return;
+  const sw = await Switch.start(t);
+  const a = await Container.make(t, sw, 1);
+  const b = await Container.make(t, sw, 2);
+  await makeBridge(sw, a, b);
+  await sw.sh(`ovs-ofctl del-flows br0
+    ovs-ofctl add-flow br0 in_port=${a.veth},dl_vlan=100,actions=mod_vlan_vid:200,output:${b.veth}`);
+  const heard = spawn(b.netns.prefix[0]!, [...b.netns.prefix.slice(1), 'python3', '-c', HEAR_TAGGED], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  defer(t, () => heard.kill());
+  const [first] = (await once(heard.stdout, 'data')) as [Buffer];
+  assert.equal(first.toString(), 'ready\n');
+  const line = once(heard.stdout, 'data') as Promise<[Buffer]>;
+  await check([...a.netns.prefix, 'python3', '-c', SEND_TAGGED]);
+  const [said] = await line;
+  assert.equal(said.toString(), '200\n');
+});
+
+/** Ethertype 0x88b5 (for experiments) behind tag 100. */
+const SEND_TAGGED = `
+import socket
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+s.bind(("eth0", 0))
+s.send(bytes.fromhex("020000000002" "020000000001" "81000064" "88b5") + bytes(46))
+`;
+
+/** Prints the VLAN of the first such frame: by PACKET_AUXDATA, for this kernel strips the tag, too. */
+const HEAR_TAGGED = `
+import socket, struct
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+s.setsockopt(263, 8, 1)
+s.bind(("eth0", 3))
+print("ready", flush=True)
+while True:
+    data, anc, _, _ = s.recvmsg(2048, 64)
+    if data[12:14] == b"\\x81\\x00" and data[16:18] == b"\\x88\\xb5":
+        print(struct.unpack("!H", data[14:16])[0] & 0xfff, flush=True)
+        break
+    if data[12:14] == b"\\x88\\xb5":
+        tci = struct.unpack("IIIHHHH", anc[0][2][:20])[5]
+        print(tci & 0xfff, flush=True)
+        break
+`;
