@@ -32,6 +32,7 @@ import {
   PKT__SIZE,
   PKT_DATA,
   PKT_LEN,
+  PKT_VNET_FLAGS,
   PORT_STATS__SIZE,
   PORT_STATS_RX_BAD_DESC,
   PORT_STATS_RX_BAD_HDR,
@@ -221,6 +222,7 @@ function keep(thread: u32, n: u32, data: u32, len: u32): void {
   const pkt = ARENA_PKTS + thread * ARENA_PKTS_STRIDE + n * PKT__SIZE;
   store<u32>(pkt, data, PKT_DATA);
   store<u32>(pkt, len, PKT_LEN);
+  v128.store(pkt, v128.splat<u8>(0), PKT_VNET_FLAGS); // up to and with TAIL_LEN
 }
 
 /** Makes segments of the open frame from packet `n` on, as many as the batch has room for; SEG_NEXT tells where to go on. Returns the number of packets. */
