@@ -53,7 +53,6 @@ const PACKAGES: Record<string, string> = {
   nsenter: 'util-linux',
   iperf3: 'iperf3',
   tshark: 'tshark',
-  iperf3: 'iperf3',
   ping: 'iputils-ping',
 };
 

@@ -159,11 +159,11 @@ test('VLAN tags that the kernel takes out of frames are seen by flows and put ba
   });
   defer(t, () => heard.kill());
   const [first] = (await once(heard.stdout, 'data')) as [Buffer];
-  assert.equal(first.toString(), 'ready\n');
+  assert.match(first.toString(), /^ready/);
   const line = once(heard.stdout, 'data') as Promise<[Buffer]>;
   await check([...a.netns.prefix, 'python3', '-c', SEND_TAGGED]);
   const [said] = await line;
-  assert.equal(said.toString(), '200\n');
+  assert.match(said.toString().trim(), /^200$/);
 });
 
 /** Ethertype 0x88b5 (for experiments) behind tag 100. */
@@ -176,18 +176,18 @@ s.send(bytes.fromhex("020000000002" "020000000001" "81000064" "88b5") + bytes(46
 
 /** Prints the VLAN of the first such frame: by PACKET_AUXDATA, for this kernel strips the tag, too. */
 const HEAR_TAGGED = `
-import socket, struct
+import os, socket, struct
 s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
 s.setsockopt(263, 8, 1)
 s.bind(("eth0", 3))
-print("ready", flush=True)
+os.write(1, b"ready\\n")
 while True:
     data, anc, _, _ = s.recvmsg(2048, 64)
     if data[12:14] == b"\\x81\\x00" and data[16:18] == b"\\x88\\xb5":
-        print(struct.unpack("!H", data[14:16])[0] & 0xfff, flush=True)
+        os.write(1, b"%d\\n" % (struct.unpack("!H", data[14:16])[0] & 0xfff))
         break
     if data[12:14] == b"\\x88\\xb5":
         tci = struct.unpack("IIIHHHH", anc[0][2][:20])[5]
-        print(tci & 0xfff, flush=True)
+        os.write(1, b"%d\\n" % (tci & 0xfff))
         break
 `;
