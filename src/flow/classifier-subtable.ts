@@ -1,5 +1,7 @@
 import { FLOW_MEMBERS, FLOW_SIZE, FLOW_STAGE_ENDS, type FlowMemberName } from '../gen/flow.ts';
 import { Flow, FlowWildcards, type Match } from './flow.ts';
+import { HashCounts } from './hash-counts.ts';
+import { hashValues, type MaskShape, type MatchValues, shapeOf } from './mask-shape.ts';
 import { PrefixTrie } from './prefix-trie.ts';
 
 /** A classifier's rules, and the subtable of those with the same mask. */
@@ -34,19 +36,21 @@ export const isIn = (rule: ClsRule, next: boolean): boolean =>
 export class ClsRule {
   readonly priority: number;
   /** @internal Set while it is in a classifier. */
-  subtable: Subtable<ClsRule> | undefined;
-  /** @internal Flow words at `subtable.words`. */
-  values: Uint32Array = EMPTY;
-  /** @internal */
+  subtable: Subtable<ClsRule> | undefined = undefined;
+  /** @internal Which words of a flow its match is about. */
+  shape: MaskShape | undefined = undefined;
+  /** @internal The flow's words there. */
+  values: MatchValues = NONE;
+  /** @internal Of `values`. */
   hash = 0;
   /** @internal The rule with the same match and the next lower priority. */
-  lower: ClsRule | undefined;
+  lower: ClsRule | undefined = undefined;
   /** @internal The next match with the same hash. */
-  chain: ClsRule | undefined;
+  chain: ClsRule | undefined = undefined;
   /** @internal How its match's tunnel metadata lies in the flow. */
   tunTable: Flow['tunTable'] = undefined;
   /** The clauses that it stands for; such a rule matches nothing by itself. Not to be changed while it is in a classifier. */
-  conjunctions: readonly ClsConjunction[] | undefined;
+  conjunctions: readonly ClsConjunction[] | undefined = undefined;
   /** `STAGE_*`. */
   stage = STAGE_STABLE as 0 | 1 | 2 | 3;
 
@@ -54,19 +58,36 @@ export class ClsRule {
     this.priority = priority;
   }
 
-  /** A fresh copy of the match. Only while the rule is, or was last, in a classifier. */
+  /** Gives it its match. Only while it is in no classifier. */
+  setMatch({ flow, wc }: Match): this {
+    this.shape = shapeOf(wc);
+    this.values = this.shape.valuesOf(flow);
+    this.hash = hashValues(this.values, this.values.length);
+    this.tunTable = flow.tunTable;
+    return this;
+  }
+
+  /** Gives it the match of another one. */
+  matchLike(like: ClsRule): this {
+    this.shape = like.shape;
+    this.values = like.values;
+    this.hash = like.hash;
+    this.tunTable = like.tunTable;
+    return this;
+  }
+
+  /** A fresh copy of the match. */
   match(): Match {
-    const flow = new Flow();
-    const st = this.subtable;
-    if (!st) return { flow, wc: new FlowWildcards() };
-    for (let i = 0; i < st.words.length; i++) flow.u32[st.words[i]] = this.values[i];
-    flow.tunTable = this.tunTable;
-    return { flow, wc: st.mask.clone() };
+    const match = { flow: new Flow(), wc: new FlowWildcards() };
+    if (!this.shape) return match;
+    this.shape.expand(match.wc);
+    for (let i = 0; i < this.values.length; i++) match.flow.u32[this.shape.words[i]] = this.values[i];
+    match.flow.tunTable = this.tunTable;
+    return match;
   }
 }
 
-const EMPTY = new Uint32Array(0);
-export const N_WORDS = FLOW_SIZE / 4;
+const NONE: MatchValues = [];
 export const PORTS_WORD = FLOW_MEMBERS.tp_src.offset / 4;
 /** Where the stages of the lookup end. The last one begins at nd_target, as in Open vSwitch: TCP flags are looked at with the ports. */
 const STAGE_WORDS = [FLOW_STAGE_ENDS[0], FLOW_STAGE_ENDS[1], FLOW_MEMBERS.nd_target.offset, FLOW_SIZE].map(
@@ -77,21 +98,6 @@ const LITTLE = new Uint8Array(new Uint32Array([1]).buffer)[0] === 1;
 /** Native word ↔ big-endian word. */
 export const swap = (v: number): number =>
   LITTLE ? ((v << 24) | ((v & 0xff00) << 8) | ((v >>> 8) & 0xff00) | (v >>> 24)) >>> 0 : v >>> 0;
-
-export const mix = (h: number, w: number): number => {
-  const k = Math.imul(w, 0xcc9e2d51);
-  const x = h ^ Math.imul((k << 15) | (k >>> 17), 0x1b873593);
-  return (Math.imul((x << 13) | (x >>> 19), 5) + 0xe6546b64) | 0;
-};
-
-/** Last mixing; 30 bits, so that it stays a small integer as a Map's key. */
-export const finish = (h: number): number => {
-  let x = h ^ (h >>> 16);
-  x = Math.imul(x, 0x85ebca6b);
-  x ^= x >>> 13;
-  x = Math.imul(x, 0xc2b2ae35);
-  return (x ^ (x >>> 16)) & 0x3fffffff;
-};
 
 const ANY_TYPE = -1;
 
@@ -129,14 +135,14 @@ export function firstIn<R extends ClsRule>(head: R | undefined, next: boolean): 
 }
 
 export class Subtable<R extends ClsRule> {
-  readonly mask: FlowWildcards;
-  /** Indices of the words in which the mask has ones, ascending, and the mask's words there. */
+  readonly shape: MaskShape;
+  readonly mask = new FlowWildcards();
   readonly words: Uint16Array;
   readonly maskWords: Uint32Array;
   /** For each stage that has a word: the end of its words in `words`. */
   readonly stageEnds: number[] = [];
   /** For each stage but the last: how many rules have that hash of the words so far. */
-  readonly indices: Map<number, number>[] = [];
+  readonly indices: HashCounts[] = [];
   /** Heads of the lists of rules that share a match. */
   readonly heads = new Map<number, R>();
   triePlen: number[];
@@ -148,48 +154,31 @@ export class Subtable<R extends ClsRule> {
   maxPriority = -1;
   maxCount = 0;
 
-  constructor(mask: FlowWildcards, fields: readonly TrieField[]) {
-    this.mask = mask.clone();
-    const words: number[] = [];
+  constructor(shape: MaskShape, fields: readonly TrieField[]) {
+    this.shape = shape;
+    this.words = shape.words;
+    this.maskWords = shape.maskWords;
+    shape.expand(this.mask);
+    const { mask, words } = this;
+    let i = 0;
     for (const end of STAGE_WORDS) {
-      const before = words.length;
-      for (let w = end === STAGE_WORDS[0] ? 0 : STAGE_WORDS[STAGE_WORDS.indexOf(end) - 1]; w < end; w++)
-        if (mask.u32[w]) words.push(w);
-      if (words.length > before) this.stageEnds.push(words.length);
+      const before = i;
+      while (i < words.length && words[i] < end) i++;
+      if (i > before) this.stageEnds.push(i);
     }
     if (!this.stageEnds.length) this.stageEnds.push(0);
-    this.words = Uint16Array.from(words);
-    this.maskWords = Uint32Array.from(words, (w) => mask.u32[w]);
-    for (let i = 1; i < this.stageEnds.length; i++) this.indices.push(new Map());
+    for (let n = 1; n < this.stageEnds.length; n++) this.indices.push(new HashCounts());
     this.triePlen = fields.map((f) => prefixLen(mask, f));
     const ports = swap(mask.u32[PORTS_WORD]);
     this.portsMaskLen = ports === 0 ? 0 : 32 - (31 - Math.clz32(ports & -ports));
   }
 
-  sameMask(mask: FlowWildcards): boolean {
-    for (let w = 0; w < N_WORDS; w++) if (this.mask.u32[w] !== mask.u32[w]) return false;
-    return true;
-  }
-
-  valuesOf(flow: Flow): Uint32Array {
-    const values = new Uint32Array(this.words.length);
-    for (let i = 0; i < values.length; i++) values[i] = flow.u32[this.words[i]] & this.maskWords[i];
-    return values;
-  }
-
-  /** Hash of the first `end` values. */
-  hashValues(values: Uint32Array, end: number): number {
-    let h = 0;
-    for (let i = 0; i < end; i++) h = mix(h, values[i]);
-    return finish(h);
-  }
-
-  hasValues(rule: ClsRule, values: Uint32Array): boolean {
+  hasValues(rule: ClsRule, values: MatchValues): boolean {
     for (let i = 0; i < values.length; i++) if (rule.values[i] !== values[i]) return false;
     return true;
   }
 
-  find(hash: number, values: Uint32Array): R | undefined {
+  find(hash: number, values: MatchValues): R | undefined {
     for (let head = this.heads.get(hash); head; head = head.chain as R | undefined)
       if (this.hasValues(head, values)) return head;
     return undefined;
@@ -202,9 +191,9 @@ export class Subtable<R extends ClsRule> {
     return undefined;
   }
 
-  #holds(values: Uint32Array, u32: Uint32Array): boolean {
+  #holds(values: MatchValues, u32: Uint32Array): boolean {
     const { words, maskWords } = this;
-    for (let i = 0; i < words.length; i++) if ((u32[words[i]] & maskWords[i]) >>> 0 !== values[i]) return false;
+    for (let i = 0; i < words.length; i++) if ((u32[words[i]] & maskWords[i]) !== values[i]) return false;
     return true;
   }
 

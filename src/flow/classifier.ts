@@ -2,11 +2,8 @@ import type { FlowMemberName } from '../gen/flow.ts';
 import {
   type ClsRule,
   ClsView,
-  finish,
   firstIn,
   isIn,
-  mix,
-  N_WORDS,
   PORTS_WORD,
   prefixLen,
   Subtable,
@@ -15,6 +12,7 @@ import {
   trieField,
 } from './classifier-subtable.ts';
 import type { Flow, FlowWildcards, Match } from './flow.ts';
+import { finish, hashValues, type MaskShape, mix, N_WORDS, shapeOf } from './mask-shape.ts';
 import { newTrieMatch, PrefixTrie, type TrieMatch, trieMayMatch } from './prefix-trie.ts';
 
 export {
@@ -48,6 +46,11 @@ class TrieContext {
 
   valueOf(u32: Uint32Array): Uint32Array {
     for (let i = 0; i < this.field.nWords; i++) this.#value[i] = swap(u32[this.field.word + i]);
+    return this.#value;
+  }
+
+  valueOfRule(st: Subtable<ClsRule>, rule: ClsRule): Uint32Array {
+    for (let i = 0; i < this.field.nWords; i++) this.#value[i] = swap(wordOf(st, rule, this.field.word + i));
     return this.#value;
   }
 
@@ -120,33 +123,16 @@ export class Classifier<R extends ClsRule = ClsRule> {
     return old;
   }
 
-  /** Inserts `rule` under `match`. What has the same match and priority, if anything, must be on its way out. */
-  insert(rule: R, match: Match): void {
-    const st = this.#findSubtable(match.wc) ?? this.#newSubtable(match.wc);
+  /** Inserts `rule`, under `match` if it has none yet. What has the same match and priority, if anything, must be on its way out. */
+  insert(rule: R, match?: Match): void {
+    if (match) rule.setMatch(match);
+    const st = this.#findSubtable(rule.shape!) ?? this.#newSubtable(rule.shape!);
     rule.subtable = st as unknown as Subtable<ClsRule>;
-    rule.values = st.valuesOf(match.flow);
-    rule.tunTable = match.flow.tunTable;
-    rule.hash = st.hashValues(rule.values, rule.values.length);
     this.#link(st, rule);
     this.#ruleAdded(st, rule);
   }
 
-  /** Inserts `rule` with the match of `like`, which is, or was last, in this classifier. */
-  insertLike(rule: R, like: R): void {
-    const st = like.subtable as unknown as Subtable<R>;
-    if (st.all.size === 0) {
-      this.insert(rule, like.match());
-      return;
-    }
-    rule.subtable = like.subtable;
-    rule.values = like.values;
-    rule.tunTable = like.tunTable;
-    rule.hash = like.hash;
-    this.#link(st, rule);
-    this.#ruleAdded(st, rule);
-  }
-
-  /** Takes `rule` out; false when it was not in. Its `match()` stays valid. */
+  /** Takes `rule` out; false when it was not in. */
   remove(rule: R): boolean {
     const st = rule.subtable as unknown as Subtable<R> | undefined;
     if (!st || !this.#unlink(st, rule)) return false;
@@ -178,13 +164,16 @@ export class Classifier<R extends ClsRule = ClsRule> {
 
   /** The rule with that match and priority that is in after the change under way, if any. */
   findExactly(match: Match, priority: number): R | undefined {
-    const st = this.#findSubtable(match.wc);
+    const shape = shapeOf(match.wc);
+    const st = this.#findSubtable(shape);
     if (!st) return undefined;
-    const values = st.valuesOf(match.flow);
-    let rule = st.find(st.hashValues(values, values.length), values);
-    while (rule && (rule.priority > priority || (rule.priority === priority && !isIn(rule, true))))
-      rule = rule.lower as R | undefined;
-    return rule?.priority === priority ? rule : undefined;
+    const values = shape.valuesOf(match.flow);
+    return atPriority(st.find(hashValues(values, values.length), values), priority);
+  }
+
+  /** The same for the match and priority of a rule that is not in. */
+  findLike(rule: ClsRule): R | undefined {
+    return atPriority(this.#findSubtable(rule.shape!)?.find(rule.hash, rule.values), rule.priority);
   }
 
   /** The highest-priority rule that matches `flow`. Adds to `wc` the bits that were looked at. `flow.conjId` is as before afterwards. */
@@ -295,23 +284,24 @@ export class Classifier<R extends ClsRule = ClsRule> {
     return undefined;
   }
 
-  #findSubtable(mask: FlowWildcards): Subtable<R> | undefined {
-    return this.#byMask.get(hashMask(mask))?.find((st) => st.sameMask(mask));
+  #findSubtable(shape: MaskShape): Subtable<R> | undefined {
+    const peers = this.#byMask.get(shape.hash);
+    if (peers) for (const st of peers) if (st.shape.equals(shape)) return st;
+    return undefined;
   }
 
-  #newSubtable(mask: FlowWildcards): Subtable<R> {
+  #newSubtable(shape: MaskShape): Subtable<R> {
     const fields = this.#tries.map((t) => t.field);
-    const st = new Subtable<R>(mask, fields);
-    const key = hashMask(mask);
-    const peers = this.#byMask.get(key);
+    const st = new Subtable<R>(shape, fields);
+    const peers = this.#byMask.get(shape.hash);
     if (peers) peers.push(st);
-    else this.#byMask.set(key, [st]);
+    else this.#byMask.set(shape.hash, [st]);
     this.#subtables.push(st);
     return st;
   }
 
   #dropSubtable(st: Subtable<R>): void {
-    const key = hashMask(st.mask);
+    const key = st.shape.hash;
     const rest = (this.#byMask.get(key) ?? []).filter((s) => s !== st);
     if (rest.length) this.#byMask.set(key, rest);
     else this.#byMask.delete(key);
@@ -371,10 +361,7 @@ export class Classifier<R extends ClsRule = ClsRule> {
   #ruleAdded(st: Subtable<R>, rule: R): void {
     this.#nRules++;
     st.all.add(rule);
-    for (let i = 0; i < st.indices.length; i++) {
-      const h = st.hashValues(rule.values, st.stageEnds[i]);
-      st.indices[i].set(h, (st.indices[i].get(h) ?? 0) + 1);
-    }
+    for (let i = 0; i < st.indices.length; i++) st.indices[i].add(hashValues(rule.values, st.stageEnds[i]));
     this.#trackPrefixes(st, rule, true);
     if (rule.priority > st.maxPriority) {
       st.maxPriority = rule.priority;
@@ -386,12 +373,7 @@ export class Classifier<R extends ClsRule = ClsRule> {
   #ruleRemoved(st: Subtable<R>, rule: R): void {
     this.#nRules--;
     st.all.delete(rule);
-    for (let i = 0; i < st.indices.length; i++) {
-      const h = st.hashValues(rule.values, st.stageEnds[i]);
-      const n = st.indices[i].get(h)!;
-      if (n > 1) st.indices[i].set(h, n - 1);
-      else st.indices[i].delete(h);
-    }
+    for (let i = 0; i < st.indices.length; i++) st.indices[i].remove(hashValues(rule.values, st.stageEnds[i]));
     this.#trackPrefixes(st, rule, false);
     if (st.all.size === 0) this.#dropSubtable(st);
     else if (rule.priority === st.maxPriority && --st.maxCount === 0) this.#lower(st);
@@ -400,20 +382,19 @@ export class Classifier<R extends ClsRule = ClsRule> {
   #trackPrefixes(st: Subtable<R>, rule: R, add: boolean): void {
     this.#trackTries(st, rule, add);
     if (!st.portsMaskLen) return;
-    const ports = Uint32Array.of(swap(wordOf(st, rule, PORTS_WORD)));
-    if (add) st.portsTrie.insert(ports, st.portsMaskLen);
-    else st.portsTrie.remove(ports, st.portsMaskLen);
+    this.#ports[0] = swap(wordOf(st, rule, PORTS_WORD));
+    if (add) st.portsTrie.insert(this.#ports, st.portsMaskLen);
+    else st.portsTrie.remove(this.#ports, st.portsMaskLen);
   }
 
   #trackTries(st: Subtable<R>, rule: R, add: boolean): void {
     for (let t = 0; t < this.#tries.length; t++) {
       const plen = st.triePlen[t];
       if (plen === 0) continue;
-      const { field, trie } = this.#tries[t];
-      const value = new Uint32Array(field.nWords);
-      for (let i = 0; i < field.nWords; i++) value[i] = swap(wordOf(st, rule, field.word + i));
-      if (add) trie.insert(value, plen);
-      else trie.remove(value, plen);
+      const ctx = this.#tries[t];
+      const value = ctx.valueOfRule(st, rule);
+      if (add) ctx.trie.insert(value, plen);
+      else ctx.trie.remove(value, plen);
     }
   }
 
@@ -507,10 +488,12 @@ function fold(st: Subtable<ClsRule>, end: number, wc: FlowWildcards): undefined 
   for (let i = 0; i < end; i++) wc.u32[words[i]] |= maskWords[i];
 }
 
-function hashMask(mask: FlowWildcards): number {
-  let h = 0;
-  for (let w = 0; w < N_WORDS; w++) if (mask.u32[w]) h = mix(mix(h, w), mask.u32[w]);
-  return finish(h);
+/** Of a list of rules with the same match, the one with that priority that is in after the change under way. */
+function atPriority<R extends ClsRule>(head: R | undefined, priority: number): R | undefined {
+  let rule = head;
+  while (rule && (rule.priority > priority || (rule.priority === priority && !isIn(rule, true))))
+    rule = rule.lower as R | undefined;
+  return rule?.priority === priority ? rule : undefined;
 }
 
 /** Whether every bit of `target` is in `mask`. */
@@ -520,8 +503,9 @@ function covers(mask: FlowWildcards, target: FlowWildcards): boolean {
 }
 
 function wordOf(st: Subtable<ClsRule>, rule: ClsRule, word: number): number {
-  const i = st.words.indexOf(word);
-  return i < 0 ? 0 : rule.values[i];
+  const { words } = st;
+  for (let i = 0; i < words.length; i++) if (words[i] === word) return rule.values[i];
+  return 0;
 }
 
 function overlaps(st: Subtable<ClsRule>, rule: ClsRule, match: Match): boolean {

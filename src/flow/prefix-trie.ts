@@ -3,15 +3,18 @@
  * value: which prefix lengths could match, and how many leading bits prove that the others can't.
  */
 
-interface TrieNode {
-  /** Bits of this edge, left-aligned; the unused ones are zero. */
-  prefix: number;
-  /** 1..32; 0 only at the root. */
-  nBits: number;
-  nRules: number;
-  zero: TrieNode | undefined;
-  one: TrieNode | undefined;
-}
+/**
+ * A node is five words of one array; its number is the index of the first. Node 0 is the root, so that 0 as an edge means none.
+ *   0 prefix: the bits of the edge that leads here, left-aligned; the unused ones are zero
+ *   1 how many they are: 1..32; 0 only at the root
+ *   2 how many rules end here
+ *   3, 4 the nodes behind a zero and a one; of a free node, word 3 is the next free one
+ */
+const PREFIX = 0;
+const N_BITS = 1;
+const N_RULES = 2;
+const ZERO = 3;
+const NODE_WORDS = 5;
 
 /** A value's first `plen` bits, as big-endian words in host order. */
 export type TrieValue = Uint32Array;
@@ -47,111 +50,149 @@ const bitAt = (value: TrieValue, ofs: number): number => (value[ofs >>> 5] >>> (
 /** How many of the first `n` (≤ 32) bits of two left-aligned words agree. */
 const equalBits = (a: number, b: number, n: number): number => Math.min(Math.clz32(a ^ b), n);
 
-function newBranch(value: TrieValue, ofs: number, plen: number): TrieNode {
-  const nBits = Math.min(plen - ofs, 32);
-  const prefix = (bitsAt(value, ofs) & leadingMask(nBits)) >>> 0;
-  const node: TrieNode = { prefix, nBits, nRules: 0, zero: undefined, one: undefined };
-  if (ofs + nBits === plen) node.nRules = 1;
-  else setEdge(node, bitAt(value, ofs + nBits), newBranch(value, ofs + nBits, plen));
-  return node;
-}
-
-const edge = (node: TrieNode, bit: number): TrieNode | undefined => (bit ? node.one : node.zero);
-
-function setEdge(node: TrieNode, bit: number, to: TrieNode | undefined): void {
-  if (bit) node.one = to;
-  else node.zero = to;
-}
-
-/** Cuts `node` after `at` bits; its rules and edges move to a child. */
-function split(node: TrieNode, at: number): void {
-  const rest: TrieNode = { ...node, prefix: (node.prefix << at) >>> 0, nBits: node.nBits - at };
-  node.prefix = (node.prefix & leadingMask(at)) >>> 0;
-  node.nBits = at;
-  node.nRules = 0;
-  node.zero = undefined;
-  node.one = undefined;
-  setEdge(node, rest.prefix >>> 31, rest);
-}
-
-/** Joins `node` with its only child when it has no rules of its own and the bits fit. */
-function mergeDown(node: TrieNode): void {
-  const child = node.zero ?? node.one;
-  if (node.nRules || !child || (node.zero && node.one) || node.nBits + child.nBits > 32 || node.nBits === 0) return;
-  node.prefix = (node.prefix | (child.prefix >>> node.nBits)) >>> 0;
-  node.nBits += child.nBits;
-  node.nRules = child.nRules;
-  node.zero = child.zero;
-  node.one = child.one;
-}
-
 export class PrefixTrie {
-  readonly #root: TrieNode = { prefix: 0, nBits: 0, nRules: 0, zero: undefined, one: undefined };
+  #nodes = new Uint32Array(4 * NODE_WORDS);
+  /** The first word that no node has had yet, and the first free node before it. */
+  #end = NODE_WORDS;
+  #free = 0;
 
   get empty(): boolean {
-    return !this.#root.zero && !this.#root.one;
+    return this.#nodes[ZERO] === 0 && this.#nodes[ZERO + 1] === 0;
   }
 
   /** Counts one rule at the first `plen` (≥ 1) bits of `value`. */
   insert(value: TrieValue, plen: number): void {
-    let node = this.#root;
+    let node = 0;
     let ofs = 0;
     while (ofs < plen) {
       const bit = bitAt(value, ofs);
-      const next = edge(node, bit);
+      const next = this.#nodes[node + ZERO + bit];
       if (!next) {
-        setEdge(node, bit, newBranch(value, ofs, plen));
+        this.#branch(node, bit, value, ofs, plen);
         return;
       }
-      const eq = equalBits(next.prefix, bitsAt(value, ofs), Math.min(next.nBits, plen - ofs));
-      if (eq < next.nBits) split(next, eq);
+      const nBits = this.#nodes[next + N_BITS];
+      const eq = equalBits(this.#nodes[next + PREFIX], bitsAt(value, ofs), Math.min(nBits, plen - ofs));
+      if (eq < nBits) this.#split(next, eq);
       ofs += eq;
       node = next;
     }
-    node.nRules++;
+    this.#nodes[node + N_RULES]++;
   }
 
   /** Undoes an `insert` with the same arguments. */
   remove(value: TrieValue, plen: number): void {
-    const path: TrieNode[] = [this.#root];
+    const path: number[] = [0];
     let ofs = 0;
     while (ofs < plen) {
-      const next = edge(path[path.length - 1], bitAt(value, ofs));
+      const next = this.#nodes[path[path.length - 1] + ZERO + bitAt(value, ofs)];
       if (!next) throw new Error('prefix is not in the trie');
       path.push(next);
-      ofs += next.nBits;
+      ofs += this.#nodes[next + N_BITS];
     }
-    path[path.length - 1].nRules--;
-    for (let i = path.length - 1; i > 0; i--) {
-      const node = path[i];
-      if (!node.nRules && !node.zero && !node.one) setEdge(path[i - 1], node.prefix >>> 31, undefined);
-      else mergeDown(node);
-    }
+    this.#nodes[path[path.length - 1] + N_RULES]--;
+    for (let i = path.length - 1; i > 0; i--) this.#tidy(path[i], path[i - 1]);
   }
 
   /** Looks the first `nBits` of `value` up. Writes to `out`. */
   lookup(value: TrieValue, nBits: number, out: TrieMatch): void {
     out.plens.fill(0);
-    let prev: TrieNode | undefined;
-    let node = this.empty ? undefined : edge(this.#root, bitAt(value, 0));
+    out.maskBits = 0;
+    if (this.empty) return;
+    const nodes = this.#nodes;
+    let prev = 0;
+    let node = nodes[ZERO + bitAt(value, 0)];
     let matched = 0;
-    if (!this.empty) prev = this.#root;
     while (node) {
-      const eq = equalBits(node.prefix, bitsAt(value, matched), node.nBits);
+      const eq = equalBits(nodes[node + PREFIX], bitsAt(value, matched), nodes[node + N_BITS]);
       matched += eq;
-      if (eq < node.nBits) {
+      if (eq < nodes[node + N_BITS]) {
         out.maskBits = matched + 1;
         return;
       }
-      if (node.nRules > 0) out.plens[(matched - 1) >>> 5] |= 1 << (31 - ((matched - 1) & 31));
+      if (nodes[node + N_RULES] > 0) out.plens[(matched - 1) >>> 5] |= 1 << (31 - ((matched - 1) & 31));
       if (matched >= nBits) {
         out.maskBits = nBits;
         return;
       }
       prev = node;
-      node = edge(node, bitAt(value, matched));
+      node = nodes[node + ZERO + bitAt(value, matched)];
     }
     // Followed an edge that is not there: the bit that leads to its sibling must be known, if there is one.
-    out.maskBits = prev && (prev.zero || prev.one) ? matched + 1 : matched;
+    out.maskBits = nodes[prev + ZERO] || nodes[prev + ZERO + 1] ? matched + 1 : matched;
+  }
+
+  /** A node without rules and edges. */
+  #newNode(prefix: number, nBits: number): number {
+    let node = this.#free;
+    if (node) this.#free = this.#nodes[node + ZERO];
+    else {
+      node = this.#end;
+      this.#end += NODE_WORDS;
+      if (this.#end > this.#nodes.length) {
+        const more = new Uint32Array(this.#nodes.length * 2);
+        more.set(this.#nodes);
+        this.#nodes = more;
+      }
+    }
+    this.#nodes.fill(0, node, node + NODE_WORDS);
+    this.#nodes[node + PREFIX] = prefix;
+    this.#nodes[node + N_BITS] = nBits;
+    return node;
+  }
+
+  #freeNode(node: number): void {
+    this.#nodes[node + ZERO] = this.#free;
+    this.#free = node;
+  }
+
+  /** Hangs the bits of `value` from `ofs` to `plen` on `node`, with one rule at their end. */
+  #branch(node: number, bit: number, value: TrieValue, from: number, plen: number): void {
+    let parent = node;
+    let edge = bit;
+    let ofs = from;
+    for (;;) {
+      const nBits = Math.min(plen - ofs, 32);
+      const next = this.#newNode((bitsAt(value, ofs) & leadingMask(nBits)) >>> 0, nBits);
+      this.#nodes[parent + ZERO + edge] = next;
+      ofs += nBits;
+      if (ofs === plen) {
+        this.#nodes[next + N_RULES] = 1;
+        return;
+      }
+      parent = next;
+      edge = bitAt(value, ofs);
+    }
+  }
+
+  /** Cuts `node` after `at` bits; its rules and edges move to a child. */
+  #split(node: number, at: number): void {
+    const prefix = this.#nodes[node + PREFIX];
+    const rest = this.#newNode((prefix << at) >>> 0, this.#nodes[node + N_BITS] - at);
+    const nodes = this.#nodes;
+    nodes.copyWithin(rest + N_RULES, node + N_RULES, node + NODE_WORDS);
+    nodes[node + PREFIX] = (prefix & leadingMask(at)) >>> 0;
+    nodes[node + N_BITS] = at;
+    nodes.fill(0, node + N_RULES, node + NODE_WORDS);
+    nodes[node + ZERO + (nodes[rest + PREFIX] >>> 31)] = rest;
+  }
+
+  /** Takes away a node that leads nowhere; joins one that only leads to another with that one, when the bits fit. */
+  #tidy(node: number, parent: number): void {
+    const nodes = this.#nodes;
+    if (nodes[node + N_RULES]) return;
+    const [zero, one] = [nodes[node + ZERO], nodes[node + ZERO + 1]];
+    if (zero && one) return;
+    const child = zero || one;
+    if (!child) {
+      nodes[parent + ZERO + (nodes[node + PREFIX] >>> 31)] = 0;
+      this.#freeNode(node);
+      return;
+    }
+    if (nodes[node + N_BITS] + nodes[child + N_BITS] > 32) return;
+    nodes[node + PREFIX] |= nodes[child + PREFIX] >>> nodes[node + N_BITS];
+    nodes[node + N_BITS] += nodes[child + N_BITS];
+    nodes.copyWithin(node + N_RULES, child + N_RULES, child + NODE_WORDS);
+    this.#freeNode(child);
   }
 }

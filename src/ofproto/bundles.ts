@@ -1,32 +1,29 @@
 import type { OfErrorName } from '../../protocols/openflow-errors.ts';
 import { decode } from '../openflow/codec.ts';
-import { BF_ATOMIC, type FlowMod, type Message, type MessageOf } from '../openflow/messages.ts';
+import { catchallMatch } from '../openflow/match.ts';
+import { BF_ATOMIC, type Message, type MessageOf } from '../openflow/messages.ts';
 import { FlowModOp } from './flow-mod.ts';
+import { MessageLog } from './message-log.ts';
 import { groupModOp, inSlices, type Outcome, PacketOutOp, PortModOp, type Request, type RequestHost } from './mods.ts';
 import type { Ofconn } from './ofconn.ts';
 import { change, type Failure, type ModOp } from './transaction.ts';
 
 /** Bundles (OpenFlow 1.4 section 6.8, and ONF extension 230): messages that are applied together or not at all. */
 
-interface BundleMessage {
-  op: ModOp;
-  /** For the connection's statistics. */
-  command: FlowMod['command'] | undefined;
-  /** The message that added it. */
-  raw: Uint8Array;
-}
-
 interface OfBundle {
   flags: number;
   closed: boolean;
-  messages: BundleMessage[];
+  ops: ModOp[];
+  /** The message that added each of them. */
+  messages: MessageLog;
   usedMs: number;
   /** The message that opened it. */
   raw: Uint8Array;
 }
 
-/** Messages of one bundle, and bundles of one connection. */
+/** Messages of one bundle, their bytes, and bundles of one connection. */
 const MAX_MESSAGES = 1_000_000;
+const MAX_BYTES = 256 << 20;
 const MAX_BUNDLES = 64;
 
 const bundlesOf = new WeakMap<Ofconn, Map<number, OfBundle>>();
@@ -97,7 +94,8 @@ function open(r: Request<'bundle_control'>, bundle: OfBundle | undefined): OfErr
 const newBundle = (flags: number, { host, raw }: Pick<Request, 'host' | 'raw'>): OfBundle => ({
   flags,
   closed: false,
-  messages: [],
+  ops: [],
+  messages: new MessageLog(),
   usedMs: host.nowMs(),
   raw: raw.slice(),
 });
@@ -115,17 +113,12 @@ function close(r: Request<'bundle_control'>, bundle: OfBundle): OfErrorName | un
 
 /** Applies all messages in slices; when one fails, nothing has happened, and the failing one is answered. */
 function commit(host: RequestHost, conn: Ofconn, bundle: OfBundle): Outcome {
-  const ops = bundle.messages.map(({ op }) => op);
-  const failed = inSlices(host.slicer, () => change(host.flowTables, ops, { conn, xid: 0 }, xids(bundle)));
+  const { ops, messages } = bundle;
+  const xidOf = (i: number) => messages.xid(i);
+  const failed = inSlices(host.slicer, () => change(host.flowTables, ops, { conn, xid: 0 }, xidOf));
   const done = (f: Failure | undefined) => settled(host, conn, bundle, f);
   return failed instanceof Promise ? failed.then(done) : done(failed);
 }
-
-/** The xid of each message, for flow monitors that abbreviate. */
-const xids = (bundle: OfBundle) => (i: number) => {
-  const { raw } = bundle.messages[i];
-  return ((raw[4] << 24) | (raw[5] << 16) | (raw[6] << 8) | raw[7]) >>> 0;
-};
 
 function settled(
   host: RequestHost,
@@ -134,17 +127,20 @@ function settled(
   failed: Failure | undefined,
 ): OfErrorName | undefined {
   if (failed) {
-    conn.sendError(failed.error, bundle.messages[failed.index].raw);
+    conn.sendError(failed.error, bundle.messages.get(failed.index));
     return 'OFPBFC_MSG_FAILED';
   }
   const nowMs = host.nowMs();
-  for (const { command } of bundle.messages) if (command) conn.countFlowMod(command, nowMs);
+  for (const op of bundle.ops) if (op.command) conn.countFlowMod(op.command, nowMs);
   return undefined;
 }
 
+/** For the matches of flow-mods while they are looked at. */
+const scratch = catchallMatch();
+
 export function bundleAdd(r: Request<'bundle_add_message'>): OfErrorName | undefined {
   const { m, conn, host } = r;
-  const inner = decode(m.message, conn.codecContext());
+  const inner = decode(m.message, conn.codecContext(scratch));
   if (!inner.ok) return inner.error.name;
   const { message, xid } = inner.value;
   if (xid !== r.env.xid) return 'OFPBFC_MSG_BAD_XID';
@@ -160,10 +156,11 @@ export function bundleAdd(r: Request<'bundle_add_message'>): OfErrorName | undef
     map.delete(m.bundleId);
     return bundle.closed ? 'OFPBFC_BUNDLE_CLOSED' : 'OFPBFC_BAD_FLAGS';
   }
-  if (bundle.messages.length >= MAX_MESSAGES) return 'OFPBFC_MSG_TOO_MANY';
+  const { ops, messages } = bundle;
+  if (ops.length >= MAX_MESSAGES || messages.size + r.raw.length > MAX_BYTES) return 'OFPBFC_MSG_TOO_MANY';
   bundle.usedMs = host.nowMs();
-  const command = message.type === 'flow_mod' ? message.command : undefined;
-  bundle.messages.push({ op, command, raw: r.raw.slice() });
+  ops.push(op);
+  messages.add(r.raw);
   return undefined;
 }
 
@@ -171,7 +168,7 @@ function makeOp(host: RequestHost, conn: Ofconn, m: Message, mode: 'atomic' | 'p
   switch (m.type) {
     case 'flow_mod': {
       const op = FlowModOp.init(host.flowTables, m);
-      return typeof op === 'string' ? op : op.pack();
+      return op instanceof FlowModOp ? op.pack() : op;
     }
     case 'group_mod':
       return groupModOp(host, m);

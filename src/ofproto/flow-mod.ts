@@ -32,6 +32,86 @@ export function applyFlowMod(tables: FlowTables, fm: FlowMod, by?: Requester): O
   return typeof op === 'string' ? op : runNow(tables, [op], by);
 }
 
+const ruleOf = (fm: FlowMod, tableId: number, priority: number, nowMs: number): Rule => {
+  const cookie = fm.newCookie === UINT64_MAX ? 0n : fm.newCookie;
+  const { idleTimeout, hardTimeout, importance, actions } = fm;
+  const spec = { tableId, cookie, idleTimeout, hardTimeout, importance, flags: fm.flags & FF_STATE, actions };
+  return new Rule(priority, spec, nowMs);
+};
+
+/** A flow-mod that adds one flow: what it holds until it is through is the flow itself. */
+export class FlowAddOp implements ModOp {
+  readonly command: FlowMod['command'];
+  readonly deletes = false;
+  readonly #tables: FlowTables;
+  readonly #rule: Rule;
+  /** The new flow brings no cookie of its own. */
+  readonly #keepCookie: boolean;
+  #old: Rule | undefined = undefined;
+  #evicted = false;
+
+  constructor(tables: FlowTables, fm: FlowMod) {
+    this.#tables = tables;
+    this.command = fm.command;
+    this.#keepCookie = fm.newCookie === UINT64_MAX;
+    this.#rule = ruleOf(fm, fm.tableId === ALL_TABLES ? 0 : fm.tableId, fm.priority, 0).setMatch(fm.match);
+  }
+
+  start(): OfErrorName | undefined {
+    const tables = this.#tables;
+    const rule = this.#rule;
+    const error = tables.users.check(rule.actions);
+    if (error) return error;
+    const table = tables.tables[rule.tableId];
+    const { cls } = table;
+    let old = cls.findLike(rule);
+    if (!old) {
+      if (rule.flags & FF_CHECK_OVERLAP && cls.findOverlap(rule.match(), rule.priority)) return 'OFPFMFC_OVERLAP';
+      if (table.nFlows >= table.maxFlows) {
+        old = table.eviction?.choose();
+        if (!old) return 'OFPFMFC_TABLE_FULL';
+        this.#evicted = true;
+      }
+    } else if (this.#keepCookie) rule.cookie = old.cookie;
+    rule.begin(tables.nowMs());
+    if (old) tables.stageOut(old);
+    this.#old = old;
+    tables.stageIn(rule);
+    return undefined;
+  }
+
+  revert(): void {
+    this.#tables.unstageIn(this.#rule);
+    if (this.#old) this.#tables.unstageOut(this.#old);
+  }
+
+  finish(by: Requester | undefined): void {
+    const tables = this.#tables;
+    const rule = this.#rule;
+    const old = this.#old;
+    tables.settleIn(rule);
+    tables.learnersIn(rule.actions);
+    if (old && !this.#evicted) {
+      replaced(tables, rule, old, by, (rule.flags & FF_RESET_COUNTS) !== 0);
+      const sameActions = actionsEqual(rule.actions as never, old.actions as never);
+      tables.events.monitor(rule, 'added', undefined, by, sameActions ? undefined : old.actions);
+      return;
+    }
+    if (old) tables.settleOut(old, 'eviction', by);
+    tables.events.monitor(rule, 'added', undefined, by);
+    if (!old) tables.vacancy(tables.tables[rule.tableId]);
+  }
+}
+
+/** `rule` has taken the place of `old`. */
+function replaced(tables: FlowTables, rule: Rule, old: Rule, by: Requester | undefined, resetCounts: boolean): void {
+  rule.succeed(old, !resetCounts);
+  rule.addSeqno = old.addSeqno;
+  rule.modifySeqno = old.modifySeqno;
+  tables.settleOut(old, undefined, by);
+  tables.learnersOut(old.actions);
+}
+
 export class FlowModOp implements ModOp {
   readonly #tables: FlowTables;
   #fm: FlowMod;
@@ -39,7 +119,8 @@ export class FlowModOp implements ModOp {
   #packed: CompactMatch | undefined;
   #old: Rule[] = [];
   #new: Rule[] = [];
-  #evicted = false;
+  /** A modify that found nothing to modify. */
+  #add: FlowAddOp | undefined;
 
   private constructor(tables: FlowTables, fm: FlowMod) {
     this.#tables = tables;
@@ -47,7 +128,7 @@ export class FlowModOp implements ModOp {
   }
 
   /** Checks what can be checked without the tables' state. */
-  static init(tables: FlowTables, fm: FlowMod): FlowModOp | OfErrorName {
+  static init(tables: FlowTables, fm: FlowMod): FlowAddOp | FlowModOp | OfErrorName {
     if (fm.flags & FF_EMERG) return 'OFPFMFC_TABLE_FULL';
     if (!fm.command.startsWith('delete')) {
       if (fm.tableId !== ALL_TABLES && fm.tableId >= N_TABLES) return 'OFPBRC_BAD_TABLE_ID';
@@ -55,7 +136,7 @@ export class FlowModOp implements ModOp {
       if (fm.match.wc.recircId !== 0 || fm.match.wc.dpHash !== 0) return 'OFPBRC_EPERM';
       if (fm.bufferId !== OFP_NO_BUFFER) return 'OFPBRC_BUFFER_UNKNOWN';
     }
-    return new FlowModOp(tables, fm);
+    return fm.command === 'add' ? new FlowAddOp(tables, fm) : new FlowModOp(tables, fm);
   }
 
   get command(): FlowMod['command'] {
@@ -83,8 +164,6 @@ export class FlowModOp implements ModOp {
   }
 
   *#stage(): Steps<OfErrorName | undefined> {
-    const { command } = this.#fm;
-    if (command === 'add') return this.#startAdd();
     const found = yield* this.#select();
     if (typeof found === 'string') return found;
     if (!this.deletes) return yield* this.#startModify(found);
@@ -97,6 +176,7 @@ export class FlowModOp implements ModOp {
   }
 
   *revert(): Steps<void> {
+    this.#add?.revert();
     for (let i = this.#new.length - 1; i >= 0; i--) {
       this.#tables.unstageIn(this.#new[i]);
       if (i % YIELD_EVERY === 0) yield;
@@ -108,6 +188,7 @@ export class FlowModOp implements ModOp {
   }
 
   *finish(by: Requester | undefined): Steps<void> {
+    this.#add?.finish(by);
     const [old, added] = [this.#old, this.#new];
     for (let i = 0; i < Math.max(old.length, added.length); i++) {
       if (this.deletes) this.#tables.settleOut(old[i], 'delete', by);
@@ -117,50 +198,20 @@ export class FlowModOp implements ModOp {
   }
 
   #startAdd(): OfErrorName | undefined {
-    const fm = this.#fm;
-    const tables = this.#tables;
-    const error = tables.users.check(fm.actions);
-    if (error) return error;
-    const table = tables.tables[fm.tableId === ALL_TABLES ? 0 : fm.tableId];
-    const { cls } = table;
-    let old = cls.findExactly(fm.match, fm.priority);
-    if (!old) {
-      if (fm.flags & FF_CHECK_OVERLAP && cls.findOverlap(fm.match, fm.priority)) return 'OFPFMFC_OVERLAP';
-      if (table.nFlows >= table.maxFlows) {
-        old = table.eviction?.choose();
-        if (!old) return 'OFPFMFC_TABLE_FULL';
-        this.#evicted = true;
-      }
-    }
-    const rule = this.#newRule(table.id);
-    if (old) {
-      if (!this.#evicted) this.#inherit(rule, old, true);
-      tables.stageOut(old);
-      this.#old.push(old);
-    }
-    tables.stageIn(rule, fm.match);
-    this.#new.push(rule);
-    return undefined;
-  }
-
-  #newRule(tableId: number, priority = this.#fm.priority): Rule {
-    const fm = this.#fm;
-    const cookie = fm.newCookie === UINT64_MAX ? 0n : fm.newCookie;
-    const { idleTimeout, hardTimeout, importance, actions } = fm;
-    const spec = { tableId, cookie, idleTimeout, hardTimeout, importance, flags: fm.flags & FF_STATE, actions };
-    return new Rule(priority, spec, this.#tables.nowMs());
+    const add = new FlowAddOp(this.#tables, this.#fm);
+    const error = add.start();
+    if (!error) this.#add = add;
+    return error;
   }
 
   /** What a flow takes over from the one that it replaces. */
-  #inherit(rule: Rule, old: Rule, modifyCookie: boolean): void {
-    const { command, newCookie } = this.#fm;
-    if (command !== 'add') {
-      rule.idleTimeout = old.idleTimeout;
-      rule.hardTimeout = old.hardTimeout;
-      rule.importance = old.importance;
-      rule.flags = old.flags;
-      rule.createdMs = old.createdMs;
-    }
+  #inherit(rule: Rule, old: Rule): void {
+    const { modifyCookie, newCookie } = this.#fm;
+    rule.idleTimeout = old.idleTimeout;
+    rule.hardTimeout = old.hardTimeout;
+    rule.importance = old.importance;
+    rule.flags = old.flags;
+    rule.createdMs = old.createdMs;
     if (!modifyCookie || newCookie === UINT64_MAX) rule.cookie = old.cookie;
   }
 
@@ -171,10 +222,11 @@ export class FlowModOp implements ModOp {
     if (error) return error;
     for (let i = 0; i < found.length; i++) {
       const old = found[i];
-      const rule = this.#newRule(old.tableId, old.priority);
-      this.#inherit(rule, old, fm.modifyCookie);
+      const rule = ruleOf(fm, old.tableId, old.priority, this.#tables.nowMs());
+      rule.matchLike(old);
+      this.#inherit(rule, old);
       this.#tables.stageOut(old);
-      this.#tables.stageIn(rule, old);
+      this.#tables.stageIn(rule);
       this.#old.push(old);
       this.#new.push(rule);
       if (i % YIELD_EVERY === YIELD_EVERY - 1) yield;
@@ -182,31 +234,13 @@ export class FlowModOp implements ModOp {
     return undefined;
   }
 
-  #finishOne(rule: Rule, old: Rule | undefined, by: Requester | undefined): void {
+  #finishOne(rule: Rule, old: Rule, by: Requester | undefined): void {
     const tables = this.#tables;
-    const { events } = tables;
     tables.settleIn(rule);
     tables.learnersIn(rule.actions);
-    if (!old) {
-      events.monitor(rule, 'added', undefined, by);
-      tables.vacancy(tables.tables[rule.tableId]);
-    } else if (this.#evicted) {
-      tables.settleOut(old, 'eviction', by);
-      events.monitor(rule, 'added', undefined, by);
-    } else this.#replaced(rule, old, by);
-  }
-
-  #replaced(rule: Rule, old: Rule, by: Requester | undefined): void {
-    const tables = this.#tables;
-    rule.succeed(old, (this.#fm.flags & FF_RESET_COUNTS) === 0);
-    rule.addSeqno = old.addSeqno;
-    rule.modifySeqno = old.modifySeqno;
-    tables.settleOut(old, undefined, by);
-    tables.learnersOut(old.actions);
+    replaced(tables, rule, old, by, (this.#fm.flags & FF_RESET_COUNTS) !== 0);
     const sameActions = actionsEqual(rule.actions as never, old.actions as never);
-    if (this.#fm.command === 'add')
-      tables.events.monitor(rule, 'added', undefined, by, sameActions ? undefined : old.actions);
-    else if (!sameActions || rule.cookie !== old.cookie)
+    if (!sameActions || rule.cookie !== old.cookie)
       tables.events.monitor(rule, 'modified', undefined, by, sameActions ? undefined : old.actions);
   }
 

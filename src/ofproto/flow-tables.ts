@@ -211,13 +211,12 @@ export class FlowTables {
 
   // Staging.
 
-  /** Puts a rule in, for lookups after the change. `like`: a rule whose match it has. */
-  stageIn(rule: Rule, match: Match | Rule): void {
+  /** Puts a rule, which has its match, in for lookups after the change. */
+  stageIn(rule: Rule): void {
     rule.stage = STAGE_COMING;
     rule.removed = false;
     const table = this.tables[rule.tableId];
-    if ('tableId' in match) table.cls.insertLike(rule, match);
-    else table.cls.insert(rule, match);
+    table.cls.insert(rule);
     table.nFlows++;
     this.#index(rule);
   }

@@ -111,7 +111,8 @@ export class OfStream {
       buf.set(this.#rest);
       buf.set(chunk, this.#rest.length);
       this.#rest = buf;
-    } else this.#rest = chunk;
+      // A view of its own: Buffer's are slow to cut.
+    } else this.#rest = new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.length);
     if (!this.#running) this.#run();
   }
 

@@ -2,6 +2,7 @@ import type { OfErrorName } from '../../protocols/openflow-errors.ts';
 import type { CodecContext } from '../openflow/codec.ts';
 import { decode, encode, typeOf } from '../openflow/codec.ts';
 import { ofError } from '../openflow/error.ts';
+import type { Match } from '../openflow/match.ts';
 import {
   type AsyncConfig,
   type AsyncConfigHalf,
@@ -172,10 +173,10 @@ export class Ofconn {
     return type !== undefined && SECONDARY_MAY_NOT.has(type);
   }
 
-  codecContext(): CodecContext {
+  /** `scratch`: see CodecContext. */
+  codecContext(scratch?: Match): CodecContext {
     const { version, flowModTableId } = this;
-    const ctx = { version, nTables: N_TABLES, flowModTableId, tunTable: this.tunTable() };
-    return ctx;
+    return { version, nTables: N_TABLES, flowModTableId, tunTable: this.tunTable(), ...(scratch && { scratch }) };
   }
 
   /** Takes note of a flow-mod that was done. */

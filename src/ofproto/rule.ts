@@ -74,6 +74,11 @@ export class Rule extends ClsRule {
     this.conjunctions = conjunctionsOf(spec.actions);
   }
 
+  /** Its time begins now. */
+  begin(nowMs: number): void {
+    this.createdMs = this.modifiedMs = this.usedMs = nowMs;
+  }
+
   /** Counts packets that hit it. */
   credit(packets: number, bytes: number, usedMs: number): void {
     if (this.successor) {
@@ -99,7 +104,7 @@ export class Rule extends ClsRule {
 
   /** Matches everything at priority 0 (OpenFlow 1.3 section 5.4). */
   get isTableMiss(): boolean {
-    return this.priority === 0 && this.subtable !== undefined && this.subtable.words.length === 0;
+    return this.priority === 0 && this.shape?.words.length === 0;
   }
 }
 

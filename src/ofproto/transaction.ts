@@ -1,5 +1,6 @@
 import type { OfErrorName } from '../../protocols/openflow-errors.ts';
 import type { ClsView } from '../flow/classifier.ts';
+import type { FlowMod } from '../openflow/messages.ts';
 import type { Ofconn } from './ofconn.ts';
 
 /**
@@ -20,13 +21,18 @@ export interface Requester {
   xid: number;
 }
 
-/** One change. `start` stages it, or says why not and leaves nothing staged; then one of the others is called. */
+/**
+ * One change. `start` stages it, or says why not and leaves nothing staged; then one of the others is called. What is short is done when
+ * they return, the rest is the steps that they return.
+ */
 export interface ModOp {
   /** Flows or groups go: what they counted must be collected first. */
   readonly deletes: boolean;
-  start(): Steps<OfErrorName | undefined>;
-  revert(): Steps<void>;
-  finish(by: Requester | undefined): Steps<void>;
+  /** Of a flow-mod, for the connection's statistics. */
+  readonly command?: FlowMod['command'];
+  start(): OfErrorName | undefined | Steps<OfErrorName | undefined>;
+  revert(): void | Steps<void>;
+  finish(by: Requester | undefined): void | Steps<void>;
 }
 
 /** What a change is about. */
@@ -53,10 +59,12 @@ export function* change(
 ): Steps<Failure | undefined> {
   tables.view.busy = true;
   for (let i = 0; i < ops.length; i++) {
-    const error = yield* ops[i].start();
+    const started = ops[i].start();
+    const error = typeof started === 'object' ? yield* started : started;
     if (error) {
       for (let j = i - 1; j >= 0; j--) {
-        yield* ops[j].revert();
+        const reverting = ops[j].revert();
+        if (reverting) yield* reverting;
         if (j % YIELD_EVERY === 0) yield;
       }
       tables.view.busy = false;
@@ -68,7 +76,8 @@ export function* change(
   tables.view.next = true;
   tables.events.changed();
   for (let i = 0; i < ops.length; i++) {
-    yield* ops[i].finish(by && xidOf ? { conn: by.conn, xid: xidOf(i) } : by);
+    const finishing = ops[i].finish(by && xidOf ? { conn: by.conn, xid: xidOf(i) } : by);
+    if (finishing) yield* finishing;
     if (i % YIELD_EVERY === YIELD_EVERY - 1) yield;
   }
   tables.view.next = false;

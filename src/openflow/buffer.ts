@@ -1,4 +1,5 @@
 import type { OfErrorName } from '../../protocols/openflow-errors.ts';
+import type { Match } from './match.ts';
 import type { TunTable } from './tun-metadata.ts';
 
 /** Why a message can't be decoded. Thrown inside the codec only; `decode` turns it into its result. */
@@ -13,19 +14,26 @@ export class OfDecodeError extends Error {
 /** Reads big-endian numbers from `[pos, end)`; reading past the end is `error` (OFPBRC_BAD_LEN by default). Keeps no copy. */
 export class Reader {
   readonly u8: Uint8Array;
-  readonly view: DataView;
+  #view: DataView | undefined = undefined;
   pos: number;
   end: number;
   error: OfErrorName;
   /** The bridge's TLV table, for what is read on its behalf; a client has none. */
   tunTable: TunTable | undefined = undefined;
+  /** What a match is decoded into, instead of a fresh one. */
+  scratch: Match | undefined = undefined;
 
   constructor(u8: Uint8Array, pos = 0, end: number = u8.length, error: OfErrorName = 'OFPBRC_BAD_LEN') {
     this.u8 = u8;
-    this.view = new DataView(u8.buffer, u8.byteOffset, u8.byteLength);
     this.pos = pos;
     this.end = end;
     this.error = error;
+  }
+
+  /** The bytes, for who reads them by place. */
+  get view(): DataView {
+    this.#view ??= new DataView(this.u8.buffer, this.u8.byteOffset, this.u8.byteLength);
+    return this.#view;
   }
 
   get left(): number {
@@ -45,11 +53,13 @@ export class Reader {
   }
 
   readU16(): number {
-    return this.view.getUint16(this.take(2));
+    const at = this.take(2);
+    return (this.u8[at] << 8) | this.u8[at + 1];
   }
 
   readU32(): number {
-    return this.view.getUint32(this.take(4));
+    const at = this.take(4);
+    return this.#u32At(at);
   }
 
   /** The next 4 bytes, which stay. */
@@ -60,7 +70,14 @@ export class Reader {
   }
 
   readU64(): bigint {
-    return this.view.getBigUint64(this.take(8));
+    const at = this.take(8);
+    const [high, low] = [this.#u32At(at), this.#u32At(at + 4)];
+    return high ? (BigInt(high) << 32n) | BigInt(low) : BigInt(low);
+  }
+
+  #u32At(at: number): number {
+    const { u8 } = this;
+    return ((u8[at] << 24) | (u8[at + 1] << 16) | (u8[at + 2] << 8) | u8[at + 3]) >>> 0;
   }
 
   skip(n: number): void {
@@ -89,14 +106,10 @@ export class Reader {
   /** The next `n` bytes as a reader of their own; this one moves past them. */
   sub(n: number, error: OfErrorName = this.error): Reader {
     const at = this.take(n);
-    const r = Object.create(Reader.prototype) as { -readonly [K in keyof Reader]: Reader[K] };
-    r.u8 = this.u8;
-    r.view = this.view;
-    r.pos = at;
-    r.end = at + n;
-    r.error = error;
+    const r = new Reader(this.u8, at, at + n, error);
     r.tunTable = this.tunTable;
-    return r as Reader;
+    r.scratch = this.scratch;
+    return r;
   }
 
   zeros(n: number): boolean {

@@ -2,6 +2,7 @@ import { OFP10_VERSION, OFP14_VERSION, OFP15_VERSION } from '../../protocols/ope
 import type { MessageFamily, RawName } from '../../protocols/openflow-messages.ts';
 import { OfDecodeError, Reader, Writer } from './buffer.ts';
 import { type OfError, ofError } from './error.ts';
+import type { Match } from './match.ts';
 import type { EncodeContext, MessageCodec, MessageCodecs } from './message-codec.ts';
 import { checkLength, type Head, putHead, RAWS, type Raw, rawByName, rawsOf, readHead } from './message-raw.ts';
 import type { Envelope, Message, MessageType } from './messages.ts';
@@ -67,6 +68,8 @@ export interface CodecContext {
   loose?: boolean;
   /** The bridge's TLV table: gives tunnel metadata its widths and places; what it does not map is an error. */
   tunTable?: TunTable;
+  /** A flow-mod's match is decoded into this one, and is right until the next time. Without it, it is a fresh one. */
+  scratch?: Match;
 }
 
 export type DecodeResult = { ok: true; value: Envelope } | { ok: false; error: OfError; version: number; xid: number };
@@ -133,6 +136,7 @@ function checkVersion(version: number, type: number, negotiated: number | undefi
 function decodeBody(r: Reader, { raw, more }: Head, version: number, xid: number, ctx: CodecContext): Message {
   const { nTables = 255, flowModTableId = false, loose = false } = ctx;
   const codec = codecOf(raw.type);
+  if (ctx.scratch && raw.type === 'flow_mod') r.scratch = ctx.scratch;
   const message = codec.decode(r, { version, raw: raw.name, more, nTables, flowModTableId, loose, xid });
   if (r.left > 0) throw new OfDecodeError('OFPBRC_BAD_LEN', `${r.left} bytes too many`);
   return message;

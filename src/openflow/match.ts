@@ -7,6 +7,13 @@ export function catchallMatch(): Match {
   return { flow: new Flow(), wc: new FlowWildcards() };
 }
 
+/** Makes `m` a match of every packet. */
+export function clearMatch(m: Match): Match {
+  m.flow.u32.fill(0);
+  m.wc.u32.fill(0);
+  return m;
+}
+
 export function cloneMatch(m: Match): Match {
   return { flow: m.flow.clone(), wc: m.wc.clone() };
 }

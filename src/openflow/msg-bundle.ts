@@ -42,15 +42,16 @@ const BUNDLABLE: ReadonlySet<MessageType> = new Set<MessageType>(['port_mod', 'f
 
 const HEADER_SIZE = 8;
 
-/** The message in the bundle, as long as its header says. Throws OFPBFC_*. */
+/** The message in the bundle, as long as its header says, without a copy. Throws OFPBFC_*. */
 function pullInner(r: Reader, { version, xid }: DecodeContext): Uint8Array {
   if (r.left < HEADER_SIZE) throw new OfDecodeError('OFPBFC_MSG_BAD_LEN');
-  const { view, pos } = r;
-  if (view.getUint8(pos) !== version) throw new OfDecodeError('OFPBFC_BAD_VERSION');
-  const length = view.getUint16(pos + 2);
+  const { u8, pos } = r;
+  if (u8[pos] !== version) throw new OfDecodeError('OFPBFC_BAD_VERSION');
+  const length = (u8[pos + 2] << 8) | u8[pos + 3];
   if (length < HEADER_SIZE || length > r.left) throw new OfDecodeError('OFPBFC_MSG_BAD_LEN');
-  if (view.getUint32(pos + 4) !== xid) throw new OfDecodeError('OFPBFC_MSG_BAD_XID');
-  return r.bytes(length);
+  const inner = u8.subarray(r.take(length), pos + length);
+  if (new Reader(inner, 4).readU32() !== xid) throw new OfDecodeError('OFPBFC_MSG_BAD_XID');
+  return inner;
 }
 
 function checkBundlable(message: Uint8Array): void {

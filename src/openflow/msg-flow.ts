@@ -1,6 +1,7 @@
 import { OFP10_VERSION, OFP11_VERSION, OFP12_VERSION, OFP14_VERSION } from '../../protocols/openflow.ts';
 import { ofpPort } from '../base/types.ts';
 import { VlogRateLimit, vlogModule } from '../base/vlog.ts';
+import { FLOW_MEMBERS } from '../gen/flow.ts';
 import { checkActions } from './action-check.ts';
 import { OfDecodeError, type Reader, type Writer } from './buffer.ts';
 import { portFromOfp10 } from './field.ts';
@@ -176,10 +177,15 @@ function pullFlowMod11(r: Reader, { version }: DecodeContext): FlowModHead {
   };
 }
 
+const CT_IPV6_WORDS = (['ct_ipv6_src', 'ct_ipv6_dst'] as const).flatMap((name) => {
+  const { offset, size } = FLOW_MEMBERS[name];
+  return Array.from({ length: size / 4 }, (_, i) => offset / 4 + i);
+});
+
 function checkConntrackAddresses(m: Match): void {
   const { wc, flow } = m;
   const v4 = wc.ctNwSrc !== 0 || wc.ctNwDst !== 0;
-  const v6 = wc.ctIpv6Src.some((b) => b) || wc.ctIpv6Dst.some((b) => b);
+  const v6 = CT_IPV6_WORDS.some((w) => wc.u32[w]);
   if ((v4 && flow.dlType !== ETH_TYPE_IP) || (v6 && flow.dlType !== ETH_TYPE_IPV6))
     throw new OfDecodeError('OFPBAC_MATCH_INCONSISTENT');
 }

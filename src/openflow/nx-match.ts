@@ -29,7 +29,7 @@ import {
   ND_NEIGHBOR_ADVERT,
   ND_NEIGHBOR_SOLICIT,
 } from './field-prereq.ts';
-import { catchallMatch, hasDefaultPacketType, setDefaultPacketType } from './match.ts';
+import { catchallMatch, clearMatch, hasDefaultPacketType, setDefaultPacketType } from './match.ts';
 import { checkMaskCovers, isCookieHeader, newOxmEntry, putOxm, putOxmBytes, readOxmHeader } from './oxm.ts';
 import { matchedTunMetadata } from './tun-metadata.ts';
 
@@ -56,10 +56,10 @@ const entry = newOxmEntry();
 /** Decodes `length` bytes of entries. Throws OFPBMC_*. */
 export function pullNxMatch(r: Reader, length: number, o: PullOptions = {}): PulledMatch {
   const sub = r.sub(length, 'OFPBMC_BAD_LEN');
-  const out: PulledMatch = { match: catchallMatch(), cookie: 0n, cookieMask: 0n };
+  const out: PulledMatch = { match: r.scratch ? clearMatch(r.scratch) : catchallMatch(), cookie: 0n, cookieMask: 0n };
   out.match.flow.tunTable = out.match.wc.tunTable = r.tunTable;
   while (sub.left > 0) {
-    if (o.cookie && sub.left >= 4 && isCookieHeader(sub.view.getUint32(sub.pos))) pullCookie(sub, out);
+    if (o.cookie && sub.left >= 4 && isCookieHeader(sub.peekU32())) pullCookie(sub, out);
     else pullEntry(sub, out.match, o);
   }
   return out;

@@ -164,8 +164,8 @@ const MATCH11_SIZE = 88;
 /** Decodes what OpenFlow 1.1+ calls `ofp_match`, of either type. */
 export function pullOfp11Match(r: Reader): Match {
   if (r.left < 4) throw new OfDecodeError('OFPBMC_BAD_LEN');
-  const type = r.view.getUint16(r.pos);
-  const length = r.view.getUint16(r.pos + 2);
+  const head = r.peekU32();
+  const [type, length] = [head >>> 16, head & 0xffff];
   if (type === 1) return pullOxmMatch(r);
   if (type !== 0) throw new OfDecodeError('OFPBMC_BAD_TYPE');
   if (length !== MATCH11_SIZE || r.left < length) throw new OfDecodeError('OFPBMC_BAD_LEN');
