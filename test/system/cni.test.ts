@@ -1,6 +1,9 @@
 /** The CNI plugin, called as a container runtime calls it, with network namespaces as pods and Debian's IPAM. */
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { check, command, eventually } from '../../bench/peers/process.ts';
@@ -342,6 +345,39 @@ test('pods with a DPDK application', async (t) => {
     assert.ok(!existsSync(join(sharedDir, short)));
   });
 
+  await t.test('with a kubeconfig the pod’s volume holds the socket, and its annotations tell of it', async (t) => {
+    const volume = join(sw.root, 'volume');
+    const api = await startPodApi(t, volume);
+    const kubeconfig = join(sw.root, 'multus.kubeconfig');
+    writeFileSync(
+      kubeconfig,
+      `apiVersion: v1\nkind: Config\nclusters:\n- name: local\n  cluster:\n    server: ${api.url}\n` +
+        'users:\n- name: multus\n  user:\n    token: "secret"\n' +
+        'contexts:\n- name: c\n  context:\n    cluster: local\n    user: multus\ncurrent-context: c\n',
+    );
+    const host = { engine: 'ovs-dpdk', iftype: 'vhostuser', vhost: { mode: 'client' }, bridge: { bridgeName: 'br0' } };
+    const config = {
+      cniVersion: '0.3.1',
+      type: 'userspace',
+      name: 'userspace-ovs-net-1',
+      kubeconfig,
+      host,
+      container: {},
+    };
+    const env = { CNI_ARGS: 'IgnoreUnknown=1;K8S_POD_NAMESPACE=ovs;K8S_POD_NAME=app1' };
+    const { json, status } = await callPlugin(sw, 'ADD', config, at, env, []);
+    assert.equal(status, 0, JSON.stringify(json));
+    const [port] = (await leftovers(sw)).ports;
+    const path = await sw.sh(`ovs-vsctl get interface ${port} options:vhost-server-path`);
+    assert.equal(JSON.parse(path), join(volume, `${short}-eth0`));
+    const [told] = JSON.parse(api.annotations['userspace/configuration-data']!);
+    assert.deepEqual(told.config.vhost, { mode: 'server', socketfile: `${short}-eth0` });
+    assert.equal(api.annotations['userspace/mapped-dir'], '/var/lib/cni/usrspcni/');
+    assert.deepEqual(await callPlugin(sw, 'DEL', config, at, env, []), DONE);
+    assert.ok(existsSync(volume));
+    assert.deepEqual(await leftovers(sw), NOTHING);
+  });
+
   await t.test('a full disk when the device information is written', async () => {
     const full = join(sw.root, 'full');
     mkdirSync(full);
@@ -355,3 +391,24 @@ test('pods with a DPDK application', async (t) => {
     assert.deepEqual([existsSync(join(sharedDir, short)), readdirSync(full)], [false, ['filler']]);
   });
 });
+
+/** What the plugin asks of the Kubernetes API, for the pod app1 of the namespace ovs. */
+async function startPodApi(t: TestContext, volume: string) {
+  const annotations: Record<string, string> = {};
+  const spec = {
+    volumes: [{ name: 'shared-dir', hostPath: { path: volume } }],
+    containers: [{ name: 'app', volumeMounts: [{ name: 'shared-dir', mountPath: '/var/lib/cni/usrspcni/' }] }],
+  };
+  const server = createServer(async (request, response) => {
+    const isKnown =
+      request.url === '/api/v1/namespaces/ovs/pods/app1' && request.headers.authorization === 'Bearer secret';
+    let body = '';
+    for await (const chunk of request) body += chunk;
+    if (request.method === 'PATCH') Object.assign(annotations, JSON.parse(body).metadata.annotations);
+    response.writeHead(isKnown ? 200 : 403).end(JSON.stringify({ metadata: { uid: 'u', annotations }, spec }));
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  defer(t, () => server.close());
+  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, annotations };
+}

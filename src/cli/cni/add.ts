@@ -21,6 +21,7 @@ import {
   invalidConfig,
 } from './error.ts';
 import { configurationData, configurationFile, deviceInfo, fileStep } from './files.ts';
+import { KubernetesPod } from './kubernetes.ts';
 import { mirrorSteps } from './mirror.ts';
 import { removePort } from './remove.ts';
 import { type CniInterface, type CniResult, EMPTY_RESULT } from './result.ts';
@@ -279,7 +280,8 @@ async function planVhost(call: CniCall, _netns: Netns, given: CniResult): Promis
   const id = idOf(environment);
   const port = portName(id, 'v');
   const gid = await groupId(config.vhost.group, run);
-  const plan = planSocket(config, id);
+  const kubernetes = await kubernetesPod(call);
+  const plan = planSocket(config, id, kubernetes?.sharedFolder());
   const isPodServer = config.vhost.podRole === 'server';
   const mac = config.mac ?? randomMac();
   const iface: RowInput = {
@@ -300,11 +302,22 @@ async function planVhost(call: CniCall, _netns: Netns, given: CniResult): Promis
       ...(config.deviceInfoFile === undefined
         ? []
         : [fileStep(config.deviceInfoFile, deviceInfo(config.vhost.podRole, plan.socket))]),
-      ...(config.userspace === undefined
-        ? []
-        : [fileStep(configurationFile(plan.folder, id), configurationData(config, id, socketFile, result))]),
+      ...tellSteps(call, plan.folder, configurationData(config, id, socketFile, result), kubernetes),
     ],
   };
+}
+
+/** The pod as the Kubernetes API knows it, where userspace-cni's configuration says how to ask. */
+async function kubernetesPod({ config, environment }: CniCall): Promise<KubernetesPod | undefined> {
+  const [kubeconfig, pod] = [config.userspace?.kubeconfig, podOf(environment)];
+  return kubeconfig === undefined || pod === undefined ? undefined : await KubernetesPod.find(kubeconfig, pod);
+}
+
+/** userspace-cni tells the application by an annotation, or without Kubernetes by a file beside the socket. */
+function tellSteps({ config, environment }: CniCall, folder: string, data: object, pod?: KubernetesPod): Step[] {
+  if (!config.userspace) return [];
+  if (!pod) return [fileStep(configurationFile(folder, idOf(environment)), data)];
+  return [{ what: 'annotate the pod', apply: () => pod.tell(data) }];
 }
 
 /** Of its own, and no group's (IEEE 802-2014, 8.2). */

@@ -1,5 +1,5 @@
-import { existsSync, rmSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { rmSync } from 'node:fs';
+import { basename, dirname } from 'node:path';
 import { deleteLink } from '../attach/link.ts';
 import type { PortRecord } from '../attach/switch-db.ts';
 import { type CniCall, idOf, portName, portOf, portsOfNetwork } from './attachment.ts';
@@ -7,7 +7,7 @@ import { hasGc, isMirrorPlugin } from './config.ts';
 import { Delegate } from './delegate.ts';
 import { configurationFile } from './files.ts';
 import { leaveMirrors, removeEmptyMirrors } from './mirror.ts';
-import { removeIfEmpty, shortFolder, withdrawSocket } from './socket.ts';
+import { removeIfEmpty, SHORT_ID, shortFolder, withdrawSocket } from './socket.ts';
 
 /** DEL and GC. Both do all they can, and then report the first thing that could not be done. */
 
@@ -63,18 +63,19 @@ export async function removePort({ db, run }: Pick<CniCall, 'db' | 'run'>, port:
   const socket = port.externalIds.get('container_socket');
   await db.deletePort(port.name);
   await removeEmptyMirrors(db);
-  if (socket !== undefined) await removeSocket(port, socket, run);
+  if (socket !== undefined) await removeSocket({ db, run }, port, socket);
   else if (!port.externalIds.has('cni_adopted')) await deleteLink(run, port.name);
 }
 
-async function removeSocket(port: PortRecord, socket: string, run: CniCall['run']): Promise<void> {
+async function removeSocket({ db, run }: Pick<CniCall, 'db' | 'run'>, port: PortRecord, socket: string): Promise<void> {
   await withdrawSocket(socket, run);
-  const [containerId, ifname] = ['container_id', 'container_iface'].map((key) => port.externalIds.get(key) ?? '');
-  rmSync(configurationFile(dirname(socket), { containerId: containerId!, ifname: ifname! }), { force: true });
-  removeIfEmpty(dirname(socket));
+  const [containerId = '', ifname = ''] = ['container_id', 'container_iface'].map((key) => port.externalIds.get(key));
+  rmSync(configurationFile(dirname(socket), { containerId, ifname }), { force: true });
+  // A pod's own volume is not ours to remove.
+  if (basename(dirname(socket)) === containerId.slice(0, SHORT_ID)) removeIfEmpty(dirname(socket));
   const link = dirname(port.options.get('vhost-server-path') ?? '');
-  // Other interfaces of the pod may still be reached by it.
-  if (dirname(link) === shortFolder() && !existsSync(dirname(socket))) rmSync(link, { force: true });
+  const isUsed = db.ports().some(({ options }) => dirname(options.get('vhost-server-path') ?? '') === link);
+  if (dirname(link) === shortFolder() && !isUsed) rmSync(link, { force: true });
 }
 
 /** Removes what belongs to no valid attachment of the network. */

@@ -32,13 +32,14 @@ export const attachment = (netns: Netns, containerId: string, ifname = 'eth0'): 
   netns: `/run/netns/${netns.name}`,
 });
 
-/** Calls the plugin in the switch's namespace. `env` replaces variables. */
+/** Calls the plugin in the switch's namespace, or with `prefix` elsewhere. `env` replaces variables. */
 export async function callPlugin(
   sw: Switch,
   verb: string,
   config: object | string,
   to?: Attachment,
   env: NodeJS.ProcessEnv = {},
+  prefix: string[] = sw.netns.prefix,
 ): Promise<CniAnswer> {
   const cni = {
     CNI_COMMAND: verb,
@@ -46,7 +47,7 @@ export async function callPlugin(
     ...(to && { CNI_CONTAINERID: to.containerId, CNI_NETNS: to.netns, CNI_IFNAME: to.ifname }),
   };
   const input = typeof config === 'string' ? config : JSON.stringify(config);
-  const { status, stdout, stderr } = await command([...sw.netns.prefix, PLUGIN], {
+  const { status, stdout, stderr } = await command([...prefix, PLUGIN], {
     env: { ...sw.env, ...cni, ...env },
     input,
   });
