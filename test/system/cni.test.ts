@@ -399,13 +399,17 @@ async function startPodApi(t: TestContext, volume: string) {
     volumes: [{ name: 'shared-dir', hostPath: { path: volume } }],
     containers: [{ name: 'app', volumeMounts: [{ name: 'shared-dir', mountPath: '/var/lib/cni/usrspcni/' }] }],
   };
-  const server = createServer(async (request, response) => {
+  const server = createServer((request, response) => {
     const isKnown =
       request.url === '/api/v1/namespaces/ovs/pods/app1' && request.headers.authorization === 'Bearer secret';
     let body = '';
-    for await (const chunk of request) body += chunk;
-    if (request.method === 'PATCH') Object.assign(annotations, JSON.parse(body).metadata.annotations);
-    response.writeHead(isKnown ? 200 : 403).end(JSON.stringify({ metadata: { uid: 'u', annotations }, spec }));
+    request.setEncoding('utf8').on('data', (chunk: string) => {
+      body += chunk;
+    });
+    request.on('end', () => {
+      if (request.method === 'PATCH') Object.assign(annotations, JSON.parse(body).metadata.annotations);
+      response.writeHead(isKnown ? 200 : 403).end(JSON.stringify({ metadata: { uid: 'u', annotations }, spec }));
+    });
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
