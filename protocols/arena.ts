@@ -39,6 +39,8 @@ export const LIMITS = {
   /** How deep `clone` may nest. */
   CLONE_DEPTH_MAX: 10,
   GROUP_TABLE_SIZE: 128,
+  /** How often a packet may be recirculated (Open vSwitch's MAX_RECIRC_DEPTH). */
+  RECIRC_DEPTH_MAX: 6,
 } as const;
 
 /** Named drops of the fast path, in Open vSwitch's coverage words where it has one; the index is the counter. */
@@ -111,6 +113,7 @@ export const STRUCTS: Readonly<Record<string, { align: number; rows: readonly Ro
       ['KIND', 4, 'PORT_KIND_*'],
       ['NTXQS', 4, 'vhost: number of receive rings of the guest that can be filled'],
       ['DPCLS', 4, 'offset of the list of subtables for packets that come in here (0: none)'],
+      ['DPCLS_RECIRC', 4, 'the same for packets that came in here and were recirculated'],
       ['TX_SLOT', 4, "index of the guest's tx function in the function table"],
       ['TXQ', 64, 'vhost: offset of the vring of each tx queue, u32 × TXQS_MAX'],
       ['TX_LOCKED', 4, 'more threads than tx queues: take the ring lock'],
@@ -263,8 +266,8 @@ export const STRUCTS: Readonly<Record<string, { align: number; rows: readonly Ro
       ['L3', 2, 'offset of the network header in the frame, 0xffff: none'],
       ['L4', 2, 'offset of the transport header in the frame, 0xffff: none'],
       ['LONG', 2, '1 when the key words beyond the short ones are written'],
-      ['RECIRC', 4],
-      ['DEPTH', 4],
+      ['RSS', 4, 'hash of the packet as it was received, 0: not wanted yet'],
+      ['FLAGS', 4, 'PKT_F_*'],
       ['NEXT', 4, 'offset of the next packet of the same group, 0: none'],
       ['TRUNC', 4, 'length that the next output may have, 0: whole'],
       [
@@ -341,7 +344,10 @@ export const STRUCTS: Readonly<Record<string, { align: number; rows: readonly Ro
       ['PORT', 4, 'in_port, or the port to leave by'],
       ['USERDATA', 4],
       ['LEN', 4, 'of the packet'],
-      ['HASH', 4],
+      ['RSS', 4, 'of the packet, with its FLAGS'],
+      ['FLAGS', 4],
+      ['DEPTH', 2, 'how often it was recirculated'],
+      ['LONG', 2, '1 when the key words beyond the short ones are written'],
       ['KEY', KEY_SIZE],
     ],
   },
@@ -364,6 +370,8 @@ export const STRUCTS: Readonly<Record<string, { align: number; rows: readonly Ro
       ['LAST_RXQ', 4, 'pmd: rxq index that run() was serving, for the watchdog'],
       ['LAST_TX', 4, 'pmd: vring that a tx function was filling, 0: none'],
       ['BATCH_SEQ', 4, 'pmd: stamps the groups of a batch'],
+      ['RECIRC_USED', 4 * 8, 'pmd: for each depth of recirculation, how many of its records are taken'],
+      ['RECIRC_DONE', 4 * 8, 'pmd: and how many of those have been looked up'],
       ['STAT_RX', 8, 'packets received'],
       ['STAT_RECIRC', 8],
       ['STAT_SIMPLE', 8, 'simple match hits'],
@@ -388,6 +396,10 @@ export const STRUCTS: Readonly<Record<string, { align: number; rows: readonly Ro
   },
 };
 
+/** Records of a thread: its batch, the spare one, one for each depth of `clone`, a batch for each depth of recirculation. */
+const FIRST_RECIRC_PKT = LIMITS.BATCH_MAX + 1 + LIMITS.CLONE_DEPTH_MAX;
+const N_PKTS = FIRST_RECIRC_PKT + LIMITS.BATCH_MAX * LIMITS.RECIRC_DEPTH_MAX;
+
 /** Where the arrays of records lie: record, count, and for per-thread arrays how often the whole is repeated. */
 export const REGIONS: readonly (readonly [name: string, struct: string, count: number, perThread?: true])[] = [
   ['HEADER', 'HEADER', 1],
@@ -397,10 +409,10 @@ export const REGIONS: readonly (readonly [name: string, struct: string, count: n
   ['SUBTABLES', 'SUBTABLE', LIMITS.SUBTABLES_MAX],
   ['THREADS', 'THREAD', LIMITS.THREADS_MAX],
   ['RXQS', 'RXQ', LIMITS.RXQS_MAX, true],
-  ['PKTS', 'PKT', LIMITS.BATCH_MAX + 1 + LIMITS.CLONE_DEPTH_MAX, true],
-  ['SLOTS', 'SLOT', LIMITS.BATCH_MAX + 1 + LIMITS.CLONE_DEPTH_MAX, true],
+  ['PKTS', 'PKT', N_PKTS, true],
+  ['SLOTS', 'SLOT', N_PKTS, true],
   ['TX_BATCHES', 'TX_BATCH', LIMITS.PORTS_MAX, true],
-  ['GROUPS', 'GROUP', LIMITS.BATCH_MAX, true],
+  ['GROUPS', 'GROUP', LIMITS.BATCH_MAX * (1 + LIMITS.RECIRC_DEPTH_MAX), true],
   ['GROUP_TABLE', 'GROUP_HASH', LIMITS.GROUP_TABLE_SIZE, true],
   ['PORT_STATS', 'PORT_STATS', LIMITS.PORTS_MAX, true],
   ['SIMPLES', 'SIMPLE', LIMITS.PORTS_MAX, true],
@@ -429,6 +441,8 @@ export const CONSTANTS: Readonly<Record<string, number>> = {
   UPCALL_OUTPUT: 3,
   UPCALL_WRAP: 4,
   EPOCH_OFFLINE: 0xffffffff,
+  FIRST_RECIRC_PKT,
+  PKT_F_NO_RSS: 1, // a packet of the control thread: no device gave it a hash
   // Datapath actions: one u32 `op | words << 16`, then its operands; `words` counts the u32 after the op.
   ACT_END: 0,
   ACT_OUTPUT: 1, // port, flags
@@ -449,10 +463,12 @@ export const CONSTANTS: Readonly<Record<string, number>> = {
   ACT_TRUNC: 16, // max length
   ACT_CLONE: 17, // words of the nested list incl. its ACT_END
   ACT_DROP: 18, // drop reason
-  ACT_RECIRC: 19, // id
+  ACT_RECIRC: 19, // id, flags
   ACT_SAMPLE: 20, // probability, words of the nested list
   ACT_CHECK_PKT_LEN: 21, // length, words if greater, words if less or equal
   ACTIONS_F_PLAIN: 1, // the list only sends the packet on or drops it: it needs no parsed header
+  ACTIONS_F_RECIRC: 2, // the list recirculates a packet once at most
+  ACTIONS_F_RECIRC_MANY: 4, // up to BATCH_MAX times
   ACTIONS_F_MASK: 63,
-  ACT_F_LAST_USE: 1, // nothing after this output changes the packet: it may wait for the end of the batch
+  ACT_F_LAST_USE: 1, // nothing after this output changes the packet: it may wait for the end of the batch. Of `recirc`: nothing uses the packet after it
 };

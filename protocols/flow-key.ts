@@ -12,6 +12,8 @@
 export type FlowKeyMember = readonly [name: string, bytes: number];
 
 export const FLOW_KEY_SHORT_WORDS = 6;
+/** The first of the words that hold a packet's metadata, up to the end: they are in no header, and are kept when it is looked up again. */
+export const FLOW_KEY_META_WORD = 17;
 
 export const FLOW_KEY_WORDS: readonly (readonly FlowKeyMember[])[] = [
   [

@@ -31,7 +31,7 @@ interface Stages extends DatapathExports {
   stageExtract(count: number, inPort: number): void;
   stageEmc(count: number): number;
   stageSmc(count: number): number;
-  stageDpcls(count: number, inPort: number): number;
+  stageDpcls(count: number): number;
   stageGroup(count: number): number;
   stageActions(nGroups: number): void;
   stageOutput(): void;
@@ -225,7 +225,7 @@ function runBatch(stages: Stages, [emc, smc]: Row['caches'], spent: Float64Array
   const t2 = performance.now();
   if (smc && known < n) known += stages.stageSmc(n);
   const t3 = performance.now();
-  if (known < n) stages.stageDpcls(n, IN_PORT);
+  if (known < n) stages.stageDpcls(n);
   const t4 = performance.now();
   const groups = stages.stageGroup(n);
   const t5 = performance.now();

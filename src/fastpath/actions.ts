@@ -10,6 +10,7 @@ import {
   ACT_POP_VLAN,
   ACT_PUSH_MPLS,
   ACT_PUSH_VLAN,
+  ACT_RECIRC,
   ACT_SET_ARP,
   ACT_SET_ETH,
   ACT_SET_ICMP,
@@ -39,6 +40,7 @@ import {
 } from './gen/arena';
 import { popMpls, popVlan, pushMpls, pushVlan } from './encap';
 import { outputNow, queueOutput } from './output';
+import { lookUpAgain } from './recirc';
 import { setArp, setEth, setIcmp, setIpv4, setIpv6, setMeta, setMpls, setNd, setTransport } from './set-field';
 import { bump, drop, pkts, slotAt, thread } from './thread';
 import { sendUp } from './upcall';
@@ -173,6 +175,9 @@ export function runActions(actions: u32, head: u32): void {
         const len = load<u32>(pkt, PKT_LEN);
         store<u32>(pkt, len > maxLen ? len - maxLen : 0, PKT_TRUNC);
       }
+    } else if (op == ACT_RECIRC) {
+      const last = load<u32>(operands, 4) != 0;
+      for (let pkt = head; pkt; pkt = load<u32>(pkt, PKT_NEXT)) lookUpAgain(pkt, load<u32>(operands), last);
     } else if (op == ACT_CLONE) {
       cloneGroup(head, operands);
     } else if (op == ACT_CHECK_PKT_LEN) {

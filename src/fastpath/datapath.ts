@@ -4,7 +4,10 @@
  */
 import {
   ACTIONS_F_MASK,
+  ACTIONS_F_RECIRC,
+  ACTIONS_F_RECIRC_MANY,
   ARENA_HEADER,
+  BATCH_MAX,
   EPOCH_OFFLINE,
   FLOW_ACTIONS,
   FLOW_STATS_BYTES,
@@ -23,7 +26,6 @@ import {
   PKT_KEY,
   PKT_LEN,
   PKT_NEXT,
-  PKT_RECIRC,
   PORT_STATS_RX_BYTES,
   PORT_STATS_RX_PACKETS,
   PORTS_MAX,
@@ -55,10 +57,11 @@ import {
 } from './gen/arena';
 import { resetActions, runActions } from './actions';
 import { dpclsLookup, flowHash } from './dpcls';
-import { extract } from './extract';
+import { extractAgain } from './extract';
 import { hashKey } from './hash';
-import { groupByFlow, lookUp } from './lookup';
+import { groupByFlow, lookUp, lookUpRecirculated } from './lookup';
 import { flushOutputs } from './output';
+import { ascend, descend, freeNext, freeRecords, hasRoom, startAt, waiting } from './recirc';
 import { simpleFlow, simplePass } from './simple';
 import {
   bump,
@@ -96,17 +99,72 @@ function countFlow(group: u32): void {
   store<u32>(stats, load<u32>(stats, FLOW_STATS_TCP_FLAGS) | load<u32>(group, GROUP_TCP_FLAGS), FLOW_STATS_TCP_FLAGS);
 }
 
-/** Counts the first `n` groups on their flows and runs the actions of each. */
-export function runGroups(n: u32): void {
-  for (let i: u32 = 0; i < n; i++) {
-    const group = groups + i * GROUP__SIZE;
-    countFlow(group);
-    runActions(flowActions(load<u32>(group, GROUP_FLOW)), load<u32>(group, GROUP_HEAD));
+/** Runs the actions of a megaflow on the packets from `head`. Where they recirculate, there is room for all that they do. */
+function runFlow(flow: u32, head: u32, count: u32): void {
+  const word = load<u32>(flowAt(flow), FLOW_ACTIONS);
+  const actions = word & ~ACTIONS_F_MASK;
+  if (!(word & ACTIONS_F_RECIRC_MANY)) {
+    if (word & ACTIONS_F_RECIRC) makeRoom(count);
+    runActions(actions, head);
+    return;
   }
+  let pkt = head;
+  while (pkt) {
+    const next = load<u32>(pkt, PKT_NEXT);
+    store<u32>(pkt, 0, PKT_NEXT);
+    makeRoom(BATCH_MAX);
+    runActions(actions, pkt);
+    pkt = next;
+  }
+}
+
+/** Sees to it that `n` packets can be recirculated: when there is no room, those that wait go first, and what they have to send. */
+function makeRoom(n: u32): void {
+  if (hasRoom(n)) return;
+  forwardWaiting();
+  flush();
+  freeNext();
+}
+
+/** Counts the first `n` groups on their flows and runs the actions of each, then looks up again what they recirculated. */
+export function runGroups(n: u32): void {
+  const first = groups;
+  for (let i: u32 = 0; i < n; i++) {
+    const group = first + i * GROUP__SIZE;
+    countFlow(group);
+    runFlow(load<u32>(group, GROUP_FLOW), load<u32>(group, GROUP_HEAD), load<u32>(group, GROUP_COUNT));
+  }
+  forwardWaiting();
+}
+
+/** The packets that wait to be looked up again become a batch. Calls itself RECIRC_DEPTH_MAX deep at most. */
+function forwardWaiting(): void {
+  if (!waiting()) return;
+  const count = descend();
+  lookUpRecirculated(count);
+  runGroups(groupByFlow(count));
+  ascend();
+}
+
+// @ts-ignore: decorator
+@inline
+function flush(): void {
+  bump(thread + THREAD_STAT_TX_BATCHES, load<u32>(thread, THREAD_NDIRTY));
+  flushOutputs();
+}
+
+/** Sends all that waits; nothing of the batch is in use any more. */
+// @ts-ignore: decorator
+@inline
+function finishBatch(): void {
+  flush();
+  freeRecords();
+  notifyControl();
 }
 
 /** Forwards the `count` packets that lie in the batch and came in by `inPort`. */
 export function process(count: u32, inPort: u32): void {
+  startAt(0);
   const stats = portStatsAt(inPort);
   bump(stats + PORT_STATS_RX_PACKETS, count);
   bump(stats + PORT_STATS_RX_BYTES, batchBytes(count));
@@ -115,9 +173,7 @@ export function process(count: u32, inPort: u32): void {
   const simple = simpleFlow(inPort);
   if (!simple || simplePass(count, simple) < count) lookUp(count, inPort, simple);
   runGroups(groupByFlow(count));
-  bump(thread + THREAD_STAT_TX_BATCHES, load<u32>(thread, THREAD_NDIRTY));
-  flushOutputs();
-  notifyControl();
+  finishBatch();
 }
 
 /** Says that this thread holds no offset of a flow, a table or an action list any more. */
@@ -177,19 +233,16 @@ export function goOnline(): void {
   quiesce();
 }
 
-/** Megaflow of the packet in the spare record, by dpcls alone and counted nowhere: 0 when there is none. Extracts first. */
-export function lookupSpare(inPort: u32): u32 {
-  const pkt = sparePkt();
-  prepareSpare(inPort);
-  return dpclsLookup(pkt, inPort);
+/** Megaflow of the packet in the spare record, which was prepared, by dpcls alone and counted nowhere: 0 when there is none. */
+export function lookupSpare(): u32 {
+  return dpclsLookup(sparePkt());
 }
 
-/** Extracts the packet in the spare record (PKT_DATA, PKT_LEN). */
-export function prepareSpare(inPort: u32): void {
+/** Extracts the packet in the spare record: PKT_DATA, PKT_LEN, PKT_RSS, PKT_FLAGS, and of its key the port, the recirculation and the metadata are set. */
+export function prepareSpare(): void {
   const pkt = sparePkt();
-  store<u64>(pkt, 0, PKT_RECIRC);
-  store<u64>(pkt, 0, PKT_NEXT);
-  extract(pkt, inPort);
+  store<u64>(pkt, 0, PKT_NEXT); // and TRUNC
+  extractAgain(pkt);
   hashKey(pkt);
 }
 
@@ -204,11 +257,12 @@ export function countSpare(flow: u32): void {
   store<u32>(stats, load<u32>(stats, FLOW_STATS_TCP_FLAGS) | flags, FLOW_STATS_TCP_FLAGS);
 }
 
-/** Runs the action list at `actions` on the packet in the spare record, which was prepared. */
-export function executeSpare(actions: u32): void {
+/** Runs the action list at `actions` on the packet in the spare record, which was prepared and has been recirculated `depth` times. */
+export function executeSpare(actions: u32, depth: u32): void {
+  startAt(depth);
   runActions(actions, sparePkt());
-  flushOutputs();
-  notifyControl();
+  forwardWaiting();
+  finishBatch();
 }
 
 /** Action list of a flow, for `executeSpare`. */
@@ -221,5 +275,7 @@ export function resetBatch(): void {
   for (let port: u32 = 0; port < PORTS_MAX; port++) store<u32>(txBatchAt(port), 0, TX_BATCH_COUNT);
   store<u32>(thread, 0, THREAD_NDIRTY);
   store<u32>(thread, 0, THREAD_CALLS_PENDING);
+  freeRecords();
+  startAt(0);
   resetActions();
 }

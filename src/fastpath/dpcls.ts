@@ -13,9 +13,13 @@ import {
   FLOW_KEY,
   FLOW_SUBTABLE,
   HEADER_HASH_SEED,
+  KEY_IN_PORT,
+  KEY_RECIRC_ID,
   PKT_KEY,
   PKT_LONG,
   PORT_DPCLS,
+  PORT_DPCLS_RECIRC,
+  PORTS_MAX,
   SUBTABLE_BUCKET_MASK,
   SUBTABLE_BUCKETS,
   SUBTABLE_LONG,
@@ -114,10 +118,19 @@ function searchSubtable(subtable: u32, pkt: u32): u32 {
   return 0;
 }
 
+/** The subtables that a packet may match: those of its port, packets that were recirculated apart. Ports out of range share the last record. */
+// @ts-ignore: decorator
+@inline
+function listFor(pkt: u32): u32 {
+  const port = portAt(min(load<u32>(pkt + PKT_KEY, KEY_IN_PORT), PORTS_MAX - 1));
+  if (load<u32>(pkt + PKT_KEY, KEY_RECIRC_ID)) return atomic.load<u32>(port, PORT_DPCLS_RECIRC);
+  return atomic.load<u32>(port, PORT_DPCLS);
+}
+
 /** Flow index of the megaflow that matches the packet, or 0. */
-export function dpclsLookup(pkt: u32, inPort: u32): u32 {
+export function dpclsLookup(pkt: u32): u32 {
   searched = 0;
-  const list = atomic.load<u32>(portAt(inPort), PORT_DPCLS);
+  const list = listFor(pkt);
   if (!list) return 0;
   const count = load<u32>(list);
   for (let i: u32 = 1; i <= count; i++) {

@@ -32,6 +32,7 @@ import {
   KEY_VLAN_TCI0,
   KEY_VLAN_TPID0,
   KEY_VLAN_TPID1,
+  KEY__META_WORD,
   KEY__SHORT_WORDS,
   KEY__SIZE,
   PKT_DATA,
@@ -41,7 +42,6 @@ import {
   PKT_L4,
   PKT_LEN,
   PKT_LONG,
-  PKT_RECIRC,
 } from './gen/arena';
 
 const MAC_MASK: u64 = 0xffffffffffff;
@@ -104,14 +104,29 @@ export function lengthenKey(pkt: u32): void {
 
 /** Extracts the key of the frame of `packet` (PKT_DATA, PKT_LEN) that came in by `inPort`. */
 export function extract(packet: u32, inPort: u32): void {
+  store<u16>(packet, 0, PKT_LONG);
+  store<u64>(packet + PKT_KEY, inPort, KEY_IN_PORT); // and no KEY_RECIRC_ID
+  parse(packet);
+}
+
+/** The same where the port, the recirculation and the metadata words stand in the key already. */
+export function extractAgain(packet: u32): void {
+  const at = packet + PKT_KEY;
+  let metadata: u64 = 0;
+  for (let i: u32 = KEY__META_WORD * 8; i < KEY__SIZE; i += 8) metadata |= load<u64>(at + i);
+  store<u16>(packet, metadata ? 1 : 0, PKT_LONG);
+  if (metadata) memory.fill(at + KEY__SHORT_WORDS * 8, 0, (KEY__META_WORD - KEY__SHORT_WORDS) * 8);
+  parse(packet);
+}
+
+function parse(packet: u32): void {
   pkt = packet;
   key = pkt + PKT_KEY;
   frame = load<u32>(pkt, PKT_DATA);
   at = frame;
   left = load<u32>(pkt, PKT_LEN);
-  store<u64>(pkt, 0xffffffffffff, PKT_L2_5); // L2_5, L3, L4 absent; LONG = 0
-  store<u32>(key, inPort, KEY_IN_PORT);
-  store<u32>(key, load<u32>(pkt, PKT_RECIRC), KEY_RECIRC_ID);
+  store<u32>(pkt, 0xffffffff, PKT_L2_5); // and L3: absent
+  store<u16>(pkt, 0xffff, PKT_L4);
   store<u64>(key, 0, KEY_NW_PROTO);
   store<u64>(key, 0, KEY_NW_SRC);
   store<u64>(key, 0, KEY_TCP_FLAGS);

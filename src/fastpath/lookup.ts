@@ -18,24 +18,26 @@ import {
   GROUP_TCP_FLAGS,
   HEADER_EMC_INSERT_MIN,
   HEADER_SMC_ENABLE,
+  KEY_IN_PORT,
   KEY_TCP_FLAGS,
   PKT_FLOW,
   PKT_KEY,
   PKT_LEN,
   PKT_NEXT,
-  PKT_RECIRC,
+  PKT_RSS,
   THREAD_BATCH_SEQ,
   THREAD_STAT_DPCLS,
   THREAD_STAT_EMC,
   THREAD_STAT_LOOKUPS,
   THREAD_STAT_LOST,
   THREAD_STAT_MISS,
+  THREAD_STAT_RECIRC,
   THREAD_STAT_SMC,
   UPCALL_MISS,
 } from './gen/arena';
 import { dpclsLookup, searched } from './dpcls';
 import { emcInsert, emcLookup } from './emc';
-import { extract } from './extract';
+import { extract, extractAgain } from './extract';
 import { hashKey } from './hash';
 import { learnSimple } from './simple';
 import { smcInsert, smcLookup } from './smc';
@@ -56,7 +58,7 @@ export function parseBatch(count: u32, inPort: u32): void {
   for (let i: u32 = 0; i < count; i++) {
     const pkt = pktAt(i);
     if (load<u32>(pkt, PKT_FLOW)) continue;
-    store<u64>(pkt, 0, PKT_RECIRC);
+    store<u64>(pkt, 0, PKT_RSS); // and FLAGS
     store<u64>(pkt, 0, PKT_NEXT); // NEXT and TRUNC
     extract(pkt, inPort);
     hashKey(pkt);
@@ -98,16 +100,16 @@ export function smcPass(count: u32): u32 {
 
 // @ts-ignore: decorator
 @inline
-export function dpclsPass(count: u32, inPort: u32): u32 {
+export function dpclsPass(count: u32): u32 {
   const smcOn = load<u32>(ARENA_HEADER + HEADER_SMC_ENABLE);
   let hits: u32 = 0;
   let lookups: u64 = 0;
   for (let i: u32 = 0; i < count; i++) {
     const pkt = pktAt(i);
     if (load<u32>(pkt, PKT_FLOW)) continue;
-    const flow = dpclsLookup(pkt, inPort);
+    const flow = dpclsLookup(pkt);
     if (!flow) {
-      miss(pkt, inPort);
+      miss(pkt);
       continue;
     }
     hits++;
@@ -121,8 +123,8 @@ export function dpclsPass(count: u32, inPort: u32): u32 {
   return hits;
 }
 
-function miss(pkt: u32, inPort: u32): void {
-  if (sendUp(UPCALL_MISS, pkt, inPort, 0, load<u32>(pkt, PKT_LEN))) {
+function miss(pkt: u32): void {
+  if (sendUp(UPCALL_MISS, pkt, load<u32>(pkt + PKT_KEY, KEY_IN_PORT), 0, load<u32>(pkt, PKT_LEN))) {
     bump(thread + THREAD_STAT_MISS, 1);
   } else {
     bump(thread + THREAD_STAT_LOST, 1);
@@ -163,15 +165,31 @@ export function groupByFlow(count: u32): u32 {
   return n;
 }
 
-/** Finds the megaflows of the packets that are not simple: all of them when `simple` is 0. */
-export function lookUp(count: u32, inPort: u32, simple: u32): void {
+/** Looks the packets that are parsed and have no flow yet up in all that is on; what nothing knows goes up. */
+function lookUpParsed(count: u32): void {
   const emcOn = load<u32>(ARENA_HEADER + HEADER_EMC_INSERT_MIN);
   const smcOn = load<u32>(ARENA_HEADER + HEADER_SMC_ENABLE);
-  if (!simple) startBatch(count);
-  parseBatch(count, inPort);
   let known: u32 = 0;
   if (emcOn) known = emcPass(count);
   if (known < count && smcOn) known += smcPass(count);
-  if (known < count) dpclsPass(count, inPort);
+  if (known < count) dpclsPass(count);
+}
+
+/** Finds the megaflows of the packets that are not simple: all of them when `simple` is 0. */
+export function lookUp(count: u32, inPort: u32, simple: u32): void {
+  if (!simple) startBatch(count);
+  parseBatch(count, inPort);
+  lookUpParsed(count);
   if (!simple) learnSimple(inPort);
+}
+
+/** Finds the megaflows of packets that were recirculated: their port, recirculation and metadata stand in their keys. */
+export function lookUpRecirculated(count: u32): void {
+  startBatch(count);
+  for (let i: u32 = 0; i < count; i++) {
+    extractAgain(pktAt(i));
+    hashKey(pktAt(i));
+  }
+  lookUpParsed(count);
+  bump(thread + THREAD_STAT_RECIRC, count);
 }

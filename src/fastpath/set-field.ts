@@ -3,6 +3,7 @@
  * padded to words. A header that the packet does not have is left alone. Checksums follow.
  */
 import { KEY_DL_TYPE, KEY_NW_FRAG, KEY_NW_PROTO, PKT_DATA, PKT_KEY, PKT_L2_5, PKT_L3, PKT_L4, PKT_LEN } from './gen/arena';
+import { lengthenKey } from './extract';
 import { applyDelta, delta32, fixTransport, sctpChecksum } from './checksums';
 
 const NO_OFFSET: u32 = 0xffff;
@@ -229,6 +230,7 @@ export function setMpls(pkt: u32, operands: u32): void {
 
 /** Offset in the key, value, mask: packet metadata lives in the key. */
 export function setMeta(pkt: u32, operands: u32): void {
+  lengthenKey(pkt);
   const at = pkt + PKT_KEY + load<u32>(operands);
   store<u32>(at, merge(at, operands + 4, operands + 8));
 }

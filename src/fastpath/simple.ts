@@ -14,7 +14,7 @@ import {
   PKT_KEY,
   PKT_LEN,
   PKT_NEXT,
-  PKT_RECIRC,
+  PKT_RSS,
   PORT_SIMPLE,
   SIMPLE__SIZE,
   SIMPLE_FLOW,
@@ -96,7 +96,7 @@ export function simplePass(count: u32, flow: u32): u32 {
     }
     hits++;
     store<u32>(pkt, flow, PKT_FLOW);
-    store<u64>(pkt, 0, PKT_RECIRC);
+    store<u64>(pkt, 0, PKT_RSS); // and FLAGS
     store<u64>(pkt, 0, PKT_NEXT); // NEXT and TRUNC
     store<u16>(pkt + PKT_KEY, <u16>flags, KEY_TCP_FLAGS);
   }

@@ -32,8 +32,8 @@ export function stageSmc(count: u32): u32 {
   return smcPass(count);
 }
 
-export function stageDpcls(count: u32, inPort: u32): u32 {
-  return dpclsPass(count, inPort);
+export function stageDpcls(count: u32): u32 {
+  return dpclsPass(count);
 }
 
 /** Returns the number of groups. */

@@ -46,7 +46,10 @@ export let pkts: u32 = 0;
 export let slots: u32 = 0;
 export let rxqs: u32 = 0;
 export let txBatches: u32 = 0;
+/** The packets that are being handled, and the groups that they are put into. */
+export let batch: u32 = 0;
 export let groups: u32 = 0;
+export let groupsBase: u32 = 0;
 export let groupTable: u32 = 0;
 export let portStatsBase: u32 = 0;
 export let flowStatsBase: u32 = 0;
@@ -62,7 +65,8 @@ export function initThread(index: u32): void {
   slots = ARENA_SLOTS + index * ARENA_SLOTS_STRIDE;
   rxqs = ARENA_RXQS + index * ARENA_RXQS_STRIDE;
   txBatches = ARENA_TX_BATCHES + index * ARENA_TX_BATCHES_STRIDE;
-  groups = ARENA_GROUPS + index * ARENA_GROUPS_STRIDE;
+  groupsBase = ARENA_GROUPS + index * ARENA_GROUPS_STRIDE;
+  setBatch(pkts, groupsBase);
   groupTable = ARENA_GROUP_TABLE + index * ARENA_GROUP_TABLE_STRIDE;
   portStatsBase = ARENA_PORT_STATS + index * ARENA_PORT_STATS_STRIDE;
   flowStatsBase = ARENA_FLOW_STATS + index * ARENA_FLOW_STATS_STRIDE;
@@ -72,10 +76,16 @@ export function initThread(index: u32): void {
   upcalls = ARENA_UPCALLS + index * ARENA_UPCALLS_STRIDE;
 }
 
+/** From now on `pktAt` counts from `first`. */
+export function setBatch(first: u32, groupsAt: u32): void {
+  batch = first;
+  groups = groupsAt;
+}
+
 // @ts-ignore: decorator
 @inline
 export function pktAt(i: u32): u32 {
-  return pkts + i * PKT__SIZE;
+  return batch + i * PKT__SIZE;
 }
 
 /** The packet record that actions on a copy (clone, packet of the control thread) use. */

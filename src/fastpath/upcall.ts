@@ -3,26 +3,31 @@ import {
   ARENA_HEADER,
   HEADER_NOTIFY,
   PKT_DATA,
-  PKT_HASH,
+  PKT_FLAGS,
   PKT_KEY,
-  PKT_LEN,
+  PKT_LONG,
+  PKT_RSS,
   KEY__SIZE,
   THREAD_UPCALL_HEAD,
   THREAD_UPCALL_TAIL,
   THREAD_UPCALLS_NEW,
-  UPCALL_HASH,
+  UPCALL_DEPTH,
+  UPCALL_FLAGS,
   UPCALL_KEY,
   UPCALL_LEN,
+  UPCALL_LONG,
   UPCALL_MISS,
   UPCALL_MISS_RESERVE,
   UPCALL_PORT,
   UPCALL_RING_SIZE,
+  UPCALL_RSS,
   UPCALL_SIZE,
   UPCALL_TYPE,
   UPCALL_USERDATA,
   UPCALL_WRAP,
   UPCALL__SIZE,
 } from './gen/arena';
+import { depth } from './recirc';
 import { thread, upcalls } from './thread';
 
 /** Writes a record with the packet behind it; false when there is no room. `len` bytes of the packet go along. */
@@ -47,7 +52,10 @@ export function sendUp(type: u32, pkt: u32, port: u32, userdata: u32, len: u32):
   store<u32>(record, port, UPCALL_PORT);
   store<u32>(record, userdata, UPCALL_USERDATA);
   store<u32>(record, len, UPCALL_LEN);
-  store<u32>(record, load<u32>(pkt, PKT_HASH), UPCALL_HASH);
+  store<u32>(record, load<u32>(pkt, PKT_RSS), UPCALL_RSS);
+  store<u32>(record, load<u32>(pkt, PKT_FLAGS), UPCALL_FLAGS);
+  store<u16>(record, <u16>depth, UPCALL_DEPTH);
+  store<u16>(record, load<u16>(pkt, PKT_LONG), UPCALL_LONG);
   memory.copy(record + UPCALL_KEY, pkt + PKT_KEY, KEY__SIZE);
   memory.copy(record + UPCALL__SIZE, load<u32>(pkt, PKT_DATA), len);
   atomic.store<u32>(thread, head + size, THREAD_UPCALL_HEAD);

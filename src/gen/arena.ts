@@ -22,6 +22,7 @@ export const UPCALL_BACKLOG = 65536;
 export const BUCKET_WAYS = 7;
 export const CLONE_DEPTH_MAX = 10;
 export const GROUP_TABLE_SIZE = 128;
+export const RECIRC_DEPTH_MAX = 6;
 export const ARENA_VERSION = 5;
 export const ARENA_MAGIC = 1414680129;
 export const PORT_KIND_NONE = 0;
@@ -37,6 +38,8 @@ export const UPCALL_ACTION = 2;
 export const UPCALL_OUTPUT = 3;
 export const UPCALL_WRAP = 4;
 export const EPOCH_OFFLINE = 4294967295;
+export const FIRST_RECIRC_PKT = 43;
+export const PKT_F_NO_RSS = 1;
 export const ACT_END = 0;
 export const ACT_OUTPUT = 1;
 export const ACT_USERSPACE = 2;
@@ -60,6 +63,8 @@ export const ACT_RECIRC = 19;
 export const ACT_SAMPLE = 20;
 export const ACT_CHECK_PKT_LEN = 21;
 export const ACTIONS_F_PLAIN = 1;
+export const ACTIONS_F_RECIRC = 2;
+export const ACTIONS_F_RECIRC_MANY = 4;
 export const ACTIONS_F_MASK = 63;
 export const ACT_F_LAST_USE = 1;
 export const DROP_UPCALL_ERROR = 0;
@@ -126,16 +131,18 @@ export const PORT_KIND = 0;
 export const PORT_NTXQS = 4;
 /** offset of the list of subtables for packets that come in here (0: none) */
 export const PORT_DPCLS = 8;
+/** the same for packets that came in here and were recirculated */
+export const PORT_DPCLS_RECIRC = 12;
 /** index of the guest's tx function in the function table */
-export const PORT_TX_SLOT = 12;
+export const PORT_TX_SLOT = 16;
 /** vhost: offset of the vring of each tx queue, u32 × TXQS_MAX */
-export const PORT_TXQ = 16;
+export const PORT_TXQ = 24;
 /** more threads than tx queues: take the ring lock */
-export const PORT_TX_LOCKED = 80;
+export const PORT_TX_LOCKED = 88;
 /** longest frame that may leave here */
-export const PORT_MAX_FRAME = 84;
+export const PORT_MAX_FRAME = 92;
 /** 1 when all its megaflows look at no more than the port, Ethertype, tag and fragmentation */
-export const PORT_SIMPLE = 88;
+export const PORT_SIMPLE = 96;
 /** bytes of a PORT */
 export const PORT__SIZE = 128;
 export const PORT_STATS_RX_PACKETS = 0;
@@ -270,8 +277,10 @@ export const PKT_L3 = 18;
 export const PKT_L4 = 20;
 /** 1 when the key words beyond the short ones are written */
 export const PKT_LONG = 22;
-export const PKT_RECIRC = 24;
-export const PKT_DEPTH = 28;
+/** hash of the packet as it was received, 0: not wanted yet */
+export const PKT_RSS = 24;
+/** PKT_F_* */
+export const PKT_FLAGS = 28;
 /** offset of the next packet of the same group, 0: none */
 export const PKT_NEXT = 32;
 /** length that the next output may have, 0: whole */
@@ -333,10 +342,16 @@ export const UPCALL_PORT = 8;
 export const UPCALL_USERDATA = 12;
 /** of the packet */
 export const UPCALL_LEN = 16;
-export const UPCALL_HASH = 20;
-export const UPCALL_KEY = 24;
+/** of the packet, with its FLAGS */
+export const UPCALL_RSS = 20;
+export const UPCALL_FLAGS = 24;
+/** how often it was recirculated */
+export const UPCALL_DEPTH = 28;
+/** 1 when the key words beyond the short ones are written */
+export const UPCALL_LONG = 30;
+export const UPCALL_KEY = 32;
 /** bytes of a UPCALL */
-export const UPCALL__SIZE = 184;
+export const UPCALL__SIZE = 192;
 /** pmd: last epoch seen; 0xffffffff: offline */
 export const THREAD_EPOCH = 0;
 /** ctl, while the thread is paused */
@@ -366,40 +381,44 @@ export const THREAD_LAST_RXQ = 52;
 export const THREAD_LAST_TX = 56;
 /** pmd: stamps the groups of a batch */
 export const THREAD_BATCH_SEQ = 60;
+/** pmd: for each depth of recirculation, how many of its records are taken */
+export const THREAD_RECIRC_USED = 64;
+/** pmd: and how many of those have been looked up */
+export const THREAD_RECIRC_DONE = 96;
 /** packets received */
-export const THREAD_STAT_RX = 64;
-export const THREAD_STAT_RECIRC = 72;
+export const THREAD_STAT_RX = 128;
+export const THREAD_STAT_RECIRC = 136;
 /** simple match hits */
-export const THREAD_STAT_SIMPLE = 80;
+export const THREAD_STAT_SIMPLE = 144;
 /** exact match hits */
-export const THREAD_STAT_EMC = 88;
-export const THREAD_STAT_SMC = 96;
+export const THREAD_STAT_EMC = 152;
+export const THREAD_STAT_SMC = 160;
 /** megaflow hits */
-export const THREAD_STAT_DPCLS = 104;
+export const THREAD_STAT_DPCLS = 168;
 /** subtables searched for megaflow hits */
-export const THREAD_STAT_LOOKUPS = 112;
+export const THREAD_STAT_LOOKUPS = 176;
 /** upcalls sent */
-export const THREAD_STAT_MISS = 120;
+export const THREAD_STAT_MISS = 184;
 /** upcalls without room */
-export const THREAD_STAT_LOST = 128;
-export const THREAD_STAT_BATCHES = 136;
+export const THREAD_STAT_LOST = 192;
+export const THREAD_STAT_BATCHES = 200;
 /** ports that a batch had packets for */
-export const THREAD_STAT_TX_BATCHES = 144;
-export const THREAD_STAT_ITERATIONS = 152;
-export const THREAD_STAT_BUSY_ITERATIONS = 160;
+export const THREAD_STAT_TX_BATCHES = 208;
+export const THREAD_STAT_ITERATIONS = 216;
+export const THREAD_STAT_BUSY_ITERATIONS = 224;
 /** pmd: time with packets, f64 */
-export const THREAD_BUSY_NS = 168;
+export const THREAD_BUSY_NS = 232;
 /** pmd: time without, f64 */
-export const THREAD_IDLE_NS = 176;
+export const THREAD_IDLE_NS = 240;
 /** pmd: times that it slept, f64 */
-export const THREAD_SLEEPS = 184;
+export const THREAD_SLEEPS = 248;
 /** pmd: how long in all, f64; in neither of the others */
-export const THREAD_SLEEP_NS = 192;
+export const THREAD_SLEEP_NS = 256;
 /** pmd: words of the key under the mask of the subtable that is searched */
-export const THREAD_MASKED = 200;
-export const THREAD_DROPS = 360;
+export const THREAD_MASKED = 264;
+export const THREAD_DROPS = 424;
 /** port numbers, u16 */
-export const THREAD_DIRTY = 872;
+export const THREAD_DIRTY = 936;
 /** bytes of a THREAD */
 export const THREAD__SIZE = 4096;
 export const KEY_IN_PORT = 0;
@@ -443,6 +462,7 @@ export const KEY_PAD2 = 152;
 export const KEY__SIZE = 160;
 export const KEY__WORDS = 20;
 export const KEY__SHORT_WORDS = 6;
+export const KEY__META_WORD = 17;
 /** 1 × HEADER */
 export const ARENA_HEADER = 0;
 /** 512 × PORT */
@@ -459,54 +479,54 @@ export const ARENA_THREADS = 1445888;
 export const ARENA_RXQS = 1511424;
 /** from one thread to the next */
 export const ARENA_RXQS_STRIDE = 8192;
-/** 43 × PKT a thread */
+/** 235 × PKT a thread */
 export const ARENA_PKTS = 1642496;
 /** from one thread to the next */
-export const ARENA_PKTS_STRIDE = 12288;
-/** 43 × SLOT a thread */
-export const ARENA_SLOTS = 1839104;
+export const ARENA_PKTS_STRIDE = 61440;
+/** 235 × SLOT a thread */
+export const ARENA_SLOTS = 2625536;
 /** from one thread to the next */
-export const ARENA_SLOTS_STRIDE = 102400;
+export const ARENA_SLOTS_STRIDE = 544768;
 /** 512 × TX_BATCH a thread */
-export const ARENA_TX_BATCHES = 3477504;
+export const ARENA_TX_BATCHES = 11341824;
 /** from one thread to the next */
 export const ARENA_TX_BATCHES_STRIDE = 98304;
-/** 32 × GROUP a thread */
-export const ARENA_GROUPS = 5050368;
+/** 224 × GROUP a thread */
+export const ARENA_GROUPS = 12914688;
 /** from one thread to the next */
-export const ARENA_GROUPS_STRIDE = 4096;
+export const ARENA_GROUPS_STRIDE = 8192;
 /** 128 × GROUP_HASH a thread */
-export const ARENA_GROUP_TABLE = 5115904;
+export const ARENA_GROUP_TABLE = 13045760;
 /** from one thread to the next */
 export const ARENA_GROUP_TABLE_STRIDE = 4096;
 /** 512 × PORT_STATS a thread */
-export const ARENA_PORT_STATS = 5181440;
+export const ARENA_PORT_STATS = 13111296;
 /** from one thread to the next */
 export const ARENA_PORT_STATS_STRIDE = 65536;
 /** 512 × SIMPLE a thread */
-export const ARENA_SIMPLES = 6230016;
+export const ARENA_SIMPLES = 14159872;
 /** from one thread to the next */
 export const ARENA_SIMPLES_STRIDE = 4096;
 /** 8192 × EMC_ENTRY a thread */
-export const ARENA_EMC = 6295552;
+export const ARENA_EMC = 14225408;
 /** from one thread to the next */
 export const ARENA_EMC_STRIDE = 524288;
 /** 8192 × SMC_BUCKET a thread */
-export const ARENA_SMC = 14684160;
+export const ARENA_SMC = 22614016;
 /** from one thread to the next */
 export const ARENA_SMC_STRIDE = 524288;
 /** 1048576 × BYTE a thread */
-export const ARENA_UPCALLS = 23072768;
+export const ARENA_UPCALLS = 31002624;
 /** from one thread to the next */
 export const ARENA_UPCALLS_STRIDE = 1048576;
 /** 1048576 × FLOW */
-export const ARENA_FLOWS = 39849984;
+export const ARENA_FLOWS = 47779840;
 /** 1048576 × FLOW_STATS a thread */
-export const ARENA_FLOW_STATS = 241176576;
+export const ARENA_FLOW_STATS = 249106432;
 /** from one thread to the next */
 export const ARENA_FLOW_STATS_STRIDE = 33554432;
 /** 268435456 × BYTE */
-export const ARENA_HEAP = 778047488;
+export const ARENA_HEAP = 785977344;
 /** bytes of the arena */
-export const ARENA__SIZE = 1046544384;
+export const ARENA__SIZE = 1054474240;
 export const DROP_REASON_NAMES = ["datapath_drop_upcall_error","datapath_drop_lock_error","datapath_drop_rx_invalid_packet","datapath_drop_userspace_action_error","datapath_drop_invalid_port","datapath_drop_invalid_tnl_port","datapath_drop_recirc_error","datapath_drop_meter","datapath_drop_sample_error","drop_action_of_pipeline","vhost_rx_bad_descriptor","vhost_rx_bad_chain","vhost_rx_oversize","vhost_rx_runt","vhost_rx_bad_header","vhost_tx_ring_full","vhost_tx_bad_descriptor","vhost_tx_not_ready","vhost_tx_oversize","soft_tx_ring_full","upcall_ring_full","datapath_drop_unsupported_action","vhost_bad_index","drop_action_bridge_not_found","drop_action_recursion_too_deep","drop_action_too_many_resubmit","drop_action_stack_too_deep","drop_action_no_recirculation_context","drop_action_recirculation_conflict","drop_action_too_many_mpls_labels","drop_action_invalid_tunnel_metadata","drop_action_unsupported_packet_type","drop_action_congestion","drop_action_forwarding_disabled","socket_rx_bad_frame","socket_rx_oversize","socket_rx_runt","socket_rx_bad_offload","socket_tx_ring_full","socket_tx_not_ready","socket_tx_oversize"] as const;

@@ -1,5 +1,5 @@
 import { CONSTANTS, DROP_REASONS, LIMITS, REGIONS, STRUCTS } from '../../protocols/arena.ts';
-import { FLOW_KEY_SHORT_WORDS, FLOW_KEY_WORDS } from '../../protocols/flow-key.ts';
+import { FLOW_KEY_META_WORD, FLOW_KEY_SHORT_WORDS, FLOW_KEY_WORDS } from '../../protocols/flow-key.ts';
 
 const align = (at: number, to: number) => Math.ceil(at / to) * to;
 type Constants = [name: string, value: number, doc: string | undefined][];
@@ -32,6 +32,7 @@ function keyConstants(): Constants {
   out.push(['KEY__SIZE', FLOW_KEY_WORDS.length * 8, 'bytes of a flow key']);
   out.push(['KEY__WORDS', FLOW_KEY_WORDS.length, undefined]);
   out.push(['KEY__SHORT_WORDS', FLOW_KEY_SHORT_WORDS, undefined]);
+  out.push(['KEY__META_WORD', FLOW_KEY_META_WORD, undefined]);
   return out;
 }
 

@@ -107,9 +107,8 @@ function fastOut(): Out {
 
 function fastPath(frame: Uint8Array, actions: readonly DpAction[]): Out {
   const at = rig.actions(actions);
-  rig.place(BATCH_MAX, frame);
-  rig.exports.prepareSpare(IN_PORT);
-  rig.exports.executeSpare(at);
+  rig.prepare(frame, IN_PORT);
+  rig.exports.executeSpare(at, 0);
   return fastOut();
 }
 

@@ -21,13 +21,16 @@ import {
   ACT_SET_TP,
   ACT_TRUNC,
   ACT_USERSPACE,
+  ACTIONS_F_PLAIN,
+  ACTIONS_F_RECIRC,
+  ACTIONS_F_RECIRC_MANY,
+  BATCH_MAX,
   DROP_REASON_NAMES,
   KEY_PKT_MARK,
   KEY_SKB_PRIORITY,
 } from '../../gen/arena.ts';
 import type { DpAction, DpSetAttr } from '../dpif.ts';
 import { dropActionCounter } from '../drop-names.ts';
-import { isCompilable } from './slow-path.ts';
 import type { Userdata } from './userdata-table.ts';
 
 type DropName = (typeof DROP_REASON_NAMES)[number];
@@ -47,6 +50,33 @@ const PLAIN: Partial<Record<DpSetAttr, { op: number; size: number }>> = {
   nd: { op: ACT_SET_ND, size: 28 },
   mpls: { op: ACT_SET_MPLS, size: 4 },
 };
+
+/** Actions that the fast path runs by itself. */
+const COMPILED: ReadonlySet<DpAction['type']> = new Set<DpAction['type']>([
+  'output',
+  'userspace',
+  'push_vlan',
+  'pop_vlan',
+  'push_mpls',
+  'pop_mpls',
+  'trunc',
+  'drop',
+  'recirc',
+]);
+
+function areKnown(actions: readonly DpAction[]): boolean {
+  return actions.every((a) => {
+    if (a.type === 'set') return a.attr !== 'nsh';
+    if (a.type === 'clone') return areKnown(a.actions);
+    if (a.type === 'check_pkt_len') return areKnown(a.ifGreater) && areKnown(a.ifLessEqual);
+    return COMPILED.has(a.type);
+  });
+}
+
+/** True when a list can be compiled for the fast path: it knows all the actions, and has records for what they recirculate. */
+export function isCompilable(actions: readonly DpAction[]): boolean {
+  return areKnown(actions) && countRecircs(actions) <= BATCH_MAX;
+}
 
 const head = (op: number, nWords: number) => op | (nWords << 16);
 
@@ -71,12 +101,13 @@ function compileSet({ attr, key, mask }: Extract<DpAction, { type: 'set' }>): nu
   return [head(ACT_SET_META, 3), at, ...toWords(key, 4), ...toWords(mask, 4)];
 }
 
-/** True when the action leaves the frame and its length alone, so that an output before it may wait. */
+/** True when the action leaves the frame and its length alone, so that an output before it may wait. Whatever is behind a `recirc` may change it. */
 function keepsPacket(action: DpAction): boolean {
   return action.type === 'output' || action.type === 'userspace' || action.type === 'drop';
 }
 
-function compileOne(action: DpAction, mayWait: boolean, userdata: UserdataId): number[] {
+/** `mayWait`: nothing after it changes the packet. `last`: nothing after it uses the packet. */
+function compileOne(action: DpAction, mayWait: boolean, last: boolean, userdata: UserdataId): number[] {
   switch (action.type) {
     case 'output':
       return [head(ACT_OUTPUT, 2), action.port, mayWait ? ACT_F_LAST_USE : 0];
@@ -95,7 +126,7 @@ function compileOne(action: DpAction, mayWait: boolean, userdata: UserdataId): n
     case 'trunc':
       return [head(ACT_TRUNC, 1), action.maxLen];
     case 'recirc':
-      return [head(ACT_RECIRC, 1), action.recircId];
+      return [head(ACT_RECIRC, 2), action.recircId, last ? ACT_F_LAST_USE : 0];
     case 'clone':
       return compileNested(ACT_CLONE, [], [action.actions], userdata);
     case 'check_pkt_len':
@@ -126,7 +157,7 @@ function compileList(actions: readonly DpAction[], mayWait: boolean, userdata: U
   let waits = mayWait;
   for (let i = actions.length - 1; i >= 0; i--) {
     const action = goesOn(actions[i]!, i === actions.length - 1);
-    parts.push(compileOne(action, waits, userdata));
+    parts.push(compileOne(action, waits, mayWait && i === actions.length - 1, userdata));
     if (!keepsPacket(action)) waits = false;
   }
   return [...parts.reverse().flat(), ACT_END];
@@ -138,7 +169,25 @@ export function compileActions(actions: readonly DpAction[], userdata: UserdataI
   return compileList(actions, true, userdata);
 }
 
+/** How often the list recirculates a packet at most, a branch that is not taken included. */
+export function countRecircs(actions: readonly DpAction[]): number {
+  return actions.reduce((n, action) => {
+    if (action.type === 'recirc') return n + 1;
+    if (action.type === 'clone') return n + countRecircs(action.actions);
+    if (action.type === 'check_pkt_len') return n + countRecircs(action.ifGreater) + countRecircs(action.ifLessEqual);
+    return n;
+  }, 0);
+}
+
+/** ACTIONS_F_* of a list. */
+export function actionFlags(actions: readonly DpAction[]): number {
+  if (isPlain(actions)) return ACTIONS_F_PLAIN;
+  if (!isCompilable(actions)) return 0;
+  const n = countRecircs(actions);
+  return n > 1 ? ACTIONS_F_RECIRC_MANY : n === 1 ? ACTIONS_F_RECIRC : 0;
+}
+
 /** True when the list only sends packets on: it needs no header that `extract` finds, and shows none to anybody. */
-export function isPlain(actions: readonly DpAction[]): boolean {
+function isPlain(actions: readonly DpAction[]): boolean {
   return actions.every((action) => action.type === 'output' || action.type === 'drop');
 }

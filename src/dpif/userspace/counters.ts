@@ -221,6 +221,12 @@ export class Counters {
     this.#arena.addCounter(ARENA_THREADS + THREAD_DROPS + reason * 8, 1n);
   }
 
+  /** This thread recirculated a packet, outside the fast path. */
+  recirculated(hit: boolean): void {
+    this.#arena.addCounter(ARENA_THREADS + THREAD_STAT_RECIRC, 1n);
+    this.#arena.addCounter(ARENA_THREADS + (hit ? THREAD_STAT_DPCLS : THREAD_STAT_MISS), 1n);
+  }
+
   rxOversize(port: number): void {
     const at = ARENA_PORT_STATS + port * PORT_STATS__SIZE;
     this.#arena.addCounter(at + PORT_STATS_RX_OVERSIZE, 1n);

@@ -21,10 +21,10 @@ export interface DatapathExports {
   process(count: number, inPort: number): void;
   goOffline(): void;
   goOnline(): void;
-  lookupSpare(inPort: number): number;
-  prepareSpare(inPort: number): void;
+  lookupSpare(): number;
+  prepareSpare(): void;
   countSpare(flow: number): void;
-  executeSpare(actions: number): void;
+  executeSpare(actions: number, depth: number): void;
   flowActions(flow: number): number;
   flowHash(flow: number): number;
   resetBatch(): void;

@@ -3,7 +3,6 @@ import type { Flow, FlowWildcards } from '../../flow/flow.ts';
 import {
   ARENA_HEADER,
   ARENA_PORTS,
-  BATCH_MAX,
   DROP_UPCALL_ERROR,
   DROP_USERSPACE_ACTION_ERROR,
   DROP_VHOST_TX_OVERSIZE,
@@ -47,17 +46,18 @@ import { NETDEV_FEATURES } from '../features.ts';
 import { MAX_BANDS, MAX_METERS, Meters } from '../meters.ts';
 import { extractKey, metadataOf, portMetadata } from '../packet-key.ts';
 import { type Arena, createArena } from './arena.ts';
+import { isCompilable } from './compile-actions.ts';
 import { Counters } from './counters.ts';
 import { DatapathThread, loadModules } from './datapath-thread.ts';
 import { FlowTable } from './flow-table.ts';
 import { ArenaHeap } from './heap.ts';
 import { Megaflows } from './megaflows.ts';
 import { type UserspaceDpifOptions, vlanLimitOf } from './options.ts';
-import { OwnPackets } from './own-packets.ts';
+import { MADE_HERE, OwnPackets, type PacketState, RECEIVED } from './own-packets.ts';
 import { type Newcomer, type PmdHandle, PmdPool } from './pmd-pool.ts';
 import { Rcu } from './rcu.ts';
 import { assignRxqs, type RxqPlacement } from './rxq-assignment.ts';
-import { isCompilable, looksBeyondKey, SlowPath } from './slow-path.ts';
+import { carriesBeyondKey, looksBeyondKey, SlowPath } from './slow-path.ts';
 import { SocketPorts } from './socket-ports.ts';
 import { UpcallReader, type UpcallRecord } from './upcall-reader.ts';
 import { UserdataTable } from './userdata-table.ts';
@@ -123,6 +123,7 @@ export class UserspaceDpif implements Dpif {
     this.#maxFlows = options.maxFlows ?? FLOWS_MAX;
     this.#slow = new SlowPath({
       output: (port, packet, inPort) => this.#outputSlow(port, packet, inPort),
+      recirculate: (packet, md, state) => this.#recirculateSlow(packet, md, state),
       ask: (upcall) => this.#ask(upcall),
       drop: (reason) => this.#slowDrops.set(reason, (this.#slowDrops.get(reason) ?? 0n) + 1n),
       nowMs: () => this.#nowMs(),
@@ -319,35 +320,53 @@ export class UserspaceDpif implements Dpif {
     if (io?.kind !== 'soft' || !io.send(record.packet)) this.#counters.softTxDrop(record.port, record.packet.length);
   }
 
-  /** Another packet of the same flow may have been answered since: then the megaflow carries this one too. */
+  /** A packet that was not found when it was looked up. */
   #onMiss(record: UpcallRecord, thread: number): void {
-    this.#own.place(BATCH_MAX, record.packet);
-    const flow = this.#main.exports.lookupSpare(record.port);
+    this.#again(record.packet, record.key, record, thread);
+  }
+
+  /**
+   * Another packet of the same flow may have been answered since: then the megaflow carries this one too. Otherwise the packet is asked about. Of `md` only
+   * the metadata counts. True when there was a megaflow.
+   */
+  #again(packet: Uint8Array, md: Flow, state: PacketState, thread: number): boolean {
+    this.#own.prepare(packet, md, state);
+    const flow = this.#main.exports.lookupSpare();
     if (flow !== 0) {
       this.#main.exports.countSpare(flow);
-      this.#own.guarded(() => this.#main.exports.executeSpare(this.#main.exports.flowActions(flow)));
-      return;
+      this.#own.guarded(() => this.#main.exports.executeSpare(this.#main.exports.flowActions(flow), state.depth));
+      return true;
     }
-    const actions = this.#ask({ type: 'miss', key: this.#upcallKey(record), packet: record.packet, pmd: thread - 1 });
-    if (actions) this.#executeOn(record.packet, record.port, actions);
+    const key = this.#preparedKey(packet, md);
+    const slow = key.recircId === 0 ? undefined : this.#slow.count(key, packet.length);
+    const actions = slow ?? this.#ask({ type: 'miss', key, packet, pmd: thread - 1 });
+    if (actions) this.#executeOn(packet, md, actions, state);
+    return slow !== undefined;
   }
 
   /** The whole key of a packet in the spare record: what the fast path does not extract is read here. */
-  #upcallKey(record: UpcallRecord): Flow {
+  #preparedKey(packet: Uint8Array, md: Flow): Flow {
     const key = this.#own.spareKey();
-    return key.dlType === ETH_TYPE_NSH ? extractKey(record.packet, portMetadata(record.port)) : key;
+    return key.dlType === ETH_TYPE_NSH ? extractKey(packet, md) : key;
   }
 
   /** Sends what the slow path made. */
   #outputSlow(port: OdpPort, packet: Uint8Array, inPort: number): void {
     if (packet.length > FRAME_MAX) this.#counters.drop(DROP_VHOST_TX_OVERSIZE);
-    else this.#executeOn(packet, inPort, [{ type: 'output', port }]);
+    else this.#executeOn(packet, portMetadata(inPort), [{ type: 'output', port }], RECEIVED);
+  }
+
+  /** A packet of the slow path is recirculated. The fast path takes it on, unless it carries metadata that its key has no room for. */
+  #recirculateSlow(packet: Uint8Array, md: Flow, state: PacketState): boolean {
+    if (md.packetType !== 0 || packet.length > FRAME_MAX || carriesBeyondKey(md)) return false;
+    this.#counters.recirculated(this.#again(packet, md, state, 0));
+    return true;
   }
 
   #onUserspace(record: UpcallRecord, thread: number): void {
     const userdata = this.#userdata.get(record.userdata);
     if (userdata?.kind === 'slow_list') {
-      this.#runSlow(record.packet, portMetadata(record.port), userdata.actions, true);
+      this.#runSlow(record.packet, record.key, userdata.actions, record);
       return;
     }
     if (!userdata) {
@@ -355,22 +374,21 @@ export class UserspaceDpif implements Dpif {
       this.#counters.drop(DROP_USERSPACE_ACTION_ERROR);
       return;
     }
-    this.#own.place(BATCH_MAX, record.packet);
-    this.#main.exports.prepareSpare(record.port);
+    this.#own.prepare(record.packet, record.key, record);
     const actions = this.#ask({
       type: 'action',
-      key: this.#upcallKey(record),
+      key: this.#preparedKey(record.packet, record.key),
       packet: record.packet,
       userdata,
       pmd: thread - 1,
     });
-    if (actions && actions.length > 0) this.#executeOn(record.packet, record.port, actions);
+    if (actions && actions.length > 0) this.#executeOn(record.packet, record.key, actions, record);
   }
 
   /** A packet that an action fails on is dropped, named and logged, as one that the handler fails on. */
-  #runSlow(packet: Uint8Array, md: Flow, actions: readonly DpAction[], received: boolean): void {
+  #runSlow(packet: Uint8Array, md: Flow, actions: readonly DpAction[], state: PacketState): void {
     try {
-      this.#slow.run(packet.slice(), md, actions, received);
+      this.#slow.run(packet.slice(), metadataOf(md), actions, state);
     } catch (e) {
       this.#counters.drop(DROP_UPCALL_ERROR);
       this.#warn(`a packet on the slow path failed: ${(e as Error).stack}`);
@@ -391,10 +409,10 @@ export class UserspaceDpif implements Dpif {
 
   // Flows.
 
-  /** Recirculated packets have their flows on the control thread; what the fast path can't tell apart has none. */
+  /** What the fast path can't tell apart has no flow, but for recirculated packets: those are told apart on the control thread. */
   flowPut(key: Flow, mask: FlowWildcards, actions: readonly DpAction[]): DpFlow | undefined {
     if (this.flowCount() >= this.#maxFlows && !this.#flows.has(key, mask)) return undefined;
-    if (key.recircId !== 0) return this.#slow.put(key, mask, actions);
+    if (key.recircId !== 0 && looksBeyondKey(mask, key)) return this.#slow.put(key, mask, actions);
     return looksBeyondKey(mask) ? undefined : this.#flows.put(key, mask, actions);
   }
 
@@ -424,13 +442,14 @@ export class UserspaceDpif implements Dpif {
 
   execute(packet: Uint8Array, key: Flow, actions: readonly DpAction[]): void {
     if (packet.length > FRAME_MAX) return;
-    this.#executeOn(packet, key.inPort, actions, key);
+    this.#executeOn(packet, metadataOf(key), actions, MADE_HERE);
     this.#drainOwn();
   }
 
-  #executeOn(packet: Uint8Array, inPort: number, actions: readonly DpAction[], key?: Flow): void {
+  /** Of `md` only the metadata counts. */
+  #executeOn(packet: Uint8Array, md: Flow, actions: readonly DpAction[], state: PacketState): void {
     if (!isCompilable(actions)) {
-      this.#runSlow(packet, key ? metadataOf(key) : portMetadata(inPort), actions, key === undefined);
+      this.#runSlow(packet, md, actions, state);
       return;
     }
     const code = this.#flows.compile(actions);
@@ -438,9 +457,8 @@ export class UserspaceDpif implements Dpif {
       this.#counters.drop(DROP_UPCALL_ERROR);
       return;
     }
-    this.#own.place(BATCH_MAX, packet);
-    this.#main.exports.prepareSpare(inPort);
-    this.#own.guarded(() => this.#main.exports.executeSpare(code.at));
+    this.#own.prepare(packet, md, state);
+    this.#own.guarded(() => this.#main.exports.executeSpare(code.at, state.depth));
     this.#main.interruptGuests();
     // A `userspace` action's data is wanted when its record is read, a little later.
     this.#heap.free(code.at, code.size);

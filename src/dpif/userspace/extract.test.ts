@@ -3,7 +3,18 @@ import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import { extract } from '../../flow/extract.ts';
 import { Flow } from '../../flow/flow.ts';
-import { ARENA_PKTS, BATCH_MAX, KEY__SHORT_WORDS, KEY__SIZE, PKT__SIZE, PKT_KEY, PKT_LONG } from '../../gen/arena.ts';
+import {
+  ARENA_PKTS,
+  BATCH_MAX,
+  KEY__META_WORD,
+  KEY__SHORT_WORDS,
+  KEY__SIZE,
+  KEY_IN_PORT,
+  KEY_RECIRC_ID,
+  PKT__SIZE,
+  PKT_KEY,
+  PKT_LONG,
+} from '../../gen/arena.ts';
 import { FLOW_MEMBERS, type FlowMemberName } from '../../gen/flow.ts';
 import { FLOW_KEY_MEMBERS } from '../../gen/flow-key.ts';
 import { flowToKey, keyToFlow } from './flow-key.ts';
@@ -21,7 +32,10 @@ function fastKey(frame: Uint8Array): Flow {
   rig.arena.u8.fill(0xa5, pkt + PKT_KEY, pkt + PKT_KEY + KEY__SIZE);
   const record = rig.place(BATCH_MAX, frame);
   rig.arena.u8.fill(0xc3, rig.arena.get(record) + frame.length, rig.arena.get(record) + frame.length + 100);
-  rig.exports.prepareSpare(IN_PORT);
+  rig.arena.set(pkt + PKT_KEY + KEY_IN_PORT, IN_PORT);
+  rig.arena.set(pkt + PKT_KEY + KEY_RECIRC_ID, 0);
+  rig.arena.u8.fill(0, pkt + PKT_KEY + KEY__META_WORD * 8, pkt + PKT_KEY + KEY__SIZE);
+  rig.exports.prepareSpare();
   const long = rig.arena.u16[(pkt + PKT_LONG) >> 1] !== 0;
   return keyToFlow(rig.arena.u8.subarray(pkt + PKT_KEY, pkt + PKT_KEY + KEY__SIZE), long, KEY__SHORT_WORDS * 8);
 }

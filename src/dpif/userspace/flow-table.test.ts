@@ -8,7 +8,6 @@ import {
   ARENA_HEADER,
   ARENA_HEAP,
   ARENA_THREADS,
-  BATCH_MAX,
   EPOCH_OFFLINE,
   HEADER_EPOCH,
   THREAD__SIZE,
@@ -42,8 +41,8 @@ function mask(prefix: number, ports = false): FlowWildcards {
 
 /** What the fast path finds for a packet with these headers. */
 function lookup(f: Flow): number {
-  rig.place(BATCH_MAX, composePacket(f, []));
-  return rig.exports.lookupSpare(IN_PORT);
+  rig.prepare(composePacket(f, []), IN_PORT);
+  return rig.exports.lookupSpare();
 }
 
 const remove = (table: FlowTable, index: number) => table.remove(index, 1, () => {});

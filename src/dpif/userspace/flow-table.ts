@@ -29,11 +29,14 @@ import {
   KEY_IN_PORT,
   KEY_NW_FRAG,
   KEY_PACKET_TYPE,
+  KEY_RECIRC_ID,
   KEY_VLAN_TCI0,
   KEY_VLAN_TPID0,
   PORT__SIZE,
   PORT_DPCLS,
+  PORT_DPCLS_RECIRC,
   PORT_SIMPLE,
+  PORTS_MAX,
   SUBTABLE__SIZE,
   SUBTABLE_BUCKET_MASK,
   SUBTABLE_BUCKETS,
@@ -59,10 +62,16 @@ SIMPLE_MASK.fill(0xff, KEY_NW_FRAG, KEY_NW_FRAG + 1);
 
 const FIRST_BUCKETS = 16;
 
-/** All flows of one input port with one mask. */
+/**
+ * Which list of subtables a flow belongs to: packets that were recirculated have lists of their own, so that they neither slow the others nor end their
+ * simple match. Ports out of range (a packet of the control thread has none) share the last record.
+ */
+const listOf = (key: Flow): number => Math.min(key.inPort, PORTS_MAX - 1) * 2 + (key.recircId === 0 ? 0 : 1);
+
+/** All flows of one list with one mask. */
 interface Subtable {
   id: string;
-  port: number;
+  list: number;
   at: number;
   words: number[];
   /** Its mask has no bit outside SIMPLE_MASK. */
@@ -84,7 +93,7 @@ export class FlowTable {
   readonly #flowHash: (flow: number) => number;
   readonly #subtables = new Map<string, Subtable>();
   readonly #byAt = new Map<number, Subtable>();
-  readonly #byPort = new Map<number, Subtable[]>();
+  readonly #byList = new Map<number, Subtable[]>();
   readonly #lists = new Map<number, { at: number; size: number }>();
   readonly #freeFlows: number[] = [];
   readonly #freeSubtables: number[] = [];
@@ -126,7 +135,7 @@ export class FlowTable {
   /** Installs a flow whose actions stand at `actions`. Returns its index; 0 when there is no room. */
   insert(key: Flow, mask: FlowWildcards, actions: number): number {
     const id = this.#load(key, mask);
-    const subtable = this.#subtables.get(id) ?? this.#newSubtable(id, key.inPort);
+    const subtable = this.#subtables.get(id) ?? this.#newSubtable(id, listOf(key));
     if (!subtable) return 0;
     // Before the record is written, which names its subtable.
     if (subtable.nFlows >= subtable.nBuckets * 4) this.#grow(subtable);
@@ -205,12 +214,13 @@ export class FlowTable {
     flowToKey(key, this.#flowKey);
     // A port's tables are its own: without this the signature cache could find a flow for a packet of another port.
     this.#mask32[KEY_IN_PORT / 4] = 0xffffffff;
+    this.#mask32[KEY_RECIRC_ID / 4] = 0xffffffff;
     // All packets here are Ethernet frames.
     if (key.packetType === 0) this.#maskKey.fill(0, KEY_PACKET_TYPE, KEY_PACKET_TYPE + 4);
     // Without a first tag there is no TPID and no second tag: those bits say nothing more.
     if (key.vlanTci0 === 0 && mask.vlanTci0 === 0xffff) this.#maskKey.fill(0, KEY_VLAN_TPID0, KEY_VLAN_TPID0 + 6);
     for (let i = 0; i < KEY__WORDS * 2; i++) this.#key32[i]! &= this.#mask32[i]!;
-    return `${key.inPort}:${String.fromCharCode(...new Uint16Array(this.#maskKey.buffer))}`;
+    return `${listOf(key)}:${String.fromCharCode(...new Uint16Array(this.#maskKey.buffer))}`;
   }
 
   #maskWords(): number[] {
@@ -248,18 +258,18 @@ export class FlowTable {
     return undefined;
   }
 
-  #newSubtable(id: string, port: number): Subtable | undefined {
+  #newSubtable(id: string, list: number): Subtable | undefined {
     const taken = this.#takeSubtable(FIRST_BUCKETS);
     if (!taken) return undefined;
     const at = ARENA_SUBTABLES + taken.index * SUBTABLE__SIZE;
     const words = this.#maskWords();
     const simple = this.#maskKey.every((bits, i) => (bits & ~SIMPLE_MASK[i]!) === 0);
-    const subtable: Subtable = { id, port, at, words, simple, nBuckets: FIRST_BUCKETS, nFlows: 0, chained: [] };
+    const subtable: Subtable = { id, list, at, words, simple, nBuckets: FIRST_BUCKETS, nFlows: 0, chained: [] };
     this.#writeSubtable(subtable, taken.buckets);
-    const list = this.#byPort.get(port) ?? [];
-    this.#byPort.set(port, [...list, subtable]);
-    if (!this.#publishList(port)) {
-      this.#byPort.set(port, list);
+    const others = this.#byList.get(list) ?? [];
+    this.#byList.set(list, [...others, subtable]);
+    if (!this.#publishList(list)) {
+      this.#byList.set(list, others);
       this.#freeBuckets(taken.buckets, FIRST_BUCKETS, []);
       this.#freeSubtables.push(taken.index);
       return undefined;
@@ -286,11 +296,11 @@ export class FlowTable {
   #dropSubtable(subtable: Subtable): void {
     this.#subtables.delete(subtable.id);
     this.#byAt.delete(subtable.at);
-    this.#byPort.set(
-      subtable.port,
-      this.#byPort.get(subtable.port)!.filter((s) => s !== subtable),
+    this.#byList.set(
+      subtable.list,
+      this.#byList.get(subtable.list)!.filter((s) => s !== subtable),
     );
-    if (!this.#publishList(subtable.port)) this.#shrinkList(subtable);
+    if (!this.#publishList(subtable.list)) this.#shrinkList(subtable);
     const buckets = this.#arena.get(subtable.at + SUBTABLE_BUCKETS);
     this.#rcu.retire(() => {
       this.#freeBuckets(buckets, subtable.nBuckets, subtable.chained);
@@ -298,10 +308,10 @@ export class FlowTable {
     });
   }
 
-  /** Writes the port's list of subtables anew and swaps it in; false, and nothing changed, when there is no room. */
-  #publishList(port: number): boolean {
-    const subtables = this.#byPort.get(port)!;
-    const old = this.#lists.get(port);
+  /** Writes a list of subtables anew and swaps it in; false, and nothing changed, when there is no room. */
+  #publishList(list: number): boolean {
+    const subtables = this.#byList.get(list)!;
+    const old = this.#lists.get(list);
     const size = 4 + subtables.length * 4;
     const at = subtables.length === 0 ? 0 : this.#heap.alloc(size);
     if (at === undefined) return false;
@@ -311,23 +321,31 @@ export class FlowTable {
         this.#arena.set(at + 4 + i * 4, s.at);
       });
     }
-    // Not simple any more before the list says so, simple again after it.
-    const simple = subtables.length > 0 && subtables.every((s) => s.simple);
-    if (!simple) this.#arena.publish(portRecord(port) + PORT_SIMPLE, 0);
-    this.#arena.publish(portRecord(port) + PORT_DPCLS, at);
-    if (simple) this.#arena.publish(portRecord(port) + PORT_SIMPLE, 1);
-    if (at === 0) this.#lists.delete(port);
-    else this.#lists.set(port, { at, size });
+    this.#swapIn(list, at, subtables.length > 0 && subtables.every((s) => s.simple));
+    if (at === 0) this.#lists.delete(list);
+    else this.#lists.set(list, { at, size });
     if (old) this.#rcu.retire(() => this.#heap.free(old.at, old.size));
     return true;
   }
 
+  /** A port is not simple any more before its list says so, and simple again after it. */
+  #swapIn(list: number, at: number, simple: boolean): void {
+    const record = ARENA_PORTS + (list >> 1) * PORT__SIZE;
+    if (list & 1) {
+      this.#arena.publish(record + PORT_DPCLS_RECIRC, at);
+      return;
+    }
+    if (!simple) this.#arena.publish(record + PORT_SIMPLE, 0);
+    this.#arena.publish(record + PORT_DPCLS, at);
+    if (simple) this.#arena.publish(record + PORT_SIMPLE, 1);
+  }
+
   /**
-   * Takes a subtable out of its port's list in place: the last entry takes its place, and stays in its own for a reader who is on the way there
+   * Takes a subtable out of its list in place: the last entry takes its place, and stays in its own for a reader who is on the way there
    * with the old count. For when there is no room for a new list.
    */
   #shrinkList(subtable: Subtable): void {
-    const { at } = this.#lists.get(subtable.port)!;
+    const { at } = this.#lists.get(subtable.list)!;
     const count = this.#arena.get(at);
     let i = 1;
     while (this.#arena.get(at + i * 4) !== subtable.at) i++;
@@ -361,7 +379,7 @@ export class FlowTable {
     this.#arena.set(subtable.at + SUBTABLE_BUCKETS, taken.buckets);
     this.#arena.set(subtable.at + SUBTABLE_BUCKET_MASK, nBuckets - 1);
     const placed = flows.every(({ hash, flow }) => this.#place(subtable, subtable.at, hash, flow));
-    if (!placed || !this.#publishList(subtable.port)) {
+    if (!placed || !this.#publishList(subtable.list)) {
       this.#freeBuckets(taken.buckets, nBuckets, subtable.chained);
       this.#freeSubtables.push(taken.index);
       Object.assign(subtable, old);
@@ -456,4 +474,3 @@ export class FlowTable {
 
 const flowAt = (flow: number) => ARENA_FLOWS + flow * FLOW__SIZE;
 const statsAt = (t: number, flow: number) => ARENA_FLOW_STATS + t * ARENA_FLOW_STATS_STRIDE + flow * FLOW_STATS__SIZE;
-const portRecord = (port: number) => ARENA_PORTS + port * PORT__SIZE;

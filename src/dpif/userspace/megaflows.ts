@@ -1,9 +1,8 @@
 import type { Flow, FlowWildcards } from '../../flow/flow.ts';
-import { ACTIONS_F_PLAIN } from '../../gen/arena.ts';
 import { logFlowAdd, logFlowMod } from '../dp-log.ts';
 import type { DpAction, DpFlow, DpFlowStats } from '../dpif.ts';
 import type { Arena } from './arena.ts';
-import { compileActions, isPlain } from './compile-actions.ts';
+import { actionFlags, compileActions } from './compile-actions.ts';
 import type { FlowTable } from './flow-table.ts';
 import type { ArenaHeap } from './heap.ts';
 import type { Rcu } from './rcu.ts';
@@ -157,7 +156,7 @@ export class Megaflows {
       return undefined;
     }
     arena.u32.set(words, at >> 2);
-    return { at, flags: isPlain(actions) ? ACTIONS_F_PLAIN : 0, size, userdata };
+    return { at, flags: actionFlags(actions), size, userdata };
   }
 
   #free(code: ActionBlock): void {

@@ -9,9 +9,12 @@ import {
   PACKET_HEADROOM,
   PKT__SIZE,
   PKT_DATA,
+  PKT_F_NO_RSS,
+  PKT_FLAGS,
   PKT_KEY,
   PKT_LEN,
   PKT_LONG,
+  PKT_RSS,
   PKT_VNET_FLAGS,
   SLOT__SIZE,
   THREAD_LAST_TX,
@@ -22,7 +25,20 @@ import {
 } from '../../gen/arena.ts';
 import type { Arena } from './arena.ts';
 import type { DatapathThread } from './datapath-thread.ts';
-import { keyToFlow } from './flow-key.ts';
+import { flowToKey, keyToFlow } from './flow-key.ts';
+
+/** What goes with a packet beside its bytes and its metadata. */
+export interface PacketState {
+  /** How often it was recirculated. */
+  depth: number;
+  /** Its hash when it was received, 0: that of its headers; `flags`: PKT_F_*. */
+  rss: number;
+  flags: number;
+}
+
+/** Of a packet that a port has received, and of one that the control thread made. */
+export const RECEIVED: PacketState = { depth: 0, rss: 0, flags: 0 };
+export const MADE_HERE: PacketState = { depth: 0, rss: 0, flags: PKT_F_NO_RSS };
 
 /** Packets of the control thread in its own part of the arena, and the fast path run on them. */
 export class OwnPackets {
@@ -52,6 +68,16 @@ export class OwnPackets {
     this.#arena.set(pkt + PKT_LEN, frame.length);
     this.#arena.u8.fill(0, pkt + PKT_VNET_FLAGS, pkt + PKT_KEY);
     this.#arena.f64[(ARENA_THREADS + THREAD_NOW_MS) >> 3] = this.#nowMs();
+  }
+
+  /** Puts a frame with its metadata into the spare record, and has its headers extracted. */
+  prepare(frame: Uint8Array, md: Flow, state: PacketState): void {
+    this.place(BATCH_MAX, frame);
+    const pkt = ARENA_PKTS + BATCH_MAX * PKT__SIZE;
+    flowToKey(md, this.#arena.u8.subarray(pkt + PKT_KEY, pkt + PKT_KEY + KEY__SIZE));
+    this.#arena.set(pkt + PKT_RSS, state.rss);
+    this.#arena.set(pkt + PKT_FLAGS, state.flags);
+    this.#main.exports.prepareSpare();
   }
 
   /** Headers of the packet in the spare record, as the fast path extracted them. */

@@ -1,6 +1,7 @@
 import type { OdpPort } from '../../base/types.ts';
 import type { Flow, FlowWildcards } from '../../flow/flow.ts';
 import { hash5Tuple } from '../../flow/flow-hash.ts';
+import { PKT_F_NO_RSS, RECIRC_DEPTH_MAX } from '../../gen/arena.ts';
 import { FLOW_MEMBERS, type FlowMemberName } from '../../gen/flow.ts';
 import { FLOW_KEY_MEMBERS } from '../../gen/flow-key.ts';
 import type { Bonds } from '../bonds.ts';
@@ -9,18 +10,18 @@ import { DummyFlow, DummyFlowTable } from '../dummy/flow-table.ts';
 import type { Meters } from '../meters.ts';
 import { executeActions } from '../odp-execute.ts';
 import { extractKey } from '../packet-key.ts';
+import type { PacketState } from './own-packets.ts';
 
 /**
- * What the fast path has not got, done on the control thread in TypeScript: action lists with an action that is not compiled, and packets that
- * were recirculated, with the megaflows that match those. Slow, but right.
+ * What the fast path has not got, done on the control thread in TypeScript: action lists with an action that is not compiled, and packets that were
+ * recirculated with metadata that the fast path's key has no room for, with the megaflows that match those. Slow, but right.
  */
-
-/** As Open vSwitch's MAX_RECIRC_DEPTH. */
-const MAX_DEPTH = 6;
 
 export interface SlowPathDeps {
   /** Sends a frame, which came in by `inPort`. */
   output(port: OdpPort, packet: Uint8Array, inPort: number): void;
+  /** Has the fast path look a recirculated packet up and go on with it; false: it can't. */
+  recirculate(packet: Uint8Array, md: Flow, state: PacketState): boolean;
   /** Undefined when the handler failed; that has been counted. */
   ask(upcall: Upcall): readonly DpAction[] | undefined;
   drop(reason: string): void;
@@ -30,47 +31,34 @@ export interface SlowPathDeps {
   bonds: Bonds;
 }
 
-/** Set attributes and actions that the fast path runs by itself. */
-const COMPILED: ReadonlySet<DpAction['type']> = new Set<DpAction['type']>([
-  'output',
-  'userspace',
-  'push_vlan',
-  'pop_vlan',
-  'push_mpls',
-  'pop_mpls',
-  'trunc',
-  'drop',
-]);
-
-/** True when a list can be compiled for the fast path. */
-export function isCompilable(actions: readonly DpAction[]): boolean {
-  return actions.every((a) => {
-    if (a.type === 'set') return a.attr !== 'nsh';
-    if (a.type === 'clone') return isCompilable(a.actions);
-    if (a.type === 'check_pkt_len') return isCompilable(a.ifGreater) && isCompilable(a.ifLessEqual);
-    return COMPILED.has(a.type);
-  });
-}
-
 const IN_KEY = new Set<string>(FLOW_KEY_MEMBERS.map(({ name }) => name));
-/** Members of a first packet that are zero whatever it is: nobody has written them yet. */
+/** Members of a packet that are zero whatever it is, until an action of the slow path writes them. */
 const ALWAYS_ZERO = /^(tun_|ct_|reg\d|metadata|conj_id|actset_output)/;
-const UNSEEN = (Object.keys(FLOW_MEMBERS) as FlowMemberName[]).filter((n) => !IN_KEY.has(n) && !ALWAYS_ZERO.test(n));
+const OUTSIDE = (Object.keys(FLOW_MEMBERS) as FlowMemberName[]).filter((n) => !IN_KEY.has(n));
+const UNSEEN = OUTSIDE.filter((n) => !ALWAYS_ZERO.test(n));
+const METADATA_OUTSIDE = OUTSIDE.filter((n) => /^(tun_|ct_)/.test(n));
 
-/** True when the fast path does not extract something that the mask looks at. */
-export function looksBeyondKey(mask: FlowWildcards): boolean {
-  return UNSEEN.some((name) => {
-    const { offset, size } = FLOW_MEMBERS[name];
-    for (let i = 0; i < size; i++) if (mask.u8[offset + i] !== 0) return true;
-    return false;
-  });
+const bytesOf = (f: Flow | FlowWildcards, name: FlowMemberName): Uint8Array => {
+  const { offset, size } = FLOW_MEMBERS[name];
+  return f.u8.subarray(offset, offset + size);
+};
+
+/** True when the mask looks at something that the fast path does not extract, or that it takes for zero while `key` has it otherwise. */
+export function looksBeyondKey(mask: FlowWildcards, key?: Flow): boolean {
+  if (UNSEEN.some((name) => bytesOf(mask, name).some((b) => b !== 0))) return true;
+  return (
+    key !== undefined && METADATA_OUTSIDE.some((name) => bytesOf(mask, name).some((b, i) => b & bytesOf(key, name)[i]!))
+  );
 }
+
+/** True when a packet carries metadata that the fast path's key has no room for. */
+export const carriesBeyondKey = (md: Flow): boolean =>
+  METADATA_OUTSIDE.some((name) => bytesOf(md, name).some((b) => b !== 0));
 
 export class SlowPath {
-  /** Megaflows of recirculated packets. */
+  /** Megaflows of recirculated packets that look at such metadata. */
   readonly #table = new DummyFlowTable();
   readonly #deps: SlowPathDeps;
-  recirculations = 0n;
 
   constructor(deps: SlowPathDeps) {
     this.#deps = deps;
@@ -114,18 +102,29 @@ export class SlowPath {
     return (flow as DummyFlow).stats;
   }
 
-  /** Runs a list on a packet with that metadata. `received`: it has just come in by a port. */
-  run(packet: Uint8Array, md: Flow, actions: readonly DpAction[], received: boolean): void {
-    const rssHash = received ? hash5Tuple(extractKey(packet, md, this.#deps.vlanLimit()), 0) : undefined;
-    this.#execute(packet, md, actions, 0, rssHash);
+  /** Actions of the megaflow for a packet of that key, which is counted on it. */
+  count(key: Flow, size: number): readonly DpAction[] | undefined {
+    const flow = this.#table.lookup(key)?.flow;
+    if (!flow) return undefined;
+    flow.stats.packets++;
+    flow.stats.bytes += BigInt(size);
+    flow.stats.usedMs = this.#deps.nowMs();
+    flow.stats.tcpFlags |= key.tcpFlags;
+    return flow.actions;
   }
 
-  #execute(packet: Uint8Array, md: Flow, actions: readonly DpAction[], depth: number, rssHash?: number): void {
+  /** Runs a list on a packet with that metadata. */
+  run(packet: Uint8Array, md: Flow, actions: readonly DpAction[], state: PacketState): void {
+    const ownHash = state.rss || hash5Tuple(extractKey(packet, md, this.#deps.vlanLimit()), 0);
+    this.#execute(packet, md, actions, state.flags & PKT_F_NO_RSS ? state : { ...state, rss: ownHash });
+  }
+
+  #execute(packet: Uint8Array, md: Flow, actions: readonly DpAction[], state: PacketState): void {
     const { meters, bonds } = this.#deps;
     executeActions(packet, md, actions, {
       output: (port, p, out) => this.#output(port, p, out),
-      userspace: (userdata, p, up) => this.#userspace(userdata, p, up, depth),
-      recirc: (_id, p, _hash, next) => this.#recirculate(p, next, depth, rssHash),
+      userspace: (userdata, p, up) => this.#userspace(userdata, p, up, state),
+      recirc: (_id, p, _hash, next) => this.#recirculate(p, next, state),
       meter: (id, size) => meters.run(id, size),
       drop: (reason) => this.#deps.drop(reason),
       lbOutput: (id, p, hash, out) => {
@@ -133,7 +132,7 @@ export class SlowPath {
         if (port === undefined) this.#deps.drop('datapath_drop_invalid_bond');
         else this.#output(port, p, out);
       },
-      ...(rssHash !== undefined && { rssHash }),
+      ...(!(state.flags & PKT_F_NO_RSS) && { rssHash: state.rss }),
     });
   }
 
@@ -143,28 +142,22 @@ export class SlowPath {
     else this.#deps.drop('datapath_drop_invalid_port');
   }
 
-  #recirculate(packet: Uint8Array, md: Flow, depth: number, rssHash: number | undefined): void {
-    if (depth >= MAX_DEPTH) {
+  #recirculate(packet: Uint8Array, md: Flow, before: PacketState): void {
+    if (before.depth >= RECIRC_DEPTH_MAX) {
       this.#deps.drop('datapath_drop_recirc_error');
       return;
     }
-    this.recirculations++;
+    const state = { ...before, depth: before.depth + 1 };
+    if (this.#deps.recirculate(packet, md, state)) return;
     const key = extractKey(packet, md, this.#deps.vlanLimit());
-    const flow = this.#table.lookup(key)?.flow;
-    if (flow) {
-      flow.stats.packets++;
-      flow.stats.bytes += BigInt(packet.length);
-      flow.stats.usedMs = this.#deps.nowMs();
-      flow.stats.tcpFlags |= key.tcpFlags;
-    }
-    const actions = flow?.actions ?? this.#deps.ask({ type: 'miss', key, packet, pmd: -1 });
-    if (actions) this.#execute(packet, md, actions, depth + 1, rssHash);
+    const actions = this.count(key, packet.length) ?? this.#deps.ask({ type: 'miss', key, packet, pmd: -1 });
+    if (actions) this.#execute(packet, md, actions, state);
   }
 
-  #userspace(userdata: DpUserdata, packet: Uint8Array, md: Flow, depth: number): void {
-    if (depth >= MAX_DEPTH) return;
+  #userspace(userdata: DpUserdata, packet: Uint8Array, md: Flow, before: PacketState): void {
+    if (before.depth >= RECIRC_DEPTH_MAX) return;
     const key = extractKey(packet, md, this.#deps.vlanLimit());
     const actions = this.#deps.ask({ type: 'action', key, packet, userdata, pmd: -1 });
-    if (actions && actions.length > 0) this.#execute(packet, md, actions, depth + 1);
+    if (actions && actions.length > 0) this.#execute(packet, md, actions, { ...before, depth: before.depth + 1 });
   }
 }

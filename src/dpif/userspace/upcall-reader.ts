@@ -1,26 +1,38 @@
+import type { Flow } from '../../flow/flow.ts';
 import {
   ARENA_THREADS,
   ARENA_UPCALLS,
   ARENA_UPCALLS_STRIDE,
+  KEY__SHORT_WORDS,
+  KEY__SIZE,
   THREAD__SIZE,
   THREAD_UPCALL_HEAD,
   THREAD_UPCALL_TAIL,
   UPCALL__SIZE,
+  UPCALL_DEPTH,
+  UPCALL_FLAGS,
+  UPCALL_KEY,
   UPCALL_LEN,
+  UPCALL_LONG,
   UPCALL_PORT,
   UPCALL_RING_SIZE,
+  UPCALL_RSS,
   UPCALL_SIZE,
   UPCALL_TYPE,
   UPCALL_USERDATA,
   UPCALL_WRAP,
 } from '../../gen/arena.ts';
 import type { Arena } from './arena.ts';
+import { keyToFlow } from './flow-key.ts';
+import type { PacketState } from './own-packets.ts';
 
 /** A record of a thread's ring. `packet` is a view that is valid until the record is released. */
-export interface UpcallRecord {
+export interface UpcallRecord extends PacketState {
   type: number;
   port: number;
   userdata: number;
+  /** Headers when they were looked up, and the metadata of now. */
+  key: Flow;
   packet: Uint8Array;
 }
 
@@ -63,6 +75,14 @@ export class UpcallReader {
       type,
       port: this.#arena.get(at + UPCALL_PORT),
       userdata: this.#arena.get(at + UPCALL_USERDATA),
+      key: keyToFlow(
+        this.#arena.u8.subarray(at + UPCALL_KEY, at + UPCALL_KEY + KEY__SIZE),
+        this.#arena.u16[(at + UPCALL_LONG) >> 1] !== 0,
+        KEY__SHORT_WORDS * 8,
+      ),
+      depth: this.#arena.u16[(at + UPCALL_DEPTH) >> 1]!,
+      rss: this.#arena.get(at + UPCALL_RSS),
+      flags: this.#arena.get(at + UPCALL_FLAGS),
       packet: this.#arena.u8.subarray(start, start + this.#arena.get(at + UPCALL_LEN)),
     };
   }

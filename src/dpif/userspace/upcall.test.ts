@@ -110,9 +110,8 @@ describe('upcall ring', () => {
     rig.softPort(3);
     const out = rig.actions([{ type: 'output', port: odpPort(3) }]);
     const flood = () => {
-      rig.place(BATCH_MAX, frame(1, 2000));
-      rig.exports.prepareSpare(IN_PORT);
-      rig.exports.executeSpare(out);
+      rig.prepare(frame(1, 2000), IN_PORT);
+      rig.exports.executeSpare(out, 0);
     };
     while ((rig.dropsDuring(flood).soft_tx_ring_full ?? 0) === 0) {}
     rig.place(0, frame(2, 1500));

@@ -22,6 +22,7 @@ export const UPCALL_BACKLOG: u32 = 65536;
 export const BUCKET_WAYS: u32 = 7;
 export const CLONE_DEPTH_MAX: u32 = 10;
 export const GROUP_TABLE_SIZE: u32 = 128;
+export const RECIRC_DEPTH_MAX: u32 = 6;
 export const ARENA_VERSION: u32 = 5;
 export const ARENA_MAGIC: u32 = 1414680129;
 export const PORT_KIND_NONE: u32 = 0;
@@ -37,6 +38,8 @@ export const UPCALL_ACTION: u32 = 2;
 export const UPCALL_OUTPUT: u32 = 3;
 export const UPCALL_WRAP: u32 = 4;
 export const EPOCH_OFFLINE: u32 = 4294967295;
+export const FIRST_RECIRC_PKT: u32 = 43;
+export const PKT_F_NO_RSS: u32 = 1;
 export const ACT_END: u32 = 0;
 export const ACT_OUTPUT: u32 = 1;
 export const ACT_USERSPACE: u32 = 2;
@@ -60,6 +63,8 @@ export const ACT_RECIRC: u32 = 19;
 export const ACT_SAMPLE: u32 = 20;
 export const ACT_CHECK_PKT_LEN: u32 = 21;
 export const ACTIONS_F_PLAIN: u32 = 1;
+export const ACTIONS_F_RECIRC: u32 = 2;
+export const ACTIONS_F_RECIRC_MANY: u32 = 4;
 export const ACTIONS_F_MASK: u32 = 63;
 export const ACT_F_LAST_USE: u32 = 1;
 export const DROP_UPCALL_ERROR: u32 = 0;
@@ -126,16 +131,18 @@ export const PORT_KIND: u32 = 0;
 export const PORT_NTXQS: u32 = 4;
 /** offset of the list of subtables for packets that come in here (0: none) */
 export const PORT_DPCLS: u32 = 8;
+/** the same for packets that came in here and were recirculated */
+export const PORT_DPCLS_RECIRC: u32 = 12;
 /** index of the guest's tx function in the function table */
-export const PORT_TX_SLOT: u32 = 12;
+export const PORT_TX_SLOT: u32 = 16;
 /** vhost: offset of the vring of each tx queue, u32 × TXQS_MAX */
-export const PORT_TXQ: u32 = 16;
+export const PORT_TXQ: u32 = 24;
 /** more threads than tx queues: take the ring lock */
-export const PORT_TX_LOCKED: u32 = 80;
+export const PORT_TX_LOCKED: u32 = 88;
 /** longest frame that may leave here */
-export const PORT_MAX_FRAME: u32 = 84;
+export const PORT_MAX_FRAME: u32 = 92;
 /** 1 when all its megaflows look at no more than the port, Ethertype, tag and fragmentation */
-export const PORT_SIMPLE: u32 = 88;
+export const PORT_SIMPLE: u32 = 96;
 /** bytes of a PORT */
 export const PORT__SIZE: u32 = 128;
 export const PORT_STATS_RX_PACKETS: u32 = 0;
@@ -270,8 +277,10 @@ export const PKT_L3: u32 = 18;
 export const PKT_L4: u32 = 20;
 /** 1 when the key words beyond the short ones are written */
 export const PKT_LONG: u32 = 22;
-export const PKT_RECIRC: u32 = 24;
-export const PKT_DEPTH: u32 = 28;
+/** hash of the packet as it was received, 0: not wanted yet */
+export const PKT_RSS: u32 = 24;
+/** PKT_F_* */
+export const PKT_FLAGS: u32 = 28;
 /** offset of the next packet of the same group, 0: none */
 export const PKT_NEXT: u32 = 32;
 /** length that the next output may have, 0: whole */
@@ -333,10 +342,16 @@ export const UPCALL_PORT: u32 = 8;
 export const UPCALL_USERDATA: u32 = 12;
 /** of the packet */
 export const UPCALL_LEN: u32 = 16;
-export const UPCALL_HASH: u32 = 20;
-export const UPCALL_KEY: u32 = 24;
+/** of the packet, with its FLAGS */
+export const UPCALL_RSS: u32 = 20;
+export const UPCALL_FLAGS: u32 = 24;
+/** how often it was recirculated */
+export const UPCALL_DEPTH: u32 = 28;
+/** 1 when the key words beyond the short ones are written */
+export const UPCALL_LONG: u32 = 30;
+export const UPCALL_KEY: u32 = 32;
 /** bytes of a UPCALL */
-export const UPCALL__SIZE: u32 = 184;
+export const UPCALL__SIZE: u32 = 192;
 /** pmd: last epoch seen; 0xffffffff: offline */
 export const THREAD_EPOCH: u32 = 0;
 /** ctl, while the thread is paused */
@@ -366,40 +381,44 @@ export const THREAD_LAST_RXQ: u32 = 52;
 export const THREAD_LAST_TX: u32 = 56;
 /** pmd: stamps the groups of a batch */
 export const THREAD_BATCH_SEQ: u32 = 60;
+/** pmd: for each depth of recirculation, how many of its records are taken */
+export const THREAD_RECIRC_USED: u32 = 64;
+/** pmd: and how many of those have been looked up */
+export const THREAD_RECIRC_DONE: u32 = 96;
 /** packets received */
-export const THREAD_STAT_RX: u32 = 64;
-export const THREAD_STAT_RECIRC: u32 = 72;
+export const THREAD_STAT_RX: u32 = 128;
+export const THREAD_STAT_RECIRC: u32 = 136;
 /** simple match hits */
-export const THREAD_STAT_SIMPLE: u32 = 80;
+export const THREAD_STAT_SIMPLE: u32 = 144;
 /** exact match hits */
-export const THREAD_STAT_EMC: u32 = 88;
-export const THREAD_STAT_SMC: u32 = 96;
+export const THREAD_STAT_EMC: u32 = 152;
+export const THREAD_STAT_SMC: u32 = 160;
 /** megaflow hits */
-export const THREAD_STAT_DPCLS: u32 = 104;
+export const THREAD_STAT_DPCLS: u32 = 168;
 /** subtables searched for megaflow hits */
-export const THREAD_STAT_LOOKUPS: u32 = 112;
+export const THREAD_STAT_LOOKUPS: u32 = 176;
 /** upcalls sent */
-export const THREAD_STAT_MISS: u32 = 120;
+export const THREAD_STAT_MISS: u32 = 184;
 /** upcalls without room */
-export const THREAD_STAT_LOST: u32 = 128;
-export const THREAD_STAT_BATCHES: u32 = 136;
+export const THREAD_STAT_LOST: u32 = 192;
+export const THREAD_STAT_BATCHES: u32 = 200;
 /** ports that a batch had packets for */
-export const THREAD_STAT_TX_BATCHES: u32 = 144;
-export const THREAD_STAT_ITERATIONS: u32 = 152;
-export const THREAD_STAT_BUSY_ITERATIONS: u32 = 160;
+export const THREAD_STAT_TX_BATCHES: u32 = 208;
+export const THREAD_STAT_ITERATIONS: u32 = 216;
+export const THREAD_STAT_BUSY_ITERATIONS: u32 = 224;
 /** pmd: time with packets, f64 */
-export const THREAD_BUSY_NS: u32 = 168;
+export const THREAD_BUSY_NS: u32 = 232;
 /** pmd: time without, f64 */
-export const THREAD_IDLE_NS: u32 = 176;
+export const THREAD_IDLE_NS: u32 = 240;
 /** pmd: times that it slept, f64 */
-export const THREAD_SLEEPS: u32 = 184;
+export const THREAD_SLEEPS: u32 = 248;
 /** pmd: how long in all, f64; in neither of the others */
-export const THREAD_SLEEP_NS: u32 = 192;
+export const THREAD_SLEEP_NS: u32 = 256;
 /** pmd: words of the key under the mask of the subtable that is searched */
-export const THREAD_MASKED: u32 = 200;
-export const THREAD_DROPS: u32 = 360;
+export const THREAD_MASKED: u32 = 264;
+export const THREAD_DROPS: u32 = 424;
 /** port numbers, u16 */
-export const THREAD_DIRTY: u32 = 872;
+export const THREAD_DIRTY: u32 = 936;
 /** bytes of a THREAD */
 export const THREAD__SIZE: u32 = 4096;
 export const KEY_IN_PORT: u32 = 0;
@@ -443,6 +462,7 @@ export const KEY_PAD2: u32 = 152;
 export const KEY__SIZE: u32 = 160;
 export const KEY__WORDS: u32 = 20;
 export const KEY__SHORT_WORDS: u32 = 6;
+export const KEY__META_WORD: u32 = 17;
 /** 1 × HEADER */
 export const ARENA_HEADER: u32 = 0;
 /** 512 × PORT */
@@ -459,53 +479,53 @@ export const ARENA_THREADS: u32 = 1445888;
 export const ARENA_RXQS: u32 = 1511424;
 /** from one thread to the next */
 export const ARENA_RXQS_STRIDE: u32 = 8192;
-/** 43 × PKT a thread */
+/** 235 × PKT a thread */
 export const ARENA_PKTS: u32 = 1642496;
 /** from one thread to the next */
-export const ARENA_PKTS_STRIDE: u32 = 12288;
-/** 43 × SLOT a thread */
-export const ARENA_SLOTS: u32 = 1839104;
+export const ARENA_PKTS_STRIDE: u32 = 61440;
+/** 235 × SLOT a thread */
+export const ARENA_SLOTS: u32 = 2625536;
 /** from one thread to the next */
-export const ARENA_SLOTS_STRIDE: u32 = 102400;
+export const ARENA_SLOTS_STRIDE: u32 = 544768;
 /** 512 × TX_BATCH a thread */
-export const ARENA_TX_BATCHES: u32 = 3477504;
+export const ARENA_TX_BATCHES: u32 = 11341824;
 /** from one thread to the next */
 export const ARENA_TX_BATCHES_STRIDE: u32 = 98304;
-/** 32 × GROUP a thread */
-export const ARENA_GROUPS: u32 = 5050368;
+/** 224 × GROUP a thread */
+export const ARENA_GROUPS: u32 = 12914688;
 /** from one thread to the next */
-export const ARENA_GROUPS_STRIDE: u32 = 4096;
+export const ARENA_GROUPS_STRIDE: u32 = 8192;
 /** 128 × GROUP_HASH a thread */
-export const ARENA_GROUP_TABLE: u32 = 5115904;
+export const ARENA_GROUP_TABLE: u32 = 13045760;
 /** from one thread to the next */
 export const ARENA_GROUP_TABLE_STRIDE: u32 = 4096;
 /** 512 × PORT_STATS a thread */
-export const ARENA_PORT_STATS: u32 = 5181440;
+export const ARENA_PORT_STATS: u32 = 13111296;
 /** from one thread to the next */
 export const ARENA_PORT_STATS_STRIDE: u32 = 65536;
 /** 512 × SIMPLE a thread */
-export const ARENA_SIMPLES: u32 = 6230016;
+export const ARENA_SIMPLES: u32 = 14159872;
 /** from one thread to the next */
 export const ARENA_SIMPLES_STRIDE: u32 = 4096;
 /** 8192 × EMC_ENTRY a thread */
-export const ARENA_EMC: u32 = 6295552;
+export const ARENA_EMC: u32 = 14225408;
 /** from one thread to the next */
 export const ARENA_EMC_STRIDE: u32 = 524288;
 /** 8192 × SMC_BUCKET a thread */
-export const ARENA_SMC: u32 = 14684160;
+export const ARENA_SMC: u32 = 22614016;
 /** from one thread to the next */
 export const ARENA_SMC_STRIDE: u32 = 524288;
 /** 1048576 × BYTE a thread */
-export const ARENA_UPCALLS: u32 = 23072768;
+export const ARENA_UPCALLS: u32 = 31002624;
 /** from one thread to the next */
 export const ARENA_UPCALLS_STRIDE: u32 = 1048576;
 /** 1048576 × FLOW */
-export const ARENA_FLOWS: u32 = 39849984;
+export const ARENA_FLOWS: u32 = 47779840;
 /** 1048576 × FLOW_STATS a thread */
-export const ARENA_FLOW_STATS: u32 = 241176576;
+export const ARENA_FLOW_STATS: u32 = 249106432;
 /** from one thread to the next */
 export const ARENA_FLOW_STATS_STRIDE: u32 = 33554432;
 /** 268435456 × BYTE */
-export const ARENA_HEAP: u32 = 778047488;
+export const ARENA_HEAP: u32 = 785977344;
 /** bytes of the arena */
-export const ARENA__SIZE: u32 = 1046544384;
+export const ARENA__SIZE: u32 = 1054474240;

@@ -10,11 +10,15 @@ import {
   HEADER_EMC_INSERT_MIN,
   HEADER_SMC_ENABLE,
   HEADER_VLAN_LIMIT,
+  KEY__SIZE,
+  KEY_IN_PORT,
   PACKET_HEADROOM,
   PKT__SIZE,
   PKT_DATA,
+  PKT_FLAGS,
   PKT_KEY,
   PKT_LEN,
+  PKT_RSS,
   PKT_VNET_FLAGS,
   PORT__SIZE,
   PORT_KIND,
@@ -25,8 +29,9 @@ import {
   UPCALL_OUTPUT,
   VRING_BROKEN,
 } from '../../../gen/arena.ts';
+import type { DpAction } from '../../dpif.ts';
 import { type Arena, createArena } from '../arena.ts';
-import { compileActions } from '../compile-actions.ts';
+import { actionFlags, compileActions } from '../compile-actions.ts';
 import { Counters } from '../counters.ts';
 import {
   type DatapathExports,
@@ -191,7 +196,7 @@ export class Rig {
   }
 
   /** Compiles an action list into the arena; its offset. Never freed. `userdata` numbers are 1. */
-  actions(actions: Parameters<typeof compileActions>[0]): number {
+  actions(actions: readonly DpAction[]): number {
     const words = compileActions(actions, () => 1);
     const at = this.heap.alloc(words.length * 4);
     if (at === undefined) throw new Error('rig: the heap is full');
@@ -199,11 +204,25 @@ export class Rig {
     return at;
   }
 
+  /** Puts a frame that came in by `inPort` into the spare record, and has its headers extracted. */
+  prepare(frame: Uint8Array, inPort: number): void {
+    const record = this.place(BATCH_MAX, frame);
+    this.arena.u8.fill(0, record + PKT_KEY, record + PKT_KEY + KEY__SIZE);
+    this.arena.set(record + PKT_KEY + KEY_IN_PORT, inPort);
+    this.arena.set(record + PKT_RSS, 0);
+    this.arena.set(record + PKT_FLAGS, 0);
+    this.exports.prepareSpare();
+  }
+
+  /** The same with the flags of the list, as a megaflow names it. */
+  flowActions(actions: readonly DpAction[]): number {
+    return this.actions(actions) | actionFlags(actions);
+  }
+
   /** Runs an action list on a frame that came in by `inPort`; what left, in order. */
   execute(frame: Uint8Array, inPort: number, actions: number): Output[] {
-    this.place(BATCH_MAX, frame);
-    this.exports.prepareSpare(inPort);
-    this.exports.executeSpare(actions);
+    this.prepare(frame, inPort);
+    this.exports.executeSpare(actions, 0);
     return this.outputs();
   }
 }
