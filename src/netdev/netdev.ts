@@ -64,19 +64,22 @@ export interface VringConsumer {
   announce?(mac: Uint8Array): void;
 }
 
-/** A ring of slots that a packet socket shares with the kernel (src/fastpath/tpacket.ts). */
+/**
+ * A ring of slots that a packet socket shares with the kernel (src/fastpath/tpacket.ts), or that the datapath's threads fill from a tap and empty into it.
+ */
 export interface SocketRing {
+  kind: 'packet' | 'tap';
   /** rx: the switch receives by it. */
   direction: 'rx' | 'tx';
   /** Of the first slot in the memory. */
   offset: number;
   frameSize: number;
   nFrames: number;
-  /** The socket. Owned by the device. */
+  /** The socket or tap. Owned by the device. */
   fd: number;
 }
 
-/** The rings of a device; `memory` is one for all devices: nobody but the kernel writes into it. */
+/** The rings of a device; a tap has a transmit ring for each datapath thread (THREADS_MAX), by its index. `memory` is one for all devices: nobody but the kernel writes into it. */
 export interface SocketRings {
   memory: WebAssembly.Memory;
   rings: readonly SocketRing[];
@@ -94,7 +97,7 @@ export interface SocketConsumer {
 export type NetdevIo =
   /** vhost-user: PMDs poll the rings that the device announces. */
   | { kind: 'vhost'; attach(consumer: VringConsumer): void }
-  /** A packet socket: PMDs poll its rings. */
+  /** A packet socket or a tap: PMDs poll its rings. */
   | { kind: 'rings'; attach(consumer: SocketConsumer): Promise<void> }
   /** Whole frames to and from the control or I/O thread (tap, dummy, internal). */
   | {

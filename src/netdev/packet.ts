@@ -59,7 +59,14 @@ export class PacketNetdev extends HostNetdev {
 
   #rings(): SocketRing[] {
     const ring = (direction: 'rx' | 'tx', offset: number, layout: PacketRing): SocketRing => {
-      return { direction, offset, frameSize: layout.frameSize, nFrames: ringFrames(layout), fd: this.#fd };
+      return {
+        kind: 'packet',
+        direction,
+        offset,
+        frameSize: layout.frameSize,
+        nFrames: ringFrames(layout),
+        fd: this.#fd,
+      };
     };
     return [ring('rx', this.#place, RX_RING), ring('tx', this.#place + ringSize(RX_RING), TX_RING)];
   }

@@ -1,123 +1,75 @@
-import { coverageCounter } from '../base/coverage.ts';
 import { vlogModule } from '../base/vlog.ts';
-import { close, read, write } from '../sys/fd.ts';
-import { FdWatcher } from '../sys/fd-watcher.ts';
-import {
-  getIfFlags,
-  getIfindex,
-  getMac,
-  getMtu,
-  IFF_UP,
-  setIfFlags,
-  setMac,
-  setMtu,
-  setTapPersist,
-  tapOpen,
-} from '../sys/tap.ts';
-import { BasicNetdev } from './basic.ts';
-import { NetdevError, type NetdevIo, type NetdevProvider } from './netdev.ts';
+import { THREADS_MAX } from '../gen/arena.ts';
+import { close } from '../sys/fd.ts';
+import { MAP_ANONYMOUS, MAP_FIXED, MAP_NORESERVE, MAP_SHARED, mmap, PROT_READ, PROT_WRITE } from '../sys/memory.ts';
+import { setTapOffload, setTapPersist, tapOpen } from '../sys/tap.ts';
+import { HostNetdev } from './host-netdev.ts';
+import { NetdevError, type NetdevIo, type NetdevProvider, type SocketConsumer, type SocketRing } from './netdev.ts';
+import { socketMemory } from './socket-memory.ts';
 
-/** A tap: a network interface of the host whose other end is the switch. Served from the control thread's event loop. */
+/** A tap: a network interface of the host whose other end is the switch. The PMD that polls it reads and writes it, through rings as a packet socket has. */
 
 const log = vlogModule('netdev_linux');
-const received = coverageCounter('netdev_received');
-const sent = coverageCounter('netdev_sent');
 
-/** Frames that are read before other work gets its turn. */
-const BURST = 64;
-const MAX_FRAME = 65536;
+/** What the host need not do for us: checksums, and cutting up TCP (also with ECN) and UDP. */
+const TUN_F_CSUM = 1;
+const TUN_F_TSO4 = 2;
+const TUN_F_TSO6 = 4;
+const TUN_F_TSO_ECN = 8;
+const TUN_F_USO4 = 0x20;
+const TUN_F_USO6 = 0x40;
+const TSO = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
+const VNET_HDR_SIZE = 10;
 
-export class TapNetdev extends BasicNetdev {
-  readonly io: NetdevIo;
+/** A frame of 64 KiB fits; what no frame needs takes no memory. */
+const RX_FRAME_SIZE = 17 * 4096;
+const RX_FRAMES = 64;
+const TX_FRAME_SIZE = 2304;
+/** Of one iteration of a PMD, which then empties the ring: a burst of each of some rxqs. */
+const TX_FRAMES = 256;
+const RX_SIZE = RX_FRAME_SIZE * RX_FRAMES;
+const TX_SIZE = TX_FRAME_SIZE * TX_FRAMES;
+const SIZE = RX_SIZE + TX_SIZE * THREADS_MAX;
+
+export class TapNetdev extends HostNetdev {
+  readonly io: NetdevIo = { kind: 'rings', attach: (consumer) => this.#attach(consumer) };
   readonly #fd: number;
-  readonly #watcher: FdWatcher;
-  readonly #buffer = new Uint8Array(MAX_FRAME);
-  #rx: ((frame: Uint8Array) => void) | undefined;
+  #consumer: SocketConsumer | undefined;
+  /** Of the rings in the socket memory; -1: it was not attached. */
+  #place = -1;
   #closed = false;
-  #carrierResets = 0;
 
   /** Makes the host's interface `name`. Throws a system error, EPERM without CAP_NET_ADMIN. */
   constructor(name: string, type = 'tap') {
     super(name, type);
-    this.#fd = tapOpen(name);
+    this.#fd = tapOpen(name, { vnetHdrSize: VNET_HDR_SIZE });
     setTapPersist(this.#fd, true);
-    this.#watcher = new FdWatcher(this.#fd, () => this.#readBurst());
-    this.io = {
-      kind: 'soft',
-      send: (frame) => this.#send(frame),
-      attach: (rx) => {
-        this.#rx = rx;
-        this.#watcher.arm();
-      },
-    };
+    takeOffloads(this.#fd);
+    this.follow();
   }
 
-  #readBurst(): void {
-    for (let i = 0; i < BURST && !this.#closed; i++) {
-      const size = this.#readFrame();
-      if (size <= 0) break;
-      received.inc();
-      this.#rx?.(this.#buffer.subarray(0, size));
-    }
-    if (!this.#closed) this.#watcher.arm();
+  async #attach(consumer: SocketConsumer): Promise<void> {
+    this.#consumer = consumer;
+    const shared = socketMemory();
+    this.#place = shared.take(SIZE);
+    const flags = MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
+    mmap({ addr: shared.address(this.#place), length: SIZE, prot: PROT_READ | PROT_WRITE, flags });
+    await consumer.ringsStart({ memory: shared.memory, rings: this.#rings(this.#place) });
   }
 
-  /** 0 when there is none, or the interface is down or gone. */
-  #readFrame(): number {
-    try {
-      return read(this.#fd, this.#buffer);
-    } catch {
-      return 0;
-    }
+  #rings(at: number): SocketRing[] {
+    const common = { kind: 'tap', fd: this.#fd } as const;
+    const rx = { direction: 'rx', offset: at, frameSize: RX_FRAME_SIZE, nFrames: RX_FRAMES, ...common } as const;
+    const tx = Array.from({ length: THREADS_MAX }, (_, i): SocketRing => {
+      const offset = at + RX_SIZE + i * TX_SIZE;
+      return { direction: 'tx', offset, frameSize: TX_FRAME_SIZE, nFrames: TX_FRAMES, ...common };
+    });
+    return [rx, ...tx];
   }
 
-  #send(frame: Uint8Array): boolean {
-    if (this.#closed) return false;
-    try {
-      sent.inc();
-      return write(this.#fd, frame) === frame.length;
-    } catch {
-      return false;
-    }
-  }
-
-  override mac(): Uint8Array {
-    return this.#ask(() => getMac(this.name), super.mac());
-  }
-
-  override setMac(mac: Uint8Array): void {
-    if (Buffer.compare(mac, this.mac()) === 0) return;
-    setMac(this.name, mac);
-    this.changed();
-  }
-
-  override mtu(): number {
-    return this.#ask(() => getMtu(this.name), super.mtu());
-  }
-
-  override setMtu(mtu: number): string | undefined {
-    try {
-      setMtu(this.name, mtu);
-    } catch {
-      return 'Invalid argument';
-    }
-    this.changed();
-    return undefined;
-  }
-
-  override adminUp(): boolean {
-    return this.#ask(() => (getIfFlags(this.name) & IFF_UP) !== 0, false);
-  }
-
-  /** The host's kernel takes the carrier with the administrative state. */
-  carrierResets(): number {
-    return this.#carrierResets;
-  }
-
-  override setAdminUp(up: boolean): void {
-    if (up !== this.adminUp()) this.#carrierResets++;
-    setIfFlags(this.name, up ? IFF_UP : 0, up ? 0 : IFF_UP);
-    this.changed();
+  /** The switch is the other end of the wire: it is there. */
+  override linkUp(): boolean {
+    return this.adminUp();
   }
 
   override status(): ReadonlyMap<string, string> {
@@ -126,20 +78,6 @@ export class TapNetdev extends BasicNetdev {
       ['driver_version', '1.6'],
       ['firmware_version', ''],
     ]);
-  }
-
-  ifindex(): number {
-    return this.#ask(() => getIfindex(this.name), 0);
-  }
-
-  /** An interface may be taken away by the host's administrator at any moment. */
-  #ask<T>(question: () => T, fallback: T): T {
-    if (this.#closed) return fallback;
-    try {
-      return question();
-    } catch {
-      return fallback;
-    }
   }
 
   /** The interface stays, with its addresses and routes. */
@@ -154,10 +92,24 @@ export class TapNetdev extends BasicNetdev {
   async #end(keep: boolean): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    this.#watcher.close();
-    if (!keep) setTapPersist(this.#fd, false);
+    await this.#consumer?.ringsStop();
+    if (this.#place >= 0) socketMemory().release(this.#place);
+    // It may have been taken away by the host's administrator.
+    if (!keep && !this.isGone()) setTapPersist(this.#fd, false);
     close(this.#fd);
     await super.close();
+  }
+}
+
+/** As many as this kernel knows: UDP since Linux 6.2. */
+function takeOffloads(fd: number): void {
+  for (const flags of [TSO | TUN_F_USO4 | TUN_F_USO6, TSO, TUN_F_CSUM]) {
+    try {
+      setTapOffload(fd, flags);
+      return;
+    } catch {
+      // The next one asks for less.
+    }
   }
 }
 

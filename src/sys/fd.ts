@@ -9,6 +9,13 @@ const cWrite = libc<(fd: number, buf: Uint8Array, size: number) => number>(
   'long write(int fd, const void* buf, size_t size)',
 );
 
+const cReadAt = libc<(fd: number, address: number, size: number) => number>(
+  'long read(int fd, uintptr_t address, size_t size)',
+);
+const cWriteAt = libc<(fd: number, address: number, size: number) => number>(
+  'long write(int fd, uintptr_t address, size_t size)',
+);
+
 const F_GETFD = 1;
 const F_GETFL = 3;
 const F_SETFL = 4;
@@ -43,6 +50,16 @@ export function setNonblocking(fd: number, on = true): void {
 /** Reads up to `buf.length` bytes. Returns 0 at the end, -1 when it would block. */
 export function read(fd: number, buf: Uint8Array): number {
   return checkAgain(cRead(fd, buf, buf.length), 'read');
+}
+
+/** Reads up to `size` bytes to an address of this process's memory; negative when it fails, for whatever reason. Allocates nothing. */
+export function readAt(fd: number, address: number, size: number): number {
+  return cReadAt(fd, address, size);
+}
+
+/** Writes `size` bytes from an address; negative when it fails, for whatever reason. Allocates nothing. */
+export function writeAt(fd: number, address: number, size: number): number {
+  return cWriteAt(fd, address, size);
 }
 
 /** Writes the first `size` bytes of `buf`. Returns how many were taken, -1 when it would block. */

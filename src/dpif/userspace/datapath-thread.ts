@@ -13,6 +13,7 @@ import {
 import { eventfdSignal } from '../../sys/eventfd-signal.ts';
 import { packetFlush } from '../../sys/packet-socket.ts';
 import type { Arena } from './arena.ts';
+import { TapPump } from './tap-pump.ts';
 
 /** What the datapath module exports; see src/fastpath/datapath.ts. */
 export interface DatapathExports {
@@ -42,8 +43,11 @@ export interface VringExports {
 /** Kinds of ring; each is a module of its own with the same exports. */
 export type RingModule = 'vring' | 'tpacket';
 
-/** How the other side of a ring learns that it was given something: an eventfd, or a packet socket that is to take what stands in its ring. */
-export type KickKind = 'eventfd' | 'packet';
+/** How the other side of a ring learns that it was given something: an eventfd; a packet socket that is to take what stands in its ring;
+ *  a tap that it is to be written into. */
+export type KickKind = 'eventfd' | 'packet' | 'tap';
+
+const KICK_CODES: Record<KickKind, number> = { eventfd: 0, packet: 1, tap: 2 };
 
 /** Compiled once by the control thread, posted to every PMD. */
 export type DatapathModules = { datapath: WebAssembly.Module } & Record<RingModule, WebAssembly.Module>;
@@ -85,8 +89,10 @@ export class DatapathThread {
   readonly #guests = new Map<number, { exports: VringExports; memory: WebAssembly.Memory }>();
   /** eventfd that interrupts the guest, by vring number; -1: none. */
   readonly #callFds = new Int32Array(VRINGS_MAX).fill(-1);
-  /** 1: that fd is a packet socket. */
-  readonly #callsPacket = new Uint8Array(VRINGS_MAX);
+  /** KICK_CODES of that fd. */
+  readonly #callKinds = new Uint8Array(VRINGS_MAX);
+  /** Once there is a tap or a packet socket. */
+  #pump: TapPump | undefined;
   /** No vring from here on ever had one. */
   #callFdsEnd = 0;
   readonly #callsPendingAt: number;
@@ -109,6 +115,7 @@ export class DatapathThread {
     const imports = { env: { memory: this.arena.memory }, guest: { memory } };
     const exports = new WebAssembly.Instance(this.#modules[module], imports).exports as unknown as VringExports;
     this.#guests.set(guest, { exports, memory });
+    if (module === 'tpacket') this.#pump = new TapPump(this.arena, this.index, memory);
     this.#table.set(rxSlot(guest), exports.rx);
     this.#table.set(txSlot(guest), exports.tx);
     return exports;
@@ -124,10 +131,15 @@ export class DatapathThread {
     return this.#guests.get(guest)?.exports;
   }
 
+  /** Fills the receive ring of a tap; returns how many frames there were. */
+  receiveTap(ring: number, fd: number): number {
+    return this.#pump?.receive(ring, fd) ?? 0;
+  }
+
   setCallFd(vring: number, fd: number, kick: KickKind = 'eventfd'): void {
     const i = (vring - ARENA_VRINGS) / VRING__SIZE;
     this.#callFds[i] = fd;
-    this.#callsPacket[i] = kick === 'packet' ? 1 : 0;
+    this.#callKinds[i] = KICK_CODES[kick];
     this.#callFdsEnd = Math.max(this.#callFdsEnd, i + 1);
   }
 
@@ -141,7 +153,9 @@ export class DatapathThread {
       if (fd < 0) continue;
       const at = (ARENA_VRINGS + i * VRING__SIZE + VRING_CALL_PENDING) >> 2;
       if (u32[at] === 0 || Atomics.exchange(u32, at, 0) === 0) continue;
-      if (this.#callsPacket[i]) packetFlush(fd);
+      const kind = this.#callKinds[i];
+      if (kind === KICK_CODES.packet) packetFlush(fd);
+      else if (kind === KICK_CODES.tap) this.#pump?.send(ARENA_VRINGS + i * VRING__SIZE, fd);
       else eventfdSignal(fd);
     }
   }

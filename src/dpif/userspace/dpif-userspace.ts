@@ -539,7 +539,7 @@ export class UserspaceDpif implements Dpif {
         this.#sockets.threadsChanged();
         return this.#vhost.threadsChanged();
       },
-      requests: () => [...this.#vhost.requests(), ...this.#sockets.requests()],
+      requests: (index) => [...this.#vhost.requests(), ...this.#sockets.requests(index)],
     };
   }
 
@@ -580,7 +580,7 @@ export class UserspaceDpif implements Dpif {
   }
 
   #onTrap(vring: number, message: string): void {
-    const vhost = vring ? this.#vhost.portOfVring(vring) : undefined;
+    const vhost = vring ? (this.#vhost.portOfVring(vring) ?? this.#sockets.portOfRing(vring)) : undefined;
     this.#warn(
       vhost ? `${vhost.name}: a ring of the guest is broken (${message})` : `the fast path trapped: ${message}`,
     );

@@ -25,7 +25,7 @@ export interface PmdRxq {
   port: number;
   kickFd: number;
   /** `kickFd` is a packet socket or a tap, readable while it has frames; an eventfd otherwise. */
-  socket?: boolean;
+  socket?: 'packet' | 'tap';
 }
 
 /** Control thread → PMD. Each is answered by `{ ack: id }` between two runs: then the PMD has done it and left what it was told to leave. */

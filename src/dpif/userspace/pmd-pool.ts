@@ -98,8 +98,8 @@ export class PmdHandle {
 export interface Newcomer {
   /** `nThreads` has grown. Resolves when the other threads have seen what follows from it. */
   threadsChanged(): Promise<void>;
-  /** Everything that it has to know. */
-  requests(): PmdRequest[];
+  /** Everything that it, the thread of that index, has to know. */
+  requests(index: number): PmdRequest[];
 }
 
 /** All PMDs. Thread records 1… belong to them; 0 is the control thread. */
@@ -144,7 +144,7 @@ export class PmdPool {
       await pmd.ready();
       await newcomer.threadsChanged();
       this.#pmds = [...this.#pmds, pmd];
-      await Promise.all(newcomer.requests().map((request) => pmd.request(request)));
+      await Promise.all(newcomer.requests(index).map((request) => pmd.request(request)));
     }
   }
 

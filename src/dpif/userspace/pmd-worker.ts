@@ -41,6 +41,8 @@ import { clockOrigin, type PmdReport, type PmdRequest, type PmdRxq, type PmdWork
 /** Iterations in one call of the fast path: enough to be worth the call, few enough that messages are read every millisecond or so. */
 const ITERATIONS_MIN = 16;
 const ITERATIONS_MAX = 4096;
+/** Taps are read between two calls. */
+const ITERATIONS_WITH_TAPS = 64;
 const RUN_TARGET_MS = 0.5;
 /** Without a packet for this long, the thread asks for kicks and sleeps. */
 const IDLE_BEFORE_SLEEP_MS = 0.3;
@@ -56,6 +58,8 @@ class Pmd {
   /** From this thread's performance.now() to the control thread's. */
   readonly #clockOffset: number;
   #rxqs: PmdRxq[] = [];
+  /** Those of them that this thread itself has to read. */
+  #taps: PmdRxq[] = [];
   #exit = false;
   #iterations = ITERATIONS_MIN;
   #idleMs = 0;
@@ -85,7 +89,7 @@ class Pmd {
     while (!this.#exit) {
       this.#readMessages();
       this.#arena.f64[(this.#record + THREAD_NOW_MS) >> 3] = Math.trunc(before + this.#clockOffset);
-      const busy = this.#runOnce();
+      const busy = this.#runOnce(this.#pumpTaps());
       this.#thread.interruptGuests();
       const now = performance.now();
       this.#account(busy, now - before);
@@ -97,10 +101,19 @@ class Pmd {
     this.#thread.exports.goOffline();
   }
 
+  /** Reads the taps among the rxqs into their rings; how many frames there were. */
+  #pumpTaps(): number {
+    let n = 0;
+    for (const q of this.#taps) n += this.#thread.receiveTap(q.vring, q.kickFd);
+    return n;
+  }
+
   /** One call of the fast path; a trap breaks the ring that it came from and nothing else. */
-  #runOnce(): number {
+  #runOnce(pumped: number): number {
+    // What was read from taps is soon done, and then there may be more.
+    const most = this.#taps.length > 0 ? ITERATIONS_WITH_TAPS : this.#iterations;
     try {
-      return this.#thread.exports.run(this.#iterations);
+      return this.#thread.exports.run(pumped > 0 ? 1 : Math.min(this.#iterations, most));
     } catch (e) {
       this.#onTrap(e as Error);
       return 0;
@@ -174,9 +187,9 @@ class Pmd {
       const revents = this.#poll.revents(i + 1);
       if (revents === 0) continue;
       const q = this.#rxqs[i]!;
-      if (q.socket) takeSocketError(q.kickFd);
-      else if (revents & POLLIN) eventfdDrain(q.kickFd);
-      if (!(revents & POLLIN) && !q.socket) this.#poll.clear(i + 1);
+      if (q.socket === 'packet') takeSocketError(q.kickFd);
+      else if (!(revents & POLLIN)) this.#poll.clear(i + 1);
+      else if (!q.socket) eventfdDrain(q.kickFd);
     }
   }
 
@@ -217,6 +230,7 @@ class Pmd {
   #setRxqs(wanted: readonly PmdRxq[]): void {
     const rxqs = wanted.slice(0, RXQS_MAX);
     this.#rxqs = rxqs;
+    this.#taps = rxqs.filter((q) => q.socket === 'tap');
     this.#idleMs = 0;
     for (let i = 0; i < RXQS_MAX; i++) {
       const q = rxqs[i];

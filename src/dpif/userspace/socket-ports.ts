@@ -11,6 +11,7 @@ import {
   VRING_DESC,
   VRING_FRAME_SIZE,
   VRING_LAST_AVAIL,
+  VRING_LAST_USED,
   VRING_LOCK,
   VRING_PORT,
   VRING_SEG_NEXT,
@@ -29,6 +30,8 @@ import type { VringRecords } from './vring-records.ts';
 interface ActiveRing {
   ring: SocketRing;
   at: number;
+  /** The only thread that sends by it; undefined: all do. */
+  owner?: number;
 }
 
 /** One port of the host's network stack in the datapath. */
@@ -37,6 +40,8 @@ export class SocketPort implements SocketConsumer {
   readonly name: string;
   readonly #owner: SocketPorts;
   rings: ActiveRing[] = [];
+  /** Transmit rings of threads that there are not. */
+  spare: SocketRing[] = [];
   /** The port was deleted, while its device is still to be closed. */
   removed = false;
 
@@ -89,13 +94,14 @@ export class SocketPorts {
     this.#ports.delete(port);
   }
 
-  /** Everything that a new PMD has to know before it polls. */
-  requests(): PmdRequest[] {
+  /** Everything that the new thread `index` has to know before it polls. */
+  requests(index: number): PmdRequest[] {
     if (!this.#memory) return [];
-    const requests: PmdRequest[] = [memoryRequest(this.#memory)];
-    for (const socket of this.#ports.values())
-      for (const { at, ring } of socket.rings) if (ring.direction === 'tx') requests.push(kickRequest(at, ring.fd));
-    return requests;
+    const all = [...this.#ports.values()].flatMap(({ rings }) => rings).filter((r) => r.ring.direction === 'tx');
+    return [
+      memoryRequest(this.#memory),
+      ...all.filter(({ owner }) => owner === undefined || owner === index).map(kickRequest),
+    ];
   }
 
   rxqs(): NamedRxq[] {
@@ -105,7 +111,16 @@ export class SocketPorts {
       if (polled.length === 0)
         return [{ guest: SOCKET_MEMORY, port, name, queue: 0, vring: 0, kickFd: -1, enabled: false }];
       return polled.map(({ ring, at }, queue) => {
-        return { guest: SOCKET_MEMORY, port, name, queue, vring: at, kickFd: ring.fd, socket: true, enabled: true };
+        return {
+          guest: SOCKET_MEMORY,
+          port,
+          name,
+          queue,
+          vring: at,
+          kickFd: ring.fd,
+          socket: ring.kind,
+          enabled: true,
+        };
       });
     });
   }
@@ -123,16 +138,37 @@ export class SocketPorts {
       this.#memory = memory;
       await this.#pool.all(memoryRequest(memory));
     }
-    socket.rings = rings.map((ring) => ({ ring, at: this.#records.take(socket.name) }));
-    for (const { ring, at } of socket.rings) {
-      this.#writeRing(at, socket.port, ring);
-      if (ring.direction === 'rx') continue;
-      this.#main.setCallFd(at, ring.fd, 'packet');
-      await this.#pool.all(kickRequest(at, ring.fd));
-    }
+    socket.spare = [...rings];
+    this.#useRings(socket);
+    await Promise.all(socket.rings.map((active) => this.#tellKick(active)));
     for (const { at } of socket.rings) this.#arena.publish(at + VRING_STARTED, 1);
     this.#publishTxqs(socket);
     await this.#reassign();
+  }
+
+  /** Takes into use what there are threads for. Returns the new ones. */
+  #useRings(socket: SocketPort): ActiveRing[] {
+    const before = socket.rings.length;
+    let nTx = socket.rings.filter(({ ring }) => ring.direction === 'tx').length;
+    socket.spare = socket.spare.filter((ring) => {
+      const isTap = ring.kind === 'tap' && ring.direction === 'tx';
+      if (isTap && nTx >= this.#pool.nThreads) return true;
+      const at = this.#records.take(socket.name);
+      this.#writeRing(at, socket.port, ring);
+      socket.rings.push({ ring, at, ...(isTap && { owner: nTx }) });
+      if (ring.direction === 'tx') nTx++;
+      return false;
+    });
+    return socket.rings.slice(before);
+  }
+
+  /** Who sends by the ring learns how to have it emptied. */
+  async #tellKick(active: ActiveRing): Promise<void> {
+    const { ring, at, owner } = active;
+    if (ring.direction === 'rx') return;
+    if (owner === undefined || owner === 0) this.#main.setCallFd(at, ring.fd, ring.kind);
+    const concerned = this.#pool.pmds.filter((pmd) => owner === undefined || owner === pmd.index);
+    await Promise.all(concerned.map((pmd) => pmd.request(kickRequest(active))));
   }
 
   /** Resolves when no thread uses the rings; does nothing when they do not run. */
@@ -140,6 +176,7 @@ export class SocketPorts {
     const { rings } = socket;
     if (rings.length === 0) return;
     socket.rings = [];
+    socket.spare = [];
     for (const { at } of rings) this.#arena.publish(at + VRING_STARTED, 0);
     this.#publishTxqs(socket);
     await this.#reassign();
@@ -157,15 +194,19 @@ export class SocketPorts {
     set(VRING_FRAME_SIZE, ring.frameSize);
     set(VRING_PORT, port);
     set(VRING_LAST_AVAIL, 0);
+    set(VRING_LAST_USED, 0);
     set(VRING_SEG_NEXT, 0);
     set(VRING_CALL_PENDING, 0);
     set(VRING_BROKEN, 0);
     set(VRING_LOCK, 0);
   }
 
-  /** There are more threads: a ring that was one thread's may now be shared, and then wants the lock. */
+  /** There are more threads: a ring that was one thread's may now be shared, and then wants the lock; taps get another ring. The new thread does not run yet. */
   threadsChanged(): void {
-    for (const socket of this.#ports.values()) this.#publishTxqs(socket);
+    for (const socket of this.#ports.values()) {
+      for (const { at } of this.#useRings(socket)) this.#arena.publish(at + VRING_STARTED, 1);
+      this.#publishTxqs(socket);
+    }
   }
 
   #publishTxqs(socket: SocketPort): void {
@@ -184,4 +225,6 @@ const memoryRequest = (memory: WebAssembly.Memory): PmdRequest => {
   return { type: 'guest', guest: SOCKET_MEMORY, memory, module: 'tpacket' };
 };
 
-const kickRequest = (vring: number, fd: number): PmdRequest => ({ type: 'call-fd', vring, fd, kick: 'packet' });
+const kickRequest = ({ at, ring }: ActiveRing): PmdRequest => {
+  return { type: 'call-fd', vring: at, fd: ring.fd, kick: ring.kind };
+};

@@ -43,7 +43,7 @@ export class FakeSocket {
   constructor() {
     this.#u8.fill(0, RX_AT, TX_AT + FRAME_SIZE * N_FRAMES);
     const ring = (direction: 'rx' | 'tx', offset: number): SocketRing => {
-      return { direction, offset, frameSize: FRAME_SIZE, nFrames: N_FRAMES, fd: -1 };
+      return { kind: 'packet', direction, offset, frameSize: FRAME_SIZE, nFrames: N_FRAMES, fd: -1 };
     };
     this.rings = { memory, rings: [ring('rx', RX_AT), ring('tx', TX_AT)] };
   }
