@@ -2,9 +2,12 @@
  * Shows that nothing the main thread's JavaScript engine does stops a PMD: a worker runs the fast path over two rings full of packets, again and again, and keeps
  * the time from the end of one run to the end of the next, while the main thread is quiet; while it makes garbage and collects it; and while
  * it has functions compiled and optimised all the time. What stops the worker in the first phase is the kernel's scheduler; the others must look like it.
+ * On a busy machine the gaps say little, but `waits` does: how often the worker went to sleep of its own accord, as a thread does that waits for another at a
+ * safepoint.
  *
  *     node --no-wasm-dynamic-tiering --no-wasm-deopt --no-liftoff bench/micro/pmd-gaps.ts [SECONDS A PHASE]
  */
+import { readFileSync } from 'node:fs';
 import { PerformanceObserver } from 'node:perf_hooks';
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
 import { odpPort } from '../../src/base/types.ts';
@@ -37,6 +40,8 @@ const OVER = -1;
 /** Of one phase, in microseconds. */
 interface Gaps {
   runs: number;
+  /** Voluntary context switches. */
+  waits: number;
   packets: bigint;
   p50: number;
   p99: number;
@@ -107,6 +112,7 @@ async function pmd(phase: Int32Array): Promise<void> {
     if (now === BETWEEN) continue;
     gaps.clear();
     const sentBefore = rig.counters.port(port.port).txPackets;
+    const waitsBefore = voluntarySwitches();
     let last = performance.now();
     while (Atomics.load(phase, 0) === now) {
       rig.exports.run(RING_SIZE / 32);
@@ -115,11 +121,17 @@ async function pmd(phase: Int32Array): Promise<void> {
       gaps.add((at - last) * 1e6);
       last = at;
     }
+    const waits = voluntarySwitches() - waitsBefore;
     const us = (fraction: number) => gaps.quantile(fraction) / 1000;
     const quantiles = { p50: us(0.5), p99: us(0.99), p9999: us(0.9999), max: gaps.max / 1000 };
     const packets = rig.counters.port(port.port).txPackets - sentBefore;
-    parentPort!.postMessage({ runs: gaps.total, packets, ...quantiles } satisfies Gaps);
+    parentPort!.postMessage({ runs: gaps.total, waits, packets, ...quantiles } satisfies Gaps);
   }
+}
+
+/** Of the thread that asks: proc(5)'s status. */
+function voluntarySwitches(): number {
+  return Number(/^voluntary_ctxt_switches:\s*(\d+)/m.exec(readFileSync('/proc/thread-self/status', 'utf8'))?.[1]);
 }
 
 const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -171,12 +183,12 @@ async function main(seconds: number): Promise<void> {
     await work(performance.now() + seconds * 1000);
     const reply = answer();
     to(BETWEEN);
-    const { runs, packets, p50, p99, p9999, max } = (await reply) as Gaps;
+    const { runs, waits, packets, p50, p99, p9999, max } = (await reply) as Gaps;
     await sleep(10);
     const us = (n: number) => n.toFixed(1);
     const longest = Math.max(0, ...collections).toFixed(1);
     console.log(
-      `${name}: ${runs} runs, ${packets} packets; gap p50 ${us(p50)} us, p99 ${us(p99)}, p99.99 ${us(p9999)}, longest ${us(max)}; ` +
+      `${name}: ${runs} runs, ${packets} packets, ${waits} waits; gap p50 ${us(p50)} us, p99 ${us(p99)}, p99.99 ${us(p9999)}, longest ${us(max)}; ` +
         `${collections.length} collections of the main thread, longest ${longest} ms`,
     );
   }
