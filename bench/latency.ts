@@ -63,7 +63,14 @@ async function measureLoads(
   return await withProbe(sockets, async (ask) => {
     await ask(capacityPps / 2, WARMUP_S);
     const points: LatencyPoint[] = [];
-    for (const load of loads) points.push({ load, ...(await ask(load * capacityPps, seconds)) });
+    for (const load of loads) {
+      const answer = await ask(load * capacityPps, seconds);
+      if (answer.nBursts === 0)
+        throw new Error(
+          `packets were lost in every round at ${load * 100} % load: give it --seconds, or a quiet machine`,
+        );
+      points.push({ load, ...answer });
+    }
     return points;
   });
 }
