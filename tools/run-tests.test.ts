@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { after, test } from 'node:test';
@@ -24,9 +24,15 @@ function project(files: Record<string, string>): string {
   return root;
 }
 
+/** Whether it runs no more; reaping it is its new parent's affair. */
+function ended(pid: number): boolean {
+  const stat = `/proc/${pid}/stat`;
+  return !existsSync(stat) || /^\d+ \(.*\) Z/s.test(readFileSync(stat, 'utf8'));
+}
+
 /** Runs the runner as npm does; NODE_TEST_CONTEXT would make it a child of the runner that runs this test. */
 function runTests(root: string, args: string[] = [], env: Record<string, string> = {}) {
-  const { NODE_TEST_CONTEXT: _, TURNOUT_REQUIRE_ALL: __, ...rest } = process.env;
+  const { NODE_TEST_CONTEXT: _, TURNOUT_REQUIRE_ALL: __, TURNOUT_TEST_FILE_PID: ___, ...rest } = process.env;
   const result = spawnSync(process.execPath, [runner, '--root', root, ...args], {
     encoding: 'utf8',
     env: { ...rest, ...env },
@@ -102,4 +108,20 @@ test('--only takes a path, or else a test name', () => {
 test('files of test/system are run apart', () => {
   const root = project({ 'src/a.test.ts': '', 'test/system/s.test.ts': '' });
   assert.deepEqual(select(root), { shared: ['src/a.test.ts'], serial: ['test/system/s.test.ts'] });
+});
+
+test('what a file leaves running is ended, and does not hold up the run', () => {
+  const leave = `
+    import { spawn } from 'node:child_process';
+    test('leaves a process', () => {
+      const child = spawn('sleep', ['3600'], { detached: true, stdio: 'inherit' });
+      child.unref();
+      console.log('left', child.pid);
+    });
+    test('fails, so that its output is shown', () => { throw new Error('shown'); });`;
+  const { last, stdout } = runTests(project({ 'src/a.test.ts': leave }));
+  assert.equal(last, '1 passed, 1 failed');
+  const pid = Number(/left (\d+)/.exec(stdout)?.[1]);
+  assert.ok(pid > 0, stdout);
+  assert.ok(ended(pid));
 });

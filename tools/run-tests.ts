@@ -5,7 +5,8 @@
  *   npm test -- [--only PATTERN] [--root DIR] [--timeout MS]
  *
  * `--only` takes a part of a file's path; where no path holds it, a pattern of test names. The files of test/system run one after the
- * other, after the rest: they share huge pages, cores and network namespaces. TURNOUT_REQUIRE_ALL=1 makes a skip a failure.
+ * other, after the rest: they share huge pages, cores and network namespaces. TURNOUT_REQUIRE_ALL=1 makes a skip a failure. What a file
+ * leaves running is ended.
  */
 import { existsSync, globSync, mkdtempSync, rmSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
@@ -13,6 +14,7 @@ import { dirname, join, relative, resolve } from 'node:path';
 import { run } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { endOrphans } from './orphans.ts';
 import { TestTally } from './test-tally.ts';
 
 const FOLDERS = ['src', 'protocols', 'test', 'bench', 'tools'];
@@ -20,6 +22,9 @@ const FOLDERS = ['src', 'protocols', 'test', 'bench', 'tools'];
 /** Liveness deadlines, not expectations: a hung test ends its run instead of the CI job. */
 const TEST_DEADLINE_MS = 240_000;
 const FILE_DEADLINE_MS = 900_000;
+
+const MARK_TEST_FILE = fileURLToPath(new URL('mark-test-file.ts', import.meta.url));
+const ORPHANS_EVERY_MS = 2000;
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
@@ -60,7 +65,11 @@ async function runFiles(
     concurrency,
     isolation: 'process',
     timeout: FILE_DEADLINE_MS,
-    execArgv: ['--disable-warning=ExperimentalWarning', `--test-timeout=${options.timeoutMs}`],
+    execArgv: [
+      '--disable-warning=ExperimentalWarning',
+      `--import=${MARK_TEST_FILE}`,
+      `--test-timeout=${options.timeoutMs}`,
+    ],
     ...(options.namePattern === undefined ? {} : { testNamePatterns: [options.namePattern] }),
   });
   await tally.consume(stream);
@@ -72,7 +81,7 @@ interface RunOptions {
 }
 
 /** All that the tests put into the system's temporary folder goes into one of their own, which is removed with them. */
-function giveTemporaryFolder(): { remove(): void } {
+function giveTemporaryFolder(): { path: string; remove(): void } {
   const outer = process.env.TMPDIR;
   // A short name: sockets are made in it.
   const path = mkdtempSync(join(tmpdir(), 'tt-'));
@@ -84,6 +93,7 @@ function giveTemporaryFolder(): { remove(): void } {
   };
   for (const signal of SIGNALS) process.once(signal, interrupted);
   return {
+    path,
     remove() {
       for (const signal of SIGNALS) process.off(signal, interrupted);
       if (outer === undefined) delete process.env.TMPDIR;
@@ -109,10 +119,12 @@ export async function main(argv: string[]): Promise<number> {
   });
   const options = { timeoutMs: Number(values.timeout ?? TEST_DEADLINE_MS), namePattern: selection.namePattern };
   const folder = giveTemporaryFolder();
+  const orphans = setInterval(() => endOrphans(`TMPDIR=${folder.path}`), ORPHANS_EVERY_MS);
   try {
     await runFiles(tally, root, selection.shared, Math.max(2, availableParallelism()), options);
     await runFiles(tally, root, selection.serial, 1, options);
   } finally {
+    clearInterval(orphans);
     folder.remove();
   }
   tally.printFailures();
