@@ -18,8 +18,10 @@ const INTERFACES = [
   'src/dpif/odp-keys.ts',
   'src/dpif/odp-parse.ts',
   'src/dpif/odp-text.ts',
+  'src/dpif/tunnel-geneve.ts',
   'src/dpif/dpctl.ts',
   'src/netdev/netdev.ts',
+  'src/netdev/tunnel-config.ts',
   'src/offload/offload.ts',
   ...FLOW,
 ];
@@ -52,6 +54,7 @@ export const ARROWS: Record<string, string[]> = {
   'src/fastpath': GEN,
   'src/dpif/dpif.ts': INTERFACES,
   'src/netdev/netdev.ts': INTERFACES,
+  'src/netdev/tunnel-config.ts': INTERFACES,
   'src/offload/offload.ts': INTERFACES,
   'src/dpif/userspace': ['src/fastpath', 'src/wasmgen', 'src/sys', ...DATAPATH],
   'src/dpif': INTERFACES,

@@ -71,3 +71,28 @@ function parseGroups(text: string): number[] | undefined {
   }
   return groups;
 }
+
+const V4_MAPPED = Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff);
+
+/** True for an IPv4 address in the form of an IPv6 one (RFC 4291 section 2.5.5.2). */
+export const isMapped = (a: Uint8Array): boolean => V4_MAPPED.every((b, i) => a[i] === b);
+
+/** An address of 4 or 16 bytes as one of 16. */
+export function mapped(address: Uint8Array): Uint8Array {
+  return address.length === 16 ? address : Uint8Array.of(...V4_MAPPED, ...address);
+}
+
+export const mappedIpv4 = (ip: number): Uint8Array => mapped(Uint8Array.of(ip >>> 24, ip >>> 16, ip >>> 8, ip));
+
+/** The IPv4 address in a mapped one, as a number; 0 for an IPv6 address. */
+export const unmapIpv4 = (a: Uint8Array): number =>
+  isMapped(a) ? ((a[12] << 24) | (a[13] << 16) | (a[14] << 8) | a[15]) >>> 0 : 0;
+
+/** An IPv4-mapped address is written as the IPv4 one. */
+export const formatMapped = (a: Uint8Array): string => (isMapped(a) ? formatIpv4(unmapIpv4(a)) : formatIpv6(a));
+
+/** An address of either family, IPv4 mapped. */
+export function parseMapped(text: string): Uint8Array | undefined {
+  const ip = parseIpv4(text);
+  return ip === undefined ? parseIpv6(text) : mappedIpv4(ip);
+}

@@ -1,7 +1,8 @@
-import { parseMac } from '../base/address.ts';
+import { formatMapped, parseMac, parseMapped } from '../base/address.ts';
 import { UnixctlError, type UnixctlRegistry } from '../base/unixctl-registry.ts';
-import { formatMapped, type OvsRouter, parseMapped, parseNetwork, type Route } from '../netdev/ovs-router.ts';
+import { type OvsRouter, parseNetwork, type Route } from '../netdev/ovs-router.ts';
 import { MAX_AGING_S, type TnlNeighCache } from '../netdev/tnl-neigh-cache.ts';
+import { tunnelSourcePorts } from '../netdev/tunnel-config.ts';
 
 /** `ovs/route/…` and `tnl/…` of ovs-appctl: what tunnels are sent by. */
 
@@ -91,20 +92,17 @@ export function registerTunnelCommands(registry: Registry, neighbours: TnlNeighC
     });
   }
   registerPortRange(registry);
-  // No tunnel ends at a port of its own here yet.
-  registry.register('tnl/ports/show', '-v', 0, 1, () => 'Listening ports:\n');
 }
 
 /** UDP source ports of tunnels. */
 function registerPortRange(registry: Registry): void {
-  let range: [number, number] = [32768, 61000];
   registry.register('tnl/egress_port_range', 'min max', 0, 2, (args) => {
-    if (args.length < 2) return `Tunnel UDP source port range: ${range[0]}-${range[1]}\n`;
+    if (args.length < 2) return `Tunnel UDP source port range: ${tunnelSourcePorts.min}-${tunnelSourcePorts.max}\n`;
     const [min, max] = args.map((text) => Number.parseInt(text, 10)) as [number, number];
     const valid = (n: number) => n > 0 && n <= 0xffff;
     if (!valid(min)) return 'Invalid min.';
     if (!valid(max)) return 'Invalid max.';
-    range = min > max ? [max, min] : [min, max];
+    Object.assign(tunnelSourcePorts, min > max ? { min: max, max: min } : { min, max });
     return 'OK';
   });
 }

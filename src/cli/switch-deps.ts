@@ -16,6 +16,7 @@ import { patchProvider } from '../netdev/patch.ts';
 import { systemProvider } from '../netdev/system.ts';
 import { tapProvider } from '../netdev/tap.ts';
 import { TnlNeighCache } from '../netdev/tnl-neigh-cache.ts';
+import { TUNNEL_TYPES, tunnelProviders } from '../netdev/vport/tunnel.ts';
 import type { TlsConfig } from '../ofproto/config.ts';
 import type { CreateOfprotoBackend, OfprotoBackendApi } from '../ofproto/ofproto.ts';
 import type { SwitchDeps } from '../vswitchd/bridges.ts';
@@ -53,14 +54,16 @@ export class SwitchParts implements SwitchDeps {
   constructor(options: SwitchPartsOptions) {
     this.#options = options;
     this.neighbours = new TnlNeighCache(options.clock);
-    const all = [patchProvider, tapProvider, internalProvider, systemProvider, ...options.providers];
+    const tunnels = tunnelProviders((remote, mark) => this.#egressOf(remote, mark));
+    const all = [patchProvider, ...tunnels, tapProvider, internalProvider, systemProvider, ...options.providers];
     for (const provider of all) this.#providers.set(provider.type, provider);
     if (options.dummy !== 'none') this.#enableDummies(options.dummy);
   }
 
   /** Dummies beside the other kinds, or in their place. */
   #enableDummies(level: DummyLevel): void {
-    const overridden = level === 'override' ? [...this.#providers.keys()].filter((t) => t !== 'patch') : ['system'];
+    const vports = new Set<string>(['patch', ...TUNNEL_TYPES]);
+    const overridden = level === 'override' ? [...this.#providers.keys()].filter((t) => !vports.has(t)) : ['system'];
     const types = ['dummy', 'dummy-pmd', 'dummy-internal', ...(level === 'enabled' ? [] : overridden)];
     for (const provider of dummyProviders(this.dummies, types)) this.#providers.set(provider.type, provider);
   }
@@ -81,7 +84,12 @@ export class SwitchParts implements SwitchDeps {
     const { createDpif, createBackend, clock } = this.#options;
     const name = type === 'netdev' ? 'ovs-netdev' : `ovs-${type}`;
     const dpif = createDpif(name, type, this.#isDummyDatapath(type));
-    return createBackend(dpif, { clock, vlog: (module) => vlog.module(module), rundir: this.rundir });
+    const tunnels = {
+      routes: this.router,
+      neighbours: this.neighbours,
+      addressesOf: (device: string) => this.#addressesOf(device),
+    };
+    return createBackend(dpif, { clock, vlog: (module) => vlog.module(module), rundir: this.rundir, tunnels });
   }
 
   /** Why there is no datapath of that type, in Open vSwitch's words; the kernel's is not there either way. */
@@ -150,6 +158,14 @@ export class SwitchParts implements SwitchDeps {
     const own = (netdev as { ifindex?: () => number }).ifindex;
     if (own) return own.call(netdev);
     return netdev.io.kind === 'vhost' ? hashedIfindex(netdev.name) : 0;
+  }
+
+  /** By which device packets to a tunnel's other end leave. */
+  #egressOf(remote: Uint8Array, mark: number): { device: string; up: boolean } | undefined {
+    const route = this.router.lookup(remote, mark);
+    if (!route) return undefined;
+    const up = this.dummies.get(route.bridge)?.linkUp() ?? networkInterfaces()[route.bridge] !== undefined;
+    return { device: route.bridge, up };
   }
 
   /** Of a dummy, or of an interface of the host. */

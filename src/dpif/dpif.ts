@@ -43,6 +43,8 @@ export const TUNNEL_F_OAM = 1;
 export const TUNNEL_F_DONT_FRAGMENT = 2;
 export const TUNNEL_F_CSUM = 4;
 export const TUNNEL_F_KEY = 8;
+/** Of a datapath's key alone: `tun_metadata` holds Geneve options as they were in the packet, `tun_metadata_present` their size in bytes. */
+export const TUNNEL_F_RAW = 16;
 
 /** Tunnel metadata of a packet that is about to be encapsulated. `src` and `dst`: 4 bytes for IPv4, 16 for IPv6. */
 export interface DpTunnel {

@@ -25,7 +25,7 @@ import { type Cores, DummyPmds } from './dummy/pmds.ts';
 import type { DummyThread } from './dummy/thread.ts';
 import { NETDEV_FEATURES } from './features.ts';
 import { MAX_BANDS, MAX_METERS, Meters } from './meters.ts';
-import { executeActions } from './odp-execute.ts';
+import { executeActions, type TunnelPort } from './odp-execute.ts';
 import { extractKey, metadataOf, portMetadata } from './packet-key.ts';
 
 /**
@@ -36,6 +36,8 @@ import { extractKey, metadataOf, portMetadata } from './packet-key.ts';
 interface Port extends DpPort {
   odpPort: OdpPort;
   stats: NetdevStats;
+  /** Of a tunnel's port. */
+  tunnel: TunnelPort | undefined;
 }
 
 const noStats = (): NetdevStats => ({
@@ -107,7 +109,9 @@ export class DummyDpif implements Dpif {
     for (const p of this.#ports.values())
       if (p.name === netdev.name) throw new NetdevError(`${netdev.name}: File exists`);
     const port = this.#freePort(netdev.name, wanted);
-    const own: Port = { odpPort: port, name: netdev.name, type: netdev.type, netdev, stats: noStats() };
+    const { name, type, tunnel: config } = netdev;
+    const tunnel = config && netdev.io.kind === 'tunnel' ? { config, state: { seq: 0 } } : undefined;
+    const own: Port = { odpPort: port, name, type, netdev, stats: noStats(), tunnel };
     this.#ports.set(port, own);
     if (netdev.io.kind === 'soft') netdev.io.attach((frame, queue) => this.receive(own.odpPort, frame, queue));
     netdev.onChange(() => {
@@ -305,6 +309,7 @@ export class DummyDpif implements Dpif {
       meter: (id, size) => this.#meters.run(id, size),
       drop: (reason) => this.#drop(reason),
       lbOutput: (id, p, hash, out) => this.#lbOutput(id, p, hash, out, transit),
+      tunnelPort: (port) => this.#ports.get(port)?.tunnel,
       ...(transit.rssHash !== undefined && { rssHash: transit.rssHash }),
     });
   }

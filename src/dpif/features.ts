@@ -1,7 +1,7 @@
 /** What a userspace datapath can do, as `dpif/show-dp-features` names it. Connections are not tracked yet. */
 export const NETDEV_FEATURES: ReadonlyMap<string, boolean | number> = new Map<string, boolean | number>([
   ['Masked set action', true],
-  ['Tunnel push pop', false],
+  ['Tunnel push pop', true],
   ['Ufid', true],
   ['Truncate action', true],
   ['Clone action', true],

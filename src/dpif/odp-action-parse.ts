@@ -1,6 +1,6 @@
 import { parseIpv4, parseIpv6, parseMac } from '../base/address.ts';
 import type { OdpPort } from '../base/types.ts';
-import type { DpAction, DpConntrack, DpNat, DpTunnel, DpUserdata } from './dpif.ts';
+import { type DpAction, type DpConntrack, type DpNat, type DpTunnel, type DpUserdata, TUNNEL_F_RAW } from './dpif.ts';
 import { getOdpHeader, odpAttrByText } from './odp-keys.ts';
 import {
   bytesOfHex,
@@ -102,7 +102,7 @@ function parseTunnel(text: string): DpTunnel {
     ttl: flow.tunTtl,
     tpSrc: flow.tunTpSrc,
     tpDst: flow.tunTpDst,
-    flags: flow.tunFlags,
+    flags: flow.tunFlags & ~TUNNEL_F_RAW,
     ...((flow.tunGbpId || flow.tunGbpFlags) && { gbp: { id: flow.tunGbpId, flags: flow.tunGbpFlags } }),
     ...(flow.tunErspanVer === 1 && { erspan: { ver: 1, idx: flow.tunErspanIdx } }),
     ...(flow.tunErspanVer === 2 && { erspan: { ver: 2, dir: flow.tunErspanDir, hwid: flow.tunErspanHwid } }),

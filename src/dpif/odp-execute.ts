@@ -2,17 +2,25 @@ import { hash2Words } from '../base/hash.ts';
 import type { OdpPort } from '../base/types.ts';
 import type { Flow } from '../flow/flow.ts';
 import { hash5Tuple, hashSymmetricL3L4 } from '../flow/flow-hash.ts';
+import type { TunnelConfig } from '../netdev/tunnel-config.ts';
 import type { DpAction, DpConntrack, DpTunnel, DpUserdata } from './dpif.ts';
 import { dropActionCounter } from './drop-names.ts';
 import { isMplsType } from './odp-keys.ts';
 import { be16, put16, setHeader } from './odp-set.ts';
 import { findHeaders } from './packet-headers.ts';
-import { extractKey, PT_ETH, PT_NSH, tunnelToMetadata } from './packet-key.ts';
+import { extractKey, PT_ETH, PT_NSH, portMetadata, tunnelToMetadata } from './packet-key.ts';
+import { popTunnel } from './tunnel-pop.ts';
+import { pushTunnel, type TunnelState } from './tunnel-push.ts';
 
 /**
  * Runs datapath actions on a packet, one byte array at a time: the reference for the fast path's executor, what the dummy datapath forwards with,
  * and the way of the actions that the fast path has not got.
  */
+
+export interface TunnelPort {
+  readonly config: Pick<TunnelConfig, 'type' | 'gbp'>;
+  readonly state: TunnelState;
+}
 
 /** Where packets go. `packet` belongs to the callee; `md` is what goes with it beside its bytes (a Flow without headers), also the callee's. */
 export interface ExecuteSink {
@@ -28,8 +36,8 @@ export interface ExecuteSink {
   lbOutput?(bondId: number, packet: Uint8Array, hash: number, md: Flow): void;
   /** Fills the ct_* members of `md` in. Absent: connections are not tracked, every packet is invalid. */
   conntrack?(ct: DpConntrack, packet: Uint8Array, md: Flow): void;
-  tunnelPush?(action: Extract<DpAction, { type: 'tunnel_push' }>, packet: Uint8Array, md: Flow): void;
-  tunnelPop?(port: OdpPort, packet: Uint8Array, md: Flow): void;
+  /** A tunnel's port in the datapath; undefined when that is none. Absent: there are no tunnels. */
+  tunnelPort?(port: OdpPort): TunnelPort | undefined;
   /** Hash of the packet as it came in, when it has one (`hash` starts from it). */
   rssHash?: number;
 }
@@ -165,10 +173,9 @@ class Execution {
         this.#nested(this.#packet.length > a.pktLen ? a.ifGreater : a.ifLessEqual);
         return true;
       case 'tunnel_push':
-        this.#sink.tunnelPush?.(a, this.#copy(), this.#md.clone());
-        return true;
+        return this.#tunnelPush(a);
       case 'tunnel_pop':
-        this.#sink.tunnelPop?.(a.port, this.#copy(), this.#md.clone());
+        this.#tunnelPop(a.port);
         return true;
       case 'ct':
         this.#conntrack(a);
@@ -259,6 +266,31 @@ class Execution {
     md.recircId = recircId;
     md.dpHash = this.#dpHash;
     this.#sink.recirc(recircId, this.#copy(), this.#dpHash, md);
+  }
+
+  /** What goes on is a packet of the underlay, as if it had come from the port that it is to leave by. */
+  #tunnelPush({ tunnelPort, outPort, tunnelType, header }: Extract<DpAction, { type: 'tunnel_push' }>): boolean {
+    const port = this.#sink.tunnelPort?.(tunnelPort);
+    if (!port) {
+      this.#sink.drop?.('datapath_drop_tunnel_push_error');
+      return false;
+    }
+    const hash = this.#ownHash();
+    this.#packet = pushTunnel(this.#copy(), header, tunnelType, hash, port.state);
+    this.#md = portMetadata(outPort);
+    this.#dpHash = 0;
+    return true;
+  }
+
+  #tunnelPop(odpPort: OdpPort): void {
+    const port = this.#sink.tunnelPort?.(odpPort);
+    if (!port) {
+      this.#sink.drop?.('datapath_drop_invalid_tnl_port');
+      return;
+    }
+    const inner = popTunnel(this.#copy(), this.#md, odpPort, port.config);
+    if (inner) this.#sink.recirc(0, inner.packet, 0, inner.md);
+    else this.#sink.drop?.('datapath_drop_tunnel_pop_error');
   }
 
   #conntrack(ct: DpConntrack): void {

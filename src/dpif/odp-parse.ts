@@ -4,6 +4,7 @@ import { Flow, FlowWildcards, type Match } from '../flow/flow.ts';
 import { type DpSetAttr, TUNNEL_F_KEY } from './dpif.ts';
 import { ODP_FRAG_TYPES, ODP_HEADERS, type OdpField, odpAttrByText, setOdpField } from './odp-keys.ts';
 import { type MaskedGeneveOption, TUNNEL_FLAG_NAMES } from './odp-tunnel-text.ts';
+import { GENEVE_OPTIONS_MAX, putGeneve } from './tunnel-geneve.ts';
 
 /** Parses datapath flow keys and actions as ovs-dpctl(8) writes them, the inverse of odp-text. */
 
@@ -423,10 +424,17 @@ class KeyParser {
   #tunnel(body: string): void {
     for (const item of splitTop(body)) {
       const { name, body: inner } = splitCall(item);
-      if (inner !== undefined && name === 'geneve') this.geneve = parseGeneve(inner);
+      if (inner !== undefined && name === 'geneve') this.#geneve(parseGeneve(inner));
       else if (inner !== undefined) this.#tunnelGroup(name, inner);
       else this.#tunnelField(item);
     }
+  }
+
+  #geneve(options: MaskedGeneveOption[]): void {
+    this.geneve = options;
+    const size = options.reduce((sum, { key }) => sum + 4 + key.data.length, 0);
+    if (size > GENEVE_OPTIONS_MAX) throw new OdpParseError(`${size} bytes of geneve options: more than a header holds`);
+    putGeneve(options, this.match.flow, this.match.wc);
   }
 
   #tunnelField(item: string): void {

@@ -16,6 +16,7 @@ import {
   odpTransport,
 } from './odp-keys.ts';
 import { formatFlags, formatTunnelKey, type GeneveOfKey, hasTunnel, hexBytes } from './odp-tunnel-text.ts';
+import { geneveOfKey } from './tunnel-geneve.ts';
 
 /** Text of datapath flows and actions as `ovs-appctl dpctl/dump-flows` writes it (ovs-dpctl(8)). */
 
@@ -176,7 +177,7 @@ class KeyFormatter {
     this.#mask = mask ?? exactMask();
     this.#verbose = opts.verbose ?? false;
     this.#portName = opts.portName;
-    this.#geneve = opts.geneve;
+    this.#geneve = opts.geneve ?? geneveOfKey;
   }
 
   toText(): string {

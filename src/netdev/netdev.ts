@@ -1,3 +1,5 @@
+import type { TunnelConfig } from './tunnel-config.ts';
+
 /**
  * The network device interface: what a bridge's port is made of. One provider a kind (`dpdkvhostuser`, `tap`, `internal`,
  * `patch`, `dummy`, …); the userspace datapath polls a device according to its `io`.
@@ -107,6 +109,8 @@ export type NetdevIo =
       /** The device hands every received frame to `rx`, valid during the call, with the number of its rx queue (default 0). */
       attach(rx: (frame: Uint8Array, queue?: number) => void): void;
     }
+  /** A tunnel: translation names the datapath port that its packets go by (see `Netdev.tunnel`). */
+  | { kind: 'tunnel' }
   /** Never seen by the datapath (patch). */
   | { kind: 'none' };
 
@@ -157,6 +161,10 @@ export interface Netdev {
   isGone?(): boolean;
   /** IP addresses with their prefix lengths; absent: unknown. */
   addresses?(): { address: Uint8Array; prefix: number }[];
+  /** Configuration of a tunnel; absent on what is none. */
+  readonly tunnel?: TunnelConfig;
+  /** Makes the device that the datapath has for this tunnel and all others of its type and UDP port. */
+  tunnelBacker?(): Netdev;
   /** It counts packets and bytes, and knows of no errors and drops. */
   readonly countsPacketsOnly?: boolean;
   /** Output queues; absent: the device has no such thing. */
@@ -181,4 +189,11 @@ export interface NetdevProvider {
 /** A device that can't be made or configured; the message is for Interface.error, in Open vSwitch's words. */
 export class NetdevError extends Error {
   override name = 'NetdevError';
+  /** strerror(3) of what the log says of it. */
+  readonly reason: string;
+
+  constructor(message: string, reason = 'Invalid argument') {
+    super(message);
+    this.reason = reason;
+  }
 }

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { formatMapped, parseMapped } from '../base/address.ts';
 import { WarpClock } from '../base/clock.ts';
-import { formatMapped, OvsRouter, parseMapped, parseNetwork } from './ovs-router.ts';
+import { OvsRouter, parseNetwork } from './ovs-router.ts';
 import { TnlNeighCache } from './tnl-neigh-cache.ts';
 
 const net = (text: string) => parseNetwork(text)!;

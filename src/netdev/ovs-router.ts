@@ -1,4 +1,4 @@
-import { formatIpv4, formatIpv6, parseIpv4, parseIpv6 } from '../base/address.ts';
+import { isMapped, mapped, parseMapped } from '../base/address.ts';
 
 /** The routes that tunnels go by: those that are put in by hand (`ovs/route/add`). IPv4 addresses are IPv4-mapped IPv6 ones here. */
 
@@ -17,26 +17,7 @@ export interface Route {
   readonly source: Uint8Array;
 }
 
-const V4_PREFIX = Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff);
 const V4_BITS = 96;
-
-const isMapped = (a: Uint8Array): boolean => V4_PREFIX.every((b, i) => a[i] === b);
-
-export function mapped(address: Uint8Array): Uint8Array {
-  return address.length === 16 ? address : Uint8Array.of(...V4_PREFIX, ...address);
-}
-
-/** An IPv4-mapped address is written as the IPv4 one. */
-export function formatMapped(a: Uint8Array): string {
-  return isMapped(a) ? formatIpv4(Buffer.from(a).readUInt32BE(12)) : formatIpv6(a);
-}
-
-/** An address of either family, IPv4 mapped. */
-export function parseMapped(text: string): Uint8Array | undefined {
-  const ip = parseIpv4(text);
-  if (ip !== undefined) return mapped(Uint8Array.of(ip >>> 24, ip >>> 16, ip >>> 8, ip));
-  return parseIpv6(text);
-}
 
 /** `ADDRESS[/BITS]`; the prefix is one of 128 bits. */
 export function parseNetwork(text: string): { address: Uint8Array; prefix: number } | undefined {
@@ -56,10 +37,24 @@ const equal = (a: Uint8Array, b: Uint8Array): boolean => Buffer.compare(a, b) ==
 
 export class OvsRouter {
   readonly #routes: Route[] = [];
+  readonly #listeners: (() => void)[] = [];
   readonly #addressesOf: (device: string) => Iterable<Address>;
 
   constructor(addressesOf: (device: string) => Iterable<Address>) {
     this.#addressesOf = addressesOf;
+  }
+
+  onChange(cb: () => void): void {
+    this.#listeners.push(cb);
+  }
+
+  #changed(): void {
+    for (const cb of this.#listeners) cb();
+  }
+
+  /** Names of the devices that routes lead by. */
+  devices(): Set<string> {
+    return new Set(this.#routes.map((r) => r.bridge));
   }
 
   routes(): readonly Route[] {
@@ -73,6 +68,7 @@ export class OvsRouter {
     const network = masked(to.address, to.prefix);
     this.delete(to, mark);
     this.#routes.push({ network, prefix: to.prefix, mark, bridge, gateway, source });
+    this.#changed();
     return true;
   }
 
@@ -81,11 +77,13 @@ export class OvsRouter {
     const i = this.#routes.findIndex((r) => r.prefix === prefix && r.mark === mark && equal(r.network, network));
     if (i < 0) return false;
     this.#routes.splice(i, 1);
+    this.#changed();
     return true;
   }
 
-  /** The longest prefix among the routes for that mark. */
-  lookup(to: Uint8Array, mark: number): Route | undefined {
+  /** The longest prefix among the routes for that mark. `source`: an address of this host that the packet is to come from. */
+  lookup(to: Uint8Array, mark: number, source?: Uint8Array): Route | undefined {
+    if (source && !this.#isOwn(source)) return undefined;
     let best: Route | undefined;
     for (const r of this.#routes) {
       if (r.mark !== mark || !equal(masked(to, r.prefix), r.network)) continue;
@@ -94,7 +92,17 @@ export class OvsRouter {
     return best;
   }
 
+  #isOwn(address: Uint8Array): boolean {
+    for (const device of this.devices())
+      for (const own of this.#addressesOf(device)) if (equal(mapped(own.address), address)) return true;
+    return false;
+  }
+
   /** The device's own address in the network of `to`. */
+  sourceFor(to: Uint8Array, device: string): Uint8Array | undefined {
+    return this.#source(to, device);
+  }
+
   #source(to: Uint8Array, device: string): Uint8Array | undefined {
     let best: { address: Uint8Array; prefix: number } | undefined;
     for (const own of this.#addressesOf(device)) {

@@ -28,8 +28,9 @@ export function registerBridge(registry: CommandRegistry, backends: Backends): v
   registry.register('bridge/dump-flows', '[--offload-stats] bridge', 1, 2, (args) =>
     dumpFlows(findBridge(backends, args.at(-1), 'Unknown bridge'), args.slice(0, -1).includes('--offload-stats')),
   );
-  // No kind of port here is a tunnel.
-  registry.register('ofproto/list-tunnels', '', 0, 0, () => '');
+  registry.register('ofproto/list-tunnels', '', 0, 0, () =>
+    [...backends()].map(({ tunnels }) => tunnels.list()).join(''),
+  );
   registry.register('bridge/reconnect', '[bridge]', 0, 1, ([name]) => {
     for (const bridge of selectBridges(backends, name, 'Unknown bridge')) bridge.reconnectControllers();
     return '';

@@ -56,7 +56,7 @@ function dpifDumpFlows(backends: Backends, args: readonly string[]): string {
   const backend = bridge.backend as OfprotoBackend;
   const opts = dumpOptions(args.slice(0, -1), backend.dpif);
   const isMine = ({ key }: DpFlow) => {
-    const from = lookupIngress(key, backend.recircs, (odp) => backend.portOf(odp));
+    const from = lookupIngress(key, backend.recircs, (odp) => backend.portOf(odp, key));
     return typeof from !== 'string' && from.bridge === bridge;
   };
   const mine = [...backend.dpif.flows()].filter(isMine);
@@ -124,6 +124,10 @@ export function registerOfprotoCommands(
       for (const backend of own()) if (backend.dpif === dpif) backend.udpif.purge();
       for (const flow of [...dpif.flows()]) dpif.flowDel(flow);
     },
+  });
+  registry.register('tnl/ports/show', '-v', 0, 1, ([option]) => {
+    const verbose = option?.toLowerCase() === '-v';
+    return `Listening ports:\n${[...own()].map(({ tunnels }) => tunnels.show(verbose)).join('')}`;
   });
   registerUpcall(registry, own);
   registerTrace(registry, own);

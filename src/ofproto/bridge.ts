@@ -45,9 +45,10 @@ import { type OpenflowBridge, OpenflowHost } from './openflow-host.ts';
 import { resumePacket, stagePacketOut } from './packet-out.ts';
 import { BridgePort, OfportAllocator } from './port.ts';
 import { netdevStats } from './port-stats.ts';
-import { OFPP_LOCAL, OFPP_MAX, OFPP_NONE, OFPP_NORMAL } from './ports.ts';
+import { OFPP_LOCAL, OFPP_MAX, OFPP_NONE, OFPP_NORMAL, OFPP_TABLE } from './ports.ts';
 import type { RecircIds } from './recirc.ts';
 import { Rule } from './rule.ts';
+import type { Tunnels } from './tunnels.ts';
 import type { DpSupport, Effect, XBridge, XBundle, XPort } from './xlate/types.ts';
 
 /** A bridge: its ports, tables and connections. Control thread only. */
@@ -59,6 +60,7 @@ export interface BridgeBackend extends OfprotoBackendApi {
   changed(): void;
   pushStats(): void;
   readonly recircs: RecircIds;
+  readonly tunnels: Tunnels;
   readonly features: DpFeatures;
   /** Says what is wrong with a translation. */
   warn(text: string): void;
@@ -161,6 +163,10 @@ export class Bridge implements OfprotoApi, XBridge, OpenflowBridge {
     return this.backend.recircs;
   }
 
+  get tunnels(): Tunnels {
+    return this.backend.tunnels;
+  }
+
   get tunTable(): TunTable {
     return this.openflow.tunTable;
   }
@@ -239,8 +245,9 @@ export class Bridge implements OfprotoApi, XBridge, OpenflowBridge {
       new BridgePort(this, number, netdev, odp, clock.monotonicMs(), (p) => netdevStats(p, this.backend.dpif));
     this.#ports.set(number, make(undefined));
     try {
-      const odp = netdev.io.kind === 'none' ? undefined : await this.backend.dpif.portAdd(netdev);
-      this.#portAdded(make(odp));
+      const port = make(await this.#datapathPort(netdev));
+      if (port.tunnel) await this.tunnels.add(port);
+      this.#portAdded(port);
     } catch (e) {
       this.#ports.delete(number);
       throw e;
@@ -248,11 +255,26 @@ export class Bridge implements OfprotoApi, XBridge, OpenflowBridge {
     return number;
   }
 
+  /** Undefined: the datapath has no such port. Throws NetdevError. */
+  async #datapathPort(netdev: Netdev): Promise<OdpPort | undefined> {
+    switch (netdev.io.kind) {
+      case 'none':
+        return undefined;
+      case 'tunnel':
+        return this.tunnels.acquire(netdev);
+      default:
+        return this.backend.dpif.portAdd(netdev);
+    }
+  }
+
   #portAdded(port: BridgePort): void {
     this.#ports.set(port.ofpPort, port);
     this.backend.portAdded(port);
     port.netdev.onChange(() => {
-      if (this.#ports.get(port.ofpPort) === port) this.links.portChanged(port);
+      if (this.#ports.get(port.ofpPort) !== port) return;
+      if (port.tunnel) void this.tunnels.reconfigure(port);
+      else this.tunnels.deviceChanged();
+      this.links.portChanged(port);
     });
     port.shown = port.phy();
     this.connmgr.portStatus('add', port.phy());
@@ -290,6 +312,15 @@ export class Bridge implements OfprotoApi, XBridge, OpenflowBridge {
     };
   }
 
+  /** Has the tables send a packet of the switch's own, as if it came in by a port. */
+  sendFrom(inPort: OfpPort, packet: Uint8Array): void {
+    const actions: Ofpact[] = [{ type: 'output', port: OFPP_TABLE, maxLen: 0 }];
+    const metadata = catchallMatch();
+    const m = { type: 'packet_out', bufferId: OFP_NO_BUFFER, metadata, inPort, actions, packet } as const;
+    const staged = this.packetOut(m);
+    if (typeof staged !== 'string') staged.finish();
+  }
+
   /** Sends a packet of the switch's own. */
   #send(port: BridgePort, packet: Uint8Array): void {
     const actions: Ofpact[] = [{ type: 'output', port: port.ofpPort, maxLen: 0 }];
@@ -309,7 +340,9 @@ export class Bridge implements OfprotoApi, XBridge, OpenflowBridge {
     if (port.peer) port.peer.peer = undefined;
     this.connmgr.portStatus('delete', port.phy());
     this.backend.changed();
-    if (port.odpPort !== undefined) await this.backend.dpif.portDel(port.odpPort);
+    this.tunnels.portGone(port.name);
+    if (port.tunnel) await this.tunnels.remove(port);
+    else if (port.odpPort !== undefined) await this.backend.dpif.portDel(port.odpPort);
   }
 
   portByName(name: string): BridgePort | undefined {

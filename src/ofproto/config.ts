@@ -29,12 +29,44 @@ export interface CommandRegistry {
   ): void;
 }
 
+/** A way to a tunnel's other end. Addresses are 16 bytes, IPv4 mapped. */
+export interface TunnelRoute {
+  /** Name of the device, most often a bridge's own port. */
+  readonly bridge: string;
+  readonly gateway: Uint8Array | undefined;
+  readonly source: Uint8Array;
+}
+
+/** What tunnels need of the host: the underlay's routes, neighbours and addresses. */
+export interface TunnelSupport {
+  readonly routes: {
+    /** `source`: the packet is to be sent from there. */
+    lookup(to: Uint8Array, mark: number, source?: Uint8Array): TunnelRoute | undefined;
+    /** The device's own address that a packet to `to` would be sent from. */
+    sourceFor(to: Uint8Array, device: string): Uint8Array | undefined;
+    /** Names of the devices that routes lead by. */
+    devices(): Iterable<string>;
+    /** Called when routes, or addresses of devices, have changed. */
+    onChange(cb: () => void): void;
+  };
+  readonly neighbours: {
+    lookup(bridge: string, ip: Uint8Array): Uint8Array | undefined;
+    set(bridge: string, ip: Uint8Array, mac: Uint8Array): void;
+    flush(bridge?: string): void;
+    onChange(cb: () => void): void;
+  };
+  /** Of a device, 4 or 16 bytes each. */
+  addressesOf(device: string): readonly { address: Uint8Array; prefix: number }[];
+}
+
 export interface OfprotoDeps {
   clock: Clock;
   /** The log module of that name: `ofproto`, `ofproto_dpif`, `connmgr`, `rconn`, `vconn`, … */
   vlog(module: string): Logger;
   /** Directory of `<bridge>.mgmt` and `<bridge>.snoop`. */
   rundir: string;
+  /** Absent: there is no underlay, tunnels reach nobody. */
+  tunnels?: TunnelSupport;
 }
 
 /** OpenFlow versions by their wire number. */

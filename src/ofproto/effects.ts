@@ -28,6 +28,19 @@ function learn(e: Effect & { type: 'learn' }, hooks: EffectHooks): void {
   if (e.bridge.macs.learn(e.mac, e.vlan, bundle, e.gratuitousArp, bundle.bond !== undefined)) hooks.learned();
 }
 
+function countVport({ tx, rx }: Effect & { type: 'vport' }, { packets, bytes }: Traffic): void {
+  if (tx) {
+    const { vportStats } = tx as BridgePort;
+    vportStats.txPackets += packets;
+    vportStats.txBytes += bytes;
+  }
+  if (rx) {
+    const { vportStats } = rx as BridgePort;
+    vportStats.rxPackets += packets;
+    vportStats.rxBytes += bytes;
+  }
+}
+
 export function applyEffect(e: Effect, t: Traffic, hooks: EffectHooks): void {
   switch (e.type) {
     case 'table':
@@ -40,14 +53,23 @@ export function applyEffect(e: Effect, t: Traffic, hooks: EffectHooks): void {
     case 'learn':
       learn(e, hooks);
       break;
-    case 'patch': {
-      const [tx, rx] = [(e.tx as BridgePort).patchStats, (e.rx as BridgePort).patchStats];
-      tx.txPackets += t.packets;
-      tx.txBytes += t.bytes;
-      rx.rxPackets += t.packets;
-      rx.rxBytes += t.bytes;
+    case 'vport':
+      countVport(e, t);
+      break;
+    case 'encapsulated': {
+      const outer = { ...t, bytes: t.bytes + t.packets * e.headerSize };
+      for (const one of e.effects) applyEffect(one, outer, hooks);
       break;
     }
+    case 'neighbour':
+      if (t.packets > 0) e.tunnels.setNeighbour(e.bridge, e.ip, e.mac);
+      break;
+    case 'neighbour_used':
+      if (t.packets > 0) e.tunnels.neighbour(e.bridge, e.ip);
+      break;
+    case 'send':
+      if (t.packets > 0) (e.port.bridge as Bridge).sendFrom(e.port.ofpPort, e.packet);
+      break;
     case 'mirror':
       (e.bridge as Bridge).links.mirrors.credit(e.mirrors, t.packets, t.bytes);
       break;

@@ -1,7 +1,10 @@
-import type { DpAction } from '../dpif/dpif.ts';
+import { type DpAction, TUNNEL_F_RAW } from '../dpif/dpif.ts';
+import { rawGeneve } from '../dpif/tunnel-geneve.ts';
 import type { Flow, FlowWildcards } from '../flow/flow.ts';
 import { FLOW_MEMBERS, FLOW_SIZE } from '../gen/flow.ts';
 import { packetWildcards } from '../openflow/flow-format.ts';
+import { geneveOptionsMask, readGeneveOptions, type TunTable } from '../openflow/tun-metadata.ts';
+import type { Ingress } from './xlate/lookup.ts';
 
 /** From a translation's wildcards to a megaflow's mask, and what revalidation compares. */
 
@@ -22,7 +25,15 @@ export function megaflowMask(key: Flow, wc: FlowWildcards): FlowWildcards {
     else if (mask[tci] === 0 && tci === 'vlanTci0') mask[tci] = VLAN_UNSEEN;
     else mask[tci] |= 0x1000;
   }
+  if (key.tunFlags & TUNNEL_F_RAW) maskRawOptions(key, wc, mask);
   return mask;
+}
+
+/** A packet with other options, or in another order, is another flow. */
+function maskRawOptions(key: Flow, wc: FlowWildcards, mask: FlowWildcards): void {
+  mask.tunMetadata.fill(0);
+  mask.tunMetadata.set(geneveOptionsMask(wc, rawGeneve(key)));
+  mask.tunMetadataPresent = 0xffn;
 }
 
 const METADATA = [
@@ -79,6 +90,19 @@ export function actionsEqual(a: readonly DpAction[], b: readonly DpAction[]): bo
 }
 
 const IN_PORT_WORD = FLOW_MEMBERS.in_port.offset / 4;
+
+/** What a bridge makes of a datapath's key: its own number of the input port, and options of tunnels as its fields. */
+export function bridgeFlow(key: Flow, { bridge, inPort }: Ingress): Flow {
+  const flow = withInPort(key, inPort);
+  const options = rawGeneve(key);
+  if (!(key.tunFlags & TUNNEL_F_RAW)) return flow;
+  flow.tunMetadata.fill(0);
+  flow.tunMetadataPresent = 0n;
+  // Left as a mark on options that can't be read.
+  const table = bridge.tunTable as TunTable;
+  if (readGeneveOptions(table, options, flow)) flow.tunFlags &= ~TUNNEL_F_RAW;
+  return flow;
+}
 
 /** The members of a megaflow's key as they are, with another input port. */
 export function withInPort(key: Flow, port: number): Flow {

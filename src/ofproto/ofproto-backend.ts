@@ -15,6 +15,8 @@ import type { BridgePort } from './port.ts';
 import { RecircIds } from './recirc.ts';
 import type { Rule } from './rule.ts';
 import { traceFlow } from './trace-run.ts';
+import { cameByTunnel } from './tunnel-ports.ts';
+import { Tunnels } from './tunnels.ts';
 import { Udpif, type UdpifHost } from './udpif.ts';
 import { thawMetadata } from './xlate/freeze.ts';
 import type { Effect, XBridge } from './xlate/types.ts';
@@ -37,6 +39,7 @@ export class OfprotoBackend implements BridgeBackend, UdpifHost {
   readonly recircs: RecircIds;
   readonly features: DpFeatures;
   readonly meterIds: MeterIds;
+  readonly tunnels: Tunnels;
   bundleIdleMs = DEFAULT_BUNDLE_IDLE_MS;
   readonly #bridges = new Map<string, Bridge>();
   readonly #byOdp = new Map<OdpPort, BridgePort>();
@@ -48,6 +51,7 @@ export class OfprotoBackend implements BridgeBackend, UdpifHost {
     this.features = new DpFeatures(() => dpif.features());
     this.recircs = new RecircIds(() => performance.now());
     this.meterIds = new MeterIds(dpif);
+    this.tunnels = new Tunnels(this);
     this.hooks = {
       learned: () => this.changed(),
       reduceTimeouts: (rule, idle, hard) => this.#reduceTimeouts(rule, idle, hard),
@@ -134,7 +138,7 @@ export class OfprotoBackend implements BridgeBackend, UdpifHost {
 
   /** Also joins patches whose other end is there now. */
   portAdded(port: BridgePort): void {
-    if (port.odpPort !== undefined) this.#byOdp.set(port.odpPort, port);
+    if (port.odpPort !== undefined && !port.tunnel) this.#byOdp.set(port.odpPort, port);
     if (port.netdev.io.kind !== 'none') return;
     for (const other of this.#patches()) {
       if (other === port || other.peerName !== port.name || other.name !== port.peerName) continue;
@@ -144,7 +148,17 @@ export class OfprotoBackend implements BridgeBackend, UdpifHost {
   }
 
   portRemoved(port: BridgePort): void {
-    if (port.odpPort !== undefined) this.#byOdp.delete(port.odpPort);
+    if (port.odpPort !== undefined && !port.tunnel) this.#byOdp.delete(port.odpPort);
+  }
+
+  portNamed(name: string): BridgePort | undefined {
+    const own = this.#bridges.get(name)?.portByName(name);
+    if (own) return own;
+    for (const bridge of this.#bridges.values()) {
+      const port = bridge.portByName(name);
+      if (port) return port;
+    }
+    return undefined;
   }
 
   forgetMac(mac: number, vlan: number, but: Bridge): void {
@@ -174,7 +188,8 @@ export class OfprotoBackend implements BridgeBackend, UdpifHost {
 
   // For the datapath.
 
-  portOf(odpPort: number): BridgePort | undefined {
+  portOf(odpPort: number, key: Flow): BridgePort | undefined {
+    if (cameByTunnel(key)) return this.tunnels.receive(key);
     return this.#byOdp.get(odpPort as OdpPort);
   }
 
@@ -227,6 +242,10 @@ export class OfprotoBackend implements BridgeBackend, UdpifHost {
     this.deps.vlog('ofproto_dpif_xlate').infoRl?.(XLATE_LIMIT, text);
   }
 
+  warnTunnel(text: string): void {
+    this.deps.vlog('tunnel').warnRl?.(XLATE_LIMIT, text);
+  }
+
   /** The way of a packet that goes in circles, for the log. */
   tooLong(bridge: XBridge, flow: Flow): void {
     const log = this.deps.vlog('ofproto_dpif_upcall');
@@ -234,7 +253,7 @@ export class OfprotoBackend implements BridgeBackend, UdpifHost {
   }
 
   #bridgeOf(upcall: Upcall): Bridge | undefined {
-    const port = this.portOf(upcall.key.inPort);
+    const port = this.portOf(upcall.key.inPort, upcall.key);
     return port && this.#bridges.get(port.bridge.name);
   }
 

@@ -18,7 +18,7 @@ const ZERO: Omit<NetdevStats, 'custom'> = {
 
 export function netdevStats(port: BridgePort, dpif: Dpif): NetdevStats {
   const device = port.netdev.stats();
-  if (port.odpPort !== undefined) {
+  if (port.odpPort !== undefined && !port.tunnel) {
     const dp = dpif.portStats(port.odpPort);
     const both = (key: 'rxErrors' | 'txErrors' | 'rxDropped' | 'txDropped') => dp[key] + (device[key] ?? 0n);
     return {
@@ -30,7 +30,7 @@ export function netdevStats(port: BridgePort, dpif: Dpif): NetdevStats {
       custom: new Map([...dp.custom, ...(device.custom ?? [])]),
     };
   }
-  const { rxPackets, rxBytes, txPackets, txBytes } = port.patchStats;
+  const { rxPackets, rxBytes, txPackets, txBytes } = port.vportStats;
   return {
     ...ZERO,
     rxPackets: BigInt(rxPackets),

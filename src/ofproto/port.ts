@@ -1,5 +1,6 @@
 import type { OdpPort, OfpPort } from '../base/types.ts';
 import type { Netdev, NetdevStats } from '../netdev/netdev.ts';
+import type { TunnelConfig } from '../netdev/tunnel-config.ts';
 import {
   NETDEV_F_10GB_FD,
   NETDEV_F_COPPER,
@@ -39,8 +40,8 @@ export class BridgePort implements XPort {
   shown: PhyPort | undefined = undefined;
   /** As `Links` saw it last. */
   seenCarrierResets: number;
-  /** Packets over a patch; the datapath counts the others. */
-  readonly patchStats = { rxPackets: 0, rxBytes: 0, txPackets: 0, txBytes: 0 };
+  /** Packets over a patch or by a tunnel; the datapath counts the others. */
+  readonly vportStats = { rxPackets: 0, rxBytes: 0, txPackets: 0, txBytes: 0 };
 
   /** Counters of the datapath and the device together. */
   readonly stats: () => NetdevStats;
@@ -86,6 +87,14 @@ export class BridgePort implements XPort {
 
   get noFlood(): boolean {
     return (this.configBits & PC_NO_FLOOD) !== 0;
+  }
+
+  get tunnel(): TunnelConfig | undefined {
+    return this.netdev.tunnel;
+  }
+
+  get ptMode(): TunnelConfig['packetTypes'] {
+    return this.netdev.tunnel?.packetTypes ?? 'legacy_l2';
   }
 
   mac(): Uint8Array {

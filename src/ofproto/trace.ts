@@ -12,7 +12,7 @@ import { FlowTextError, parseActions } from '../openflow/flow-text.ts';
 import type { Bridge } from './bridge.ts';
 import type { CommandRegistry } from './config.ts';
 import { packetWildcards } from './flow-format.ts';
-import { withInPort } from './megaflow.ts';
+import { bridgeFlow } from './megaflow.ts';
 import type { OfprotoBackend } from './ofproto-backend.ts';
 import { N_TABLES } from './oftable.ts';
 import { portNames } from './trace-format.ts';
@@ -181,9 +181,9 @@ function fromOdpFlow(backend: OfprotoBackend | undefined, text: string): Start |
   }
   if (!backend) throw new UnixctlError('Cannot find the datapath');
   limitVlans(flow);
-  const from = lookupIngress(flow, backend.recircs, (odp) => backend.portOf(odp));
+  const from = lookupIngress(flow, backend.recircs, (odp) => backend.portOf(odp, flow));
   if (typeof from === 'string') throw new UnixctlError(from);
-  return { bridge: from.bridge as Bridge, flow: withInPort(flow, from.inPort) };
+  return { bridge: from.bridge as Bridge, flow: bridgeFlow(flow, from) };
 }
 
 function fromOpenflow(backends: Iterable<OfprotoBackend>, name: string, text: string): Start {

@@ -2,7 +2,7 @@ import type { Clock, ClockTimer } from '../base/clock.ts';
 import type { DpAction, DpFlow, Dpif, Upcall } from '../dpif/dpif.ts';
 import type { Flow } from '../flow/flow.ts';
 import { applyEffect, type EffectHooks, type Traffic } from './effects.ts';
-import { actionsEqual, exactWildcards, hasExtraBits, megaflowMask, withInPort } from './megaflow.ts';
+import { actionsEqual, bridgeFlow, exactWildcards, hasExtraBits, megaflowMask } from './megaflow.ts';
 import type { BridgePort } from './port.ts';
 import type { RecircIds } from './recirc.ts';
 import { Ukey } from './ukey.ts';
@@ -16,8 +16,8 @@ import { xlateActions } from './xlate/xlate.ts';
  */
 
 export interface UdpifHost {
-  /** The bridge port behind a datapath port. */
-  portOf(odpPort: number): BridgePort | undefined;
+  /** The bridge port behind a datapath port; a tunnel's is told from others by the rest of the packet's `key`. */
+  portOf(odpPort: number, key: Flow): BridgePort | undefined;
   readonly recircs: RecircIds;
   /** A packet that an action sends to the controllers. */
   controllerUpcall(upcall: Upcall): void;
@@ -25,6 +25,7 @@ export interface UdpifHost {
   expire(): void;
   warn(text: string): void;
   info(text: string): void;
+  warnTunnel(text: string): void;
   /** Translation of packets like `flow` was given up because it went on for too long. */
   tooLong(bridge: XBridge, flow: Flow): void;
   readonly hooks: EffectHooks;
@@ -43,7 +44,8 @@ const CROWDED_IDLE_MS = 100;
 const COUNTING: ReadonlySet<Effect['type']> = new Set<Effect['type']>([
   'table',
   'rule',
-  'patch',
+  'vport',
+  'neighbour_used',
   'group',
   'mirror',
   'bond',
@@ -115,7 +117,7 @@ export class Udpif {
     if (!out) return [];
     if (upcall.type === 'action') {
       // The megaflow that sent it counts it; only what the packet teaches is new.
-      for (const e of out.effects) if (!COUNTING.has(e.type)) this.#apply(e, this.#onePacket(upcall));
+      for (const e of teaching(out.effects)) this.#apply(e, this.#onePacket(upcall));
       this.#host.recircs.unrefAll(out.recircs);
       return explicitActions(out);
     }
@@ -172,10 +174,10 @@ export class Udpif {
 
   /** Translates packets with datapath key `key`; undefined when they come from no bridge. */
   #translate(key: Flow, packet: Uint8Array | undefined): XlateOut | undefined {
-    const from = lookupIngress(key, this.#host.recircs, (odp) => this.#host.portOf(odp));
+    const from = lookupIngress(key, this.#host.recircs, (odp) => this.#host.portOf(odp, key));
     if (typeof from === 'string') return undefined;
     const { bridge } = from;
-    const flow = withInPort(key, from.inPort);
+    const flow = bridgeFlow(key, from);
     const out = xlateActions({
       bridge,
       flow,
@@ -183,6 +185,7 @@ export class Udpif {
       learnNow: packet !== undefined,
       warn: (text) => this.#host.warn(text),
       info: (text) => this.#host.info(text),
+      warnTunnel: (text) => this.#host.warnTunnel(text),
     });
     if (packet && (out.error === 'recursion_too_deep' || out.error === 'too_many_resubmits'))
       this.#host.tooLong(bridge, flow);
@@ -333,6 +336,13 @@ export class Udpif {
     this.#host.expire();
     if (this.#doneSeq !== this.#seq) this.#kick();
   }
+}
+
+/** Effects that each packet has by itself, also in the underlay. */
+function teaching(effects: readonly Effect[]): Effect[] {
+  return effects
+    .filter((e) => !COUNTING.has(e.type))
+    .map((e) => (e.type === 'encapsulated' ? { ...e, effects: teaching(e.effects) } : e));
 }
 
 /** What goes into the datapath: what the packet gets, or the way back here when each packet must be translated. */

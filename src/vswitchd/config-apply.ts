@@ -177,7 +177,7 @@ class Apply {
     } catch (e) {
       if (e instanceof NetdevError) {
         if (!e.message.startsWith('could not open')) {
-          netdevLog.warn(`${wanted.name}: could not set configuration (Invalid argument)`);
+          netdevLog.warn(`${wanted.name}: could not set configuration (${e.reason})`);
         }
         throw e;
       }

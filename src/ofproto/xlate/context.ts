@@ -49,9 +49,9 @@ export class XlateCtx {
   flow: Flow;
   /** As the datapath has it after `actions`. It forgets a tunnel as soon as the packet is in. */
   base: Flow;
-  readonly wc = new FlowWildcards();
+  wc = new FlowWildcards();
   actions: DpAction[] = [];
-  readonly effects: Effect[] = [];
+  effects: Effect[] = [];
   readonly slow = new Set<SlowReason>();
   readonly support: DpSupport;
   /** Recirculation numbers that were made. */

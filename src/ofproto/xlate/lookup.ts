@@ -1,5 +1,6 @@
 import type { Flow } from '../../flow/flow.ts';
 import { OFPP_CONTROLLER, OFPP_NONE } from '../ports.ts';
+import { cameByTunnel } from '../tunnel-ports.ts';
 import type { RecircStates, XBridge, XPort } from './types.ts';
 
 /** Where translation of a packet from the datapath begins. */
@@ -27,6 +28,9 @@ export function lookupIngress(
     } else if (state.xport && isThere(state.xport)) return { bridge: state.xport.bridge, inPort: state.xport.ofpPort };
   }
   const port = portOf(key.inPort);
-  if (!port) return `no OpenFlow port for datapath port ${key.inPort}`;
+  if (!port)
+    return cameByTunnel(key)
+      ? 'no OpenFlow tunnel port for this packet'
+      : `no OpenFlow port for datapath port ${key.inPort}`;
   return { bridge: port.bridge, inPort: port.ofpPort };
 }

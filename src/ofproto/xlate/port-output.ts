@@ -9,6 +9,8 @@ import { finishFreezing } from './freeze.ts';
 import { mirrorEgress } from './mirror.ts';
 import { processSpecial } from './special.ts';
 import { tableAction } from './table.ts';
+import { tunnelOutput } from './tunnel.ts';
+import { tunnelEnd } from './tunnel-end.ts';
 import type { BondRecirc, XBundle, XPort } from './types.ts';
 import { putTags, type Tags, translateOutput, VLAN_PCP } from './vlan.ts';
 
@@ -39,14 +41,18 @@ export function outputToPort(
   }
   if (port.peer) {
     if (opts.truncate) ctx.reportError('Cannot truncate output to patch port');
-    patchPortOutput(ctx, port, port.peer, opts.last ?? false);
+    ctx.effects.push({ type: 'vport', tx: port, rx: port.peer });
+    patchPortOutput(ctx, port.peer, opts.last ?? false);
     return;
   }
   const { nwTos } = flow;
   markQueue(ctx, port);
   if (port.odpPort !== undefined) {
-    ctx.commit();
-    putOutput(ctx, port, recirc);
+    if (port.tunnel && !recirc) sendByTunnel(ctx, port, opts);
+    else {
+      ctx.commit();
+      putOutput(ctx, port, recirc);
+    }
   }
   mirrorEgress(ctx, port, outputNormal);
   flow.nwTos = nwTos;
@@ -85,12 +91,26 @@ function markQueue({ flow, wc }: XlateCtx, port: XPort): void {
   flow.nwTos = (flow.nwTos & ~IP_DSCP_MASK) | dscp;
 }
 
+function sendByTunnel(ctx: XlateCtx, port: XPort, { last = false, truncate = false }: OutputOptions): void {
+  tunnelOutput(ctx, port, {
+    last,
+    truncate,
+    enter: patchPortOutput,
+    output: () => ctx.actions.push({ type: 'output', port: port.odpPort! }),
+  });
+}
+
 function putOutput(ctx: XlateCtx, port: XPort, recirc: BondRecirc | undefined): void {
   if (recirc?.lbOutput) ctx.actions.push({ type: 'lb_output', bondId: recirc.recircId });
   else if (recirc) {
     ctx.actions.push({ type: 'hash', algorithm: 'l4', basis: recirc.basis });
     ctx.actions.push({ type: 'recirc', recircId: recirc.recircId });
   } else {
+    const end = tunnelEnd(ctx, port);
+    if (end !== undefined) {
+      ctx.actions.push({ type: 'tunnel_pop', port: end });
+      return;
+    }
     if (ctx.mirrorSnaplen > 0 && ctx.mirrorSnaplen < 0xffff) {
       ctx.actions.push({ type: 'trunc', maxLen: ctx.mirrorSnaplen });
       if (!ctx.support.trunc) ctx.slow.add('action');
@@ -102,7 +122,7 @@ function putOutput(ctx: XlateCtx, port: XPort, recirc: BondRecirc | undefined): 
 const REGS = [FLOW_MEMBERS.reg0.offset, FLOW_MEMBERS.reg15.offset + 4] as const;
 
 /** Goes on in the bridge at the other end of a patch; then everything is as before but for what went out. */
-function patchPortOutput(ctx: XlateCtx, from: XPort, to: XPort, last: boolean): void {
+function patchPortOutput(ctx: XlateCtx, to: XPort, last: boolean): void {
   const { flow, bridge, actionSet, actionSetHasGroup, stack, wc, conntracked, wasMpls, mirrors } = ctx;
   const tunnelMask = tunnelBytes(wc);
   ctx.flow = flow.clone();
@@ -112,7 +132,6 @@ function patchPortOutput(ctx: XlateCtx, from: XPort, to: XPort, last: boolean): 
   ctx.flow.tunTable = wc.tunTable = to.bridge.tunTable;
   [ctx.bridge, ctx.actionSet, ctx.actionSetHasGroup, ctx.stack] = [to.bridge, [], false, []];
   if (to.bridge !== bridge) ctx.mirrors = 0;
-  ctx.effects.push({ type: 'patch', tx: from, rx: to });
   ctx.nested(ctx.report('bridge', `bridge("${to.bridge.name}")`), () => {
     if (!processSpecial(ctx, to) && !(to.config & PC_NO_RECV)) enterBridge(ctx, to, last);
   });

@@ -19,5 +19,6 @@ export function dpSupport(features: ReadonlyMap<string, boolean | number>): DpSu
     maxHashAlg: number('Max dp_hash algorithm', 1),
     explicitDrop: has('Explicit Drop action'),
     maskedSet: has('Masked set action'),
+    tnlPushPop: features.get('Tunnel push pop') === true,
   };
 }

@@ -2,9 +2,10 @@ import type { OdpPort, OfpPort } from '../../base/types.ts';
 import type { DpAction } from '../../dpif/dpif.ts';
 import type { Flow, FlowWildcards } from '../../flow/flow.ts';
 import type { TunLayout } from '../../flow/tun-layout.ts';
+import type { TunnelConfig } from '../../netdev/tunnel-config.ts';
 import type { Ofpact, OfpactOf } from '../../openflow/actions.ts';
 import type { FlowMod, FragHandling } from '../../openflow/messages.ts';
-import type { VlanMode } from '../config.ts';
+import type { TunnelRoute, VlanMode } from '../config.ts';
 import type { Bucket, Group } from '../group.ts';
 import type { MacLearning } from '../mac-learning.ts';
 import type { OfTable } from '../oftable.ts';
@@ -27,6 +28,10 @@ export interface XPort {
   readonly peer: XPort | undefined;
   /** Whether its packets have Ethernet headers: always (absent too), never, or as each says. */
   readonly ptMode?: 'legacy_l2' | 'legacy_l3' | 'ptap';
+  /** Configuration of a tunnel; absent on what is none. */
+  readonly tunnel?: TunnelConfig | undefined;
+  /** Hardware address. */
+  mac(): Uint8Array;
   /** Datapath meters that what comes in has to pass. */
   readonly policingMeters?: readonly number[] | undefined;
   /** DSCP (in the place of the TOS byte) that packets get by their queue's priority. */
@@ -108,6 +113,24 @@ export interface DpSupport {
   readonly maxHashAlg: number;
   readonly explicitDrop: boolean;
   readonly maskedSet: boolean;
+  /** It puts headers of tunnels on and takes them off as it is told. */
+  readonly tnlPushPop: boolean;
+}
+
+/** Tunnels of the datapath, and the underlay that they are sent by. Addresses are 16 bytes, IPv4 mapped. */
+export interface XTunnels {
+  /** The port's tunnel is in force. */
+  has(port: XPort): boolean;
+  route(to: Uint8Array, source: Uint8Array | undefined, mark: number): TunnelRoute | undefined;
+  sourceFor(to: Uint8Array, device: string): Uint8Array | undefined;
+  /** The port of a device, in any bridge. */
+  portNamed(device: string): XPort | undefined;
+  neighbour(bridge: string, ip: Uint8Array): Uint8Array | undefined;
+  setNeighbour(bridge: string, ip: Uint8Array, mac: Uint8Array): void;
+  /** Addresses of the port's device. */
+  addresses(port: XPort): readonly Uint8Array[];
+  /** The datapath's port of the tunnel that a packet of the underlay belongs to; adds to `wc` what decided. */
+  endOf(flow: Flow, wc: FlowWildcards): OdpPort | undefined;
 }
 
 /** Names of states that translations stopped in; see recirc.ts. */
@@ -149,6 +172,7 @@ export interface XBridge {
   /** Where the options of tunnels are in a flow. */
   readonly tunTable: TunLayout | undefined;
   readonly recircs: RecircStates;
+  readonly tunnels: XTunnels;
   readonly missRule: Rule;
   readonly noPacketInRule: Rule;
   readonly dropFragsRule: Rule;
@@ -163,7 +187,16 @@ export type Effect =
   | { type: 'table'; table: OfTable; match: boolean }
   | { type: 'rule'; rule: Rule }
   | { type: 'learn'; bridge: XBridge; bundle: XBundle; mac: number; vlan: number; gratuitousArp: boolean }
-  | { type: 'patch'; tx: XPort; rx: XPort }
+  /** Counts of ports that the datapath knows nothing of: ends of a patch, tunnels. */
+  | { type: 'vport'; tx?: XPort; rx?: XPort }
+  /** What the packet does in the underlay, with a tunnel's header in front. */
+  | { type: 'encapsulated'; headerSize: number; effects: Effect[] }
+  /** A neighbour of a bridge is there. */
+  | { type: 'neighbour'; tunnels: XTunnels; bridge: string; ip: Uint8Array; mac: Uint8Array }
+  /** A neighbour is sent to, and should not be forgotten. */
+  | { type: 'neighbour_used'; tunnels: XTunnels; bridge: string; ip: Uint8Array }
+  /** A packet of the switch's own, as if the host had sent it by `port`. */
+  | { type: 'send'; port: XPort; packet: Uint8Array }
   | { type: 'mirror'; bridge: XBridge; mirrors: number }
   /** Bytes sent by a bond's hash bucket. */
   | { type: 'bond'; bond: XBond; bucket: number }
@@ -267,6 +300,8 @@ export interface XlateIn {
   /** Says what went wrong, when there is no trace. */
   warn?: ((text: string) => void) | undefined;
   info?: ((text: string) => void) | undefined;
+  /** Says what was wrong with a packet from a tunnel. */
+  warnTunnel?: ((text: string) => void) | undefined;
 }
 
 export interface XlateOut {

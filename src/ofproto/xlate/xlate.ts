@@ -1,5 +1,5 @@
 import type { OfpPort } from '../../base/types.ts';
-import type { DpAction } from '../../dpif/dpif.ts';
+import { type DpAction, TUNNEL_F_RAW } from '../../dpif/dpif.ts';
 import { FLOW_NW_FRAG_ANY, FLOW_NW_FRAG_LATER, isMplsType, odpTransport } from '../../dpif/odp-keys.ts';
 import { FLOW_MEMBERS } from '../../gen/flow.ts';
 import { isIpAny } from '../../openflow/field-prereq.ts';
@@ -12,6 +12,7 @@ import { mirrorIngress } from './mirror.ts';
 import { outputNormal } from './port-output.ts';
 import { processSpecial } from './special.ts';
 import { lookupFromTable, reportTable } from './table.ts';
+import { inheritCongestion, maskTunnel } from './tunnel.ts';
 import type { FrozenState, XlateError, XlateIn, XlateOfpact, XlateOut, XPort } from './types.ts';
 
 /**
@@ -28,6 +29,7 @@ function initWildcards(ctx: XlateCtx): void {
   wc.dlType = 0xffff;
   wc.recircId = 0xffffffff;
   if (isIpAny(flow)) wc.nwFrag |= FLOW_NW_FRAG_ANY | FLOW_NW_FRAG_LATER;
+  maskTunnel(ctx);
 }
 
 const MACS_AT = FLOW_MEMBERS.dl_dst.offset;
@@ -112,6 +114,11 @@ function addDummyEthernet(ctx: XlateCtx, inPort: XPort | undefined): void {
 /** Runs the packet through the bridge. */
 function run(ctx: XlateCtx): void {
   const { xin, frozen } = ctx;
+  if (xin.flow.tunFlags & TUNNEL_F_RAW) {
+    ctx.report('error', 'Invalid tunnel metadata');
+    ctx.error = 'invalid_tunnel_metadata';
+    return;
+  }
   if (frozen) {
     const subs = ctx.report('thaw', 'thaw');
     let ok = false;
@@ -128,13 +135,15 @@ function run(ctx: XlateCtx): void {
   const inPort = xin.bridge.xport(xin.flow.inPort as OfpPort);
   if (inPort && !inPort.peer) ctx.xport = inPort;
   addDummyEthernet(ctx, inPort);
+  if (!frozen && inPort?.tunnel) ctx.effects.push({ type: 'vport', rx: inPort });
   const actions = firstActions(ctx);
   if (!frozen && processSpecial(ctx, inPort)) mirrorIngress(ctx, outputNormal);
   else if (inPort?.bundle?.mirrorOut) {
     ctx.reportError(
       `dropping packet received on port ${inPort.bundle.name}, which is reserved exclusively for mirroring`,
     );
-  } else if (inPort && inPort.config & PC_NO_RECV) ctx.dropReason = 'port_no_recv';
+  } else if (!inheritCongestion(ctx)) ctx.error = 'congestion_drop';
+  else if (inPort && inPort.config & PC_NO_RECV) ctx.dropReason = 'port_no_recv';
   else {
     if (!frozen) for (const meterId of inPort?.policingMeters ?? []) ctx.actions.push({ type: 'meter', meterId });
     mirrorIngress(ctx, outputNormal);
