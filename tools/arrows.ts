@@ -18,6 +18,7 @@ const INTERFACES = [
   'src/dpif/odp-keys.ts',
   'src/dpif/odp-parse.ts',
   'src/dpif/odp-text.ts',
+  'src/dpif/odp-tunnel-text.ts',
   'src/dpif/tunnel-geneve.ts',
   'src/dpif/dpctl.ts',
   'src/netdev/netdev.ts',

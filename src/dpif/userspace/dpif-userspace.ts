@@ -44,6 +44,8 @@ import type {
 import { DROP_COUNTERS } from '../drop-names.ts';
 import { NETDEV_FEATURES } from '../features.ts';
 import { MAX_BANDS, MAX_METERS, Meters } from '../meters.ts';
+import type { TunnelPort } from '../odp-execute.ts';
+import { hasTunnel } from '../odp-tunnel-text.ts';
 import { extractKey, metadataOf, portMetadata } from '../packet-key.ts';
 import { type Arena, createArena } from './arena.ts';
 import { isCompilable } from './compile-actions.ts';
@@ -80,6 +82,8 @@ export class UserspaceDpif implements Dpif {
   readonly #arenaFd: number;
   readonly #heap = new ArenaHeap();
   readonly #userdata = new UserdataTable();
+  /** Ports of tunnels. */
+  readonly #tunnels = new Map<OdpPort, TunnelPort>();
   readonly #main: DatapathThread;
   readonly #own: OwnPackets;
   readonly #pool: PmdPool;
@@ -130,6 +134,7 @@ export class UserspaceDpif implements Dpif {
       vlanLimit: () => this.#arena.get(ARENA_HEADER + HEADER_VLAN_LIMIT),
       meters: this.#meters,
       bonds: this.#bonds,
+      tunnelPort: (port) => this.#tunnels.get(port),
     });
     this.#cores = options.defaultCores ?? getAffinity().slice(0, 1);
     const modules = loadModules();
@@ -183,6 +188,8 @@ export class UserspaceDpif implements Dpif {
       const socket = this.#sockets.add(port, netdev.name);
       this.#arena.publish(record + PORT_KIND, PORT_KIND_VHOST);
       await netdev.io.attach(socket);
+    } else if (netdev.io.kind === 'tunnel') {
+      if (netdev.tunnel) this.#tunnels.set(port, { config: netdev.tunnel, state: { seq: 0 } });
     } else if (netdev.io.kind === 'soft') {
       this.#arena.publish(record + PORT_KIND, PORT_KIND_SOFT);
       netdev.io.attach((frame) => {
@@ -225,6 +232,7 @@ export class UserspaceDpif implements Dpif {
     for (const reader of this.#readers.values())
       if (reader.index !== 0) while (reader.drain(UPCALLS_A_TURN, (record) => this.#onRecord(record, reader.index))) {}
     this.#drainOwn();
+    this.#tunnels.delete(port);
     this.#ports.delete(port);
   }
 
@@ -409,10 +417,10 @@ export class UserspaceDpif implements Dpif {
 
   // Flows.
 
-  /** What the fast path can't tell apart has no flow, but for recirculated packets: those are told apart on the control thread. */
+  /** What the fast path can't tell apart has no flow, but for packets that were recirculated or come from tunnels: those are told apart on the control thread. */
   flowPut(key: Flow, mask: FlowWildcards, actions: readonly DpAction[]): DpFlow | undefined {
     if (this.flowCount() >= this.#maxFlows && !this.#flows.has(key, mask)) return undefined;
-    if (key.recircId !== 0 && looksBeyondKey(mask, key)) return this.#slow.put(key, mask, actions);
+    if ((key.recircId !== 0 || hasTunnel(key)) && looksBeyondKey(mask, key)) return this.#slow.put(key, mask, actions);
     return looksBeyondKey(mask) ? undefined : this.#flows.put(key, mask, actions);
   }
 

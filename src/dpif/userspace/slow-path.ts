@@ -8,7 +8,7 @@ import type { Bonds } from '../bonds.ts';
 import type { DpAction, DpFlow, DpFlowStats, DpUserdata, Upcall } from '../dpif.ts';
 import { DummyFlow, DummyFlowTable } from '../dummy/flow-table.ts';
 import type { Meters } from '../meters.ts';
-import { executeActions } from '../odp-execute.ts';
+import { executeActions, type TunnelPort } from '../odp-execute.ts';
 import { extractKey } from '../packet-key.ts';
 import type { PacketState } from './own-packets.ts';
 
@@ -29,6 +29,7 @@ export interface SlowPathDeps {
   vlanLimit(): number;
   meters: Meters;
   bonds: Bonds;
+  tunnelPort(port: OdpPort): TunnelPort | undefined;
 }
 
 const IN_KEY = new Set<string>(FLOW_KEY_MEMBERS.map(({ name }) => name));
@@ -56,7 +57,7 @@ export const carriesBeyondKey = (md: Flow): boolean =>
   METADATA_OUTSIDE.some((name) => bytesOf(md, name).some((b) => b !== 0));
 
 export class SlowPath {
-  /** Megaflows of recirculated packets that look at such metadata. */
+  /** Megaflows of packets that carry such metadata. */
   readonly #table = new DummyFlowTable();
   readonly #deps: SlowPathDeps;
 
@@ -126,6 +127,7 @@ export class SlowPath {
       userspace: (userdata, p, up) => this.#userspace(userdata, p, up, state),
       recirc: (_id, p, _hash, next) => this.#recirculate(p, next, state),
       meter: (id, size) => meters.run(id, size),
+      tunnelPort: (port) => this.#deps.tunnelPort(port),
       drop: (reason) => this.#deps.drop(reason),
       lbOutput: (id, p, hash, out) => {
         const port = bonds.choose(id, hash, p.length);
