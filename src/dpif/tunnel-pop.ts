@@ -33,7 +33,8 @@ interface Inner {
 
 type Popper = (p: Buffer, l4: number, md: Flow, tunnel: Pick<TunnelConfig, 'gbp'>) => Inner | undefined;
 
-/** Fills the outer addresses in; undefined: the IP header is not to be trusted. `end`: what is behind it is Ethernet's padding. */
+/** Fills the outer addresses in; undefined: the IP header is not to be trusted. `end`: of the IP packet; like Open
+ *  vSwitch, checksums go so far, and what is behind it stays with the packet inside. */
 function outerIp(p: Buffer, md: Flow): { l3: number; l4: number; end: number; proto: number } | undefined {
   const { l3, l3Type, l4, ipProto: proto } = findHeaders(p);
   if (l3 < 0) return undefined;
@@ -234,5 +235,5 @@ export function popTunnel(
   const inner = pop?.(whole, at, md, tunnel);
   if (!inner) return undefined;
   md.packetType = inner.packetType;
-  return { packet: packet.slice(inner.at, end), md };
+  return { packet: packet.slice(inner.at), md };
 }

@@ -12,10 +12,8 @@ const ETH_IP = 0x0800;
 const ETH_ARP = 0x0806;
 const ETH_IPV6 = 0x86dd;
 const ICMPV6 = 58;
-const ARP_REQUEST = 1;
 const ARP_REPLY = 2;
 const ND_ADVERT = 136;
-const BROADCAST = 0xff;
 
 const isZero = (a: Uint8Array): boolean => a.every((b) => b === 0);
 const equal = (a: Uint8Array, b: Uint8Array): boolean => Buffer.compare(a, b) === 0;
@@ -61,15 +59,9 @@ function isSolicitedNode(to: Uint8Array, own: Uint8Array): boolean {
   return link && equal(to.subarray(13), own.subarray(13));
 }
 
-/** Also adds to the wildcards what it looks at. */
+/** It announces its own address. Also adds to the wildcards what it looks at. */
 function isGratuitousArp({ flow, wc }: XlateCtx): boolean {
   if (flow.dlType !== ETH_ARP) return false;
-  const { offset, size } = FLOW_MEMBERS.dl_dst;
-  wc.u8.fill(0xff, offset, offset + size);
-  if (!flow.dlDst.every((b) => b === BROADCAST)) return false;
-  wc.nwProto = 0xff;
-  if (flow.nwProto === ARP_REPLY) return true;
-  if (flow.nwProto !== ARP_REQUEST) return false;
   [wc.nwSrc, wc.nwDst] = [0xffffffff, 0xffffffff];
   return flow.nwSrc === flow.nwDst;
 }
