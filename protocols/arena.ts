@@ -26,8 +26,8 @@ export const LIMITS = {
   PACKET_HEADROOM: 128,
   /** Longest frame that fits a slot. */
   FRAME_MAX: 2048,
-  EMC_ENTRIES: 8192,
-  SMC_BUCKETS: 8192,
+  EMC_ENTRIES: 4096,
+  SMC_BUCKETS: 4096,
   SMC_WAYS: 10,
   DROP_REASONS_MAX: 64,
   UPCALL_RING_SIZE: 1 << 20,
@@ -207,6 +207,8 @@ export const STRUCTS: Readonly<Record<string, { align: number; rows: readonly Ro
       ['PAD', 4],
     ],
   },
+  /** Packets for which a thread found their megaflow in a subtable, by the subtable's number. */
+  SUBTABLE_HITS: { align: 4, rows: [['COUNT', 4, 'pmd; wraps']] },
   /** A megaflow. Written by ctl; index 0 is never used. */
   FLOW: {
     align: 64,
@@ -390,6 +392,15 @@ export const STRUCTS: Readonly<Record<string, { align: number; rows: readonly Ro
       ['SLEEPS', 8, 'pmd: times that it slept, f64'],
       ['SLEEP_NS', 8, 'pmd: how long in all, f64; in neither of the others'],
       ['MASKED', KEY_SIZE, 'pmd: words of the key under the mask of the subtable that is searched'],
+      ['LOOK_PKTS', 4 * LIMITS.BATCH_MAX, 'pmd: packets that are being looked up, u32'],
+      ['LOOK_HASHES', 4 * LIMITS.BATCH_MAX, 'pmd: of each, its hash under the subtable that is searched'],
+      ['LOOK_FOUND', 4 * LIMITS.BATCH_MAX, 'pmd: of each, the flow or EMC entry that it may have'],
+      ['ASKED', 4 * LIMITS.BATCH_MAX, 'pmd: packets that dpcls is asked for, u32'],
+      ['LISTS', 4 * LIMITS.BATCH_MAX, 'pmd: of each, its list of subtables; 1: asked already'],
+      ['TOUCHED', 4, 'pmd: nothing; what was loaded only to be in the cache goes here'],
+      ['EMC_ASKED', 4, 'pmd: packets that the EMC was asked for in this window'],
+      ['EMC_FOUND', 4, 'pmd: those that it knew'],
+      ['EMC_REST', 4, 'pmd: packets that it is not asked for yet, because it knew few'],
       ['DROPS', 8 * LIMITS.DROP_REASONS_MAX],
       ['DIRTY', 2 * LIMITS.PORTS_MAX, 'port numbers, u16'],
     ],
@@ -418,6 +429,7 @@ export const REGIONS: readonly (readonly [name: string, struct: string, count: n
   ['SIMPLES', 'SIMPLE', LIMITS.PORTS_MAX, true],
   ['EMC', 'EMC_ENTRY', LIMITS.EMC_ENTRIES, true],
   ['SMC', 'SMC_BUCKET', LIMITS.SMC_BUCKETS, true],
+  ['SUBTABLE_HITS', 'SUBTABLE_HITS', LIMITS.SUBTABLES_MAX, true],
   ['UPCALLS', 'BYTE', LIMITS.UPCALL_RING_SIZE, true],
   ['FLOWS', 'FLOW', LIMITS.FLOWS_MAX],
   ['FLOW_STATS', 'FLOW_STATS', LIMITS.FLOWS_MAX, true],

@@ -50,6 +50,7 @@ import {
   THREAD_STAT_RX,
   THREAD_STAT_TX_BATCHES,
   THREAD_STOP,
+  THREAD_TOUCHED,
   THREAD_UPCALL_HEAD,
   THREAD_UPCALL_TAIL,
   TX_BATCH_COUNT,
@@ -129,9 +130,15 @@ function makeRoom(n: u32): void {
 /** Counts the first `n` groups on their flows and runs the actions of each, then looks up again what they recirculated. */
 export function runGroups(n: u32): void {
   const first = groups;
+  let touched: u32 = 0;
   for (let i: u32 = 0; i < n; i++) {
     const group = first + i * GROUP__SIZE;
     countFlow(group);
+    touched |= load<u32>(flowActions(load<u32>(group, GROUP_FLOW)));
+  }
+  store<u32>(thread, touched, THREAD_TOUCHED);
+  for (let i: u32 = 0; i < n; i++) {
+    const group = first + i * GROUP__SIZE;
     runFlow(load<u32>(group, GROUP_FLOW), load<u32>(group, GROUP_HEAD), load<u32>(group, GROUP_COUNT));
   }
   forwardWaiting();

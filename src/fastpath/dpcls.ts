@@ -1,5 +1,6 @@
 /**
- * Datapath classifier: tuple space search over the subtables of a packet's input port, in the order that the control thread ranks them. The control
+ * Datapath classifier: tuple space search over the subtables of a packet's input port, in the order in which the control
+ * thread ranks them, by their hits. The control
  * thread writes the tables; a reader sees a bucket's entry when its flow index is stored, last.
  */
 import {
@@ -15,6 +16,7 @@ import {
   HEADER_HASH_SEED,
   KEY_IN_PORT,
   KEY_RECIRC_ID,
+  PKT_FLOW,
   PKT_KEY,
   PKT_LONG,
   PORT_DPCLS,
@@ -26,13 +28,17 @@ import {
   SUBTABLE_MASKS,
   SUBTABLE_NWORDS,
   SUBTABLE_WORDS,
+  THREAD_LOOK_FOUND,
+  THREAD_LOOK_HASHES,
+  THREAD_LOOK_PKTS,
   THREAD_MASKED,
+  THREAD_TOUCHED,
 } from './gen/arena';
 import { lengthenKey } from './extract';
 import { finish, mix } from './hash';
-import { flowAt, portAt, thread } from './thread';
+import { flowAt, portAt, subtableHitsAt, thread } from './thread';
 
-/** Subtables that the last search looked at. */
+/** Subtables that the last `dpclsBatch` looked at for the packets that it found a flow for, together. */
 export let searched: u32 = 0;
 
 // @ts-ignore: decorator
@@ -121,24 +127,149 @@ function searchSubtable(subtable: u32, pkt: u32): u32 {
 /** The subtables that a packet may match: those of its port, packets that were recirculated apart. Ports out of range share the last record. */
 // @ts-ignore: decorator
 @inline
-function listFor(pkt: u32): u32 {
+export function listFor(pkt: u32): u32 {
   const port = portAt(min(load<u32>(pkt + PKT_KEY, KEY_IN_PORT), PORTS_MAX - 1));
   if (load<u32>(pkt + PKT_KEY, KEY_RECIRC_ID)) return atomic.load<u32>(port, PORT_DPCLS_RECIRC);
   return atomic.load<u32>(port, PORT_DPCLS);
 }
 
-/** Flow index of the megaflow that matches the packet, or 0. */
-export function dpclsLookup(pkt: u32): u32 {
-  searched = 0;
-  const list = listFor(pkt);
-  if (!list) return 0;
-  const count = load<u32>(list);
-  for (let i: u32 = 1; i <= count; i++) {
-    searched++;
-    const flow = searchSubtable(load<u32>(list + i * 4), pkt);
-    if (flow) return flow;
-  }
+// @ts-ignore: decorator
+@inline
+function bucketOf(subtable: u32, hash: u32): u32 {
+  return load<u32>(subtable, SUBTABLE_BUCKETS) + (hash & load<u32>(subtable, SUBTABLE_BUCKET_MASK)) * BUCKET__SIZE;
+}
+
+/** The ways of a bucket whose hash it is, a bit each. */
+// @ts-ignore: decorator
+@inline
+function waysOf(bucket: u32, hash: u32): u32 {
+  const like = i32x4.splat(hash);
+  const low: u32 = i32x4.bitmask(i32x4.eq(v128.load(bucket, BUCKET_HASHES), like));
+  const high: u32 = i32x4.bitmask(i32x4.eq(v128.load(bucket, BUCKET_HASHES + 16), like));
+  return (low | (high << 4)) & ((1 << BUCKET_WAYS) - 1);
+}
+
+/** The first flow with this hash, which may yet be another's, or 0. */
+// @ts-ignore: decorator
+@inline
+function candidate(first: u32, hash: u32): u32 {
+  let bucket = first;
+  do {
+    let ways = waysOf(bucket, hash);
+    while (ways) {
+      const flow = atomic.load<u32>(bucket + ctz(ways) * 4, BUCKET_FLOWS);
+      if (flow) return flow;
+      ways &= ways - 1;
+    }
+    bucket = load<u32>(bucket, BUCKET_NEXT);
+  } while (bucket);
   return 0;
+}
+
+/** Hashes the listed packets and loads the bucket of each. */
+// @ts-ignore: decorator
+@inline
+function hashPass(subtable: u32, n: u32): void {
+  let touched: u32 = 0;
+  for (let i: u32 = 0; i < n; i++) {
+    const look = thread + i * 4;
+    const hash = hashMasked(subtable, load<u32>(look, THREAD_LOOK_PKTS) + PKT_KEY);
+    store<u32>(look, hash, THREAD_LOOK_HASHES);
+    touched |= load<u32>(bucketOf(subtable, hash));
+  }
+  store<u32>(thread, touched, THREAD_TOUCHED);
+}
+
+/** Finds the flow that each listed packet may have, and loads its record. */
+// @ts-ignore: decorator
+@inline
+function candidatePass(subtable: u32, n: u32): u32 {
+  let touched: u32 = 0;
+  let some: u32 = 0;
+  for (let i: u32 = 0; i < n; i++) {
+    const look = thread + i * 4;
+    const hash = load<u32>(look, THREAD_LOOK_HASHES);
+    const flow = candidate(bucketOf(subtable, hash), hash);
+    store<u32>(look, flow, THREAD_LOOK_FOUND);
+    some |= flow;
+    touched |= load<u32>(flowAt(flow), FLOW_KEY);
+  }
+  store<u32>(thread, touched, THREAD_TOUCHED);
+  return some;
+}
+
+/** Gives each listed packet its flow of this subtable; those without stay in the list. Returns how many. */
+// @ts-ignore: decorator
+@inline
+function comparePass(subtable: u32, n: u32): u32 {
+  let left: u32 = 0;
+  for (let i: u32 = 0; i < n; i++) {
+    const pkt = load<u32>(thread + i * 4, THREAD_LOOK_PKTS);
+    let flow = load<u32>(thread + i * 4, THREAD_LOOK_FOUND);
+    // Another flow's hash, or one that is being deleted: there may be a second of the hash.
+    if (flow && !alike(flow, subtable, pkt)) flow = searchSubtable(subtable, pkt);
+    if (flow) store<u32>(pkt, flow, PKT_FLOW);
+    else store<u32>(thread + left++ * 4, pkt, THREAD_LOOK_PKTS);
+  }
+  return left;
+}
+
+// @ts-ignore: decorator
+@inline
+function alike(flow: u32, subtable: u32, pkt: u32): bool {
+  const record = flowAt(flow);
+  return !atomic.load<u32>(record, FLOW_DEAD) && equalMasked(record, subtable, pkt + PKT_KEY);
+}
+
+/** There is nothing to overlap with. */
+// @ts-ignore: decorator
+@inline
+function searchOne(subtable: u32): u32 {
+  const pkt = load<u32>(thread, THREAD_LOOK_PKTS);
+  const flow = searchSubtable(subtable, pkt);
+  if (!flow) return 1;
+  store<u32>(pkt, flow, PKT_FLOW);
+  return 0;
+}
+
+// @ts-ignore: decorator
+@inline
+function searchPasses(subtable: u32, n: u32): u32 {
+  hashPass(subtable, n);
+  return candidatePass(subtable, n) ? comparePass(subtable, n) : n;
+}
+
+/** One subtable, in passes: what one packet's search must wait for from the memory is under way for the others. */
+function searchBatch(subtable: u32, n: u32): u32 {
+  if (load<u32>(subtable, SUBTABLE_LONG)) for (let i: u32 = 0; i < n; i++) lengthenKey(load<u32>(thread + i * 4, THREAD_LOOK_PKTS));
+  const left = n == 1 ? searchOne(subtable) : searchPasses(subtable, n);
+  if (left == n) return n;
+  const hits = subtableHitsAt(subtable);
+  store<u32>(hits, load<u32>(hits) + (n - left));
+  return left;
+}
+
+/**
+ * Gives the `n` packets of THREAD_LOOK_PKTS, which have the same list of subtables, their megaflows (PKT_FLOW). Those that have none stay there, in order;
+ * returns how many.
+ */
+export function dpclsBatch(n: u32, list: u32): u32 {
+  searched = 0;
+  if (!list) return n;
+  const count = load<u32>(list);
+  let left = n;
+  for (let i: u32 = 1; i <= count && left != 0; i++) {
+    const before = left;
+    left = searchBatch(load<u32>(list + i * 4), left);
+    searched += i * (before - left);
+  }
+  return left;
+}
+
+/** Flow index of the megaflow that matches one packet, or 0. */
+export function dpclsLookup(pkt: u32): u32 {
+  store<u32>(thread, pkt, THREAD_LOOK_PKTS);
+  return dpclsBatch(1, listFor(pkt)) ? 0 : load<u32>(pkt, PKT_FLOW);
 }
 
 /** Hash of a megaflow's masked words: what `hashMasked` gives for every packet that it matches. For the control thread. */

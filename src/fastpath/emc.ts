@@ -38,25 +38,26 @@ function sameKey(entry: u32, pkt: u32): bool {
   return !v128.any_true(diff);
 }
 
+/** Of the packet's two places, the one with its hash; else the second. */
 // @ts-ignore: decorator
 @inline
-function answer(entry: u32, pkt: u32, hash: u32): u32 {
-  if (load<u32>(entry, EMC_ENTRY_HASH) != hash || !sameKey(entry, pkt)) return 0;
+export function emcEntry(pkt: u32): u32 {
+  const hash = load<u32>(pkt, PKT_HASH);
+  const first = place(hash, 0);
+  return select<u32>(first, place(hash, 1), load<u32>(first, EMC_ENTRY_HASH) == hash);
+}
+
+/** Flow index of the packet's key, when it is this entry's; or 0. Long keys are not here. */
+// @ts-ignore: decorator
+@inline
+export function emcAnswer(entry: u32, pkt: u32): u32 {
+  if (load<u32>(entry, EMC_ENTRY_HASH) != load<u32>(pkt, PKT_HASH)) return 0;
+  if (load<u16>(pkt, PKT_LONG) || !sameKey(entry, pkt)) return 0;
   const flow = load<u32>(entry, EMC_ENTRY_FLOW);
   const record = flowAt(flow);
   // DEAD first: when it is the record's next flow that lives, its generation was written before.
   if (atomic.load<u32>(record, FLOW_DEAD) || load<u32>(record, FLOW_GEN) != load<u32>(entry, EMC_ENTRY_GEN)) return 0;
   return flow;
-}
-
-/** Flow index of the packet's key, or 0. Long keys are not here. */
-// @ts-ignore: decorator
-@inline
-export function emcLookup(pkt: u32): u32 {
-  if (load<u16>(pkt, PKT_LONG)) return 0;
-  const hash = load<u32>(pkt, PKT_HASH);
-  const flow = answer(place(hash, 0), pkt, hash);
-  return flow ? flow : answer(place(hash, 1), pkt, hash);
 }
 
 /** xorshift32 */
@@ -89,8 +90,10 @@ export function emcInsert(pkt: u32, flow: u32): void {
 
 function insert(pkt: u32, flow: u32): void {
   const hash = load<u32>(pkt, PKT_HASH);
-  let entry = place(hash, 0);
-  if (!stale(entry)) {
+  let entry = emcEntry(pkt);
+  // The place that a lookup would be given, when the hash is there already; else one that is free, else either.
+  if (load<u32>(entry, EMC_ENTRY_HASH) != hash) entry = place(hash, 0);
+  if (load<u32>(entry, EMC_ENTRY_HASH) != hash && !stale(entry)) {
     const other = place(hash, 1);
     if (stale(other) || load<u32>(thread, THREAD_RNG) & 1) entry = other;
   }

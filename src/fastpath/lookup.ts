@@ -25,7 +25,14 @@ import {
   PKT_LEN,
   PKT_NEXT,
   PKT_RSS,
+  THREAD_ASKED,
   THREAD_BATCH_SEQ,
+  THREAD_EMC_ASKED,
+  THREAD_EMC_FOUND,
+  THREAD_EMC_REST,
+  THREAD_LISTS,
+  THREAD_LOOK_FOUND,
+  THREAD_LOOK_PKTS,
   THREAD_STAT_DPCLS,
   THREAD_STAT_EMC,
   THREAD_STAT_LOOKUPS,
@@ -33,14 +40,15 @@ import {
   THREAD_STAT_MISS,
   THREAD_STAT_RECIRC,
   THREAD_STAT_SMC,
+  THREAD_TOUCHED,
   UPCALL_MISS,
 } from './gen/arena';
-import { dpclsLookup, searched } from './dpcls';
-import { emcInsert, emcLookup } from './emc';
+import { dpclsBatch, listFor, searched } from './dpcls';
+import { emcAnswer, emcEntry, emcInsert } from './emc';
 import { extract, extractAgain } from './extract';
 import { hashKey } from './hash';
 import { learnSimple } from './simple';
-import { smcInsert, smcLookup } from './smc';
+import { smcInsert, smcLookup, smcTouchBucket, smcTouchFlow } from './smc';
 import { bump, drop, groups, groupTable, pktAt, thread } from './thread';
 import { sendUp } from './upcall';
 
@@ -65,15 +73,16 @@ export function parseBatch(count: u32, inPort: u32): void {
   }
 }
 
-/** Looks the packets without a flow up in the EMC; returns how many it knew. */
+/** Looks the packets without a flow up in the EMC; returns how many it knew. First all the entries are loaded, then they are compared. */
 // @ts-ignore: decorator
 @inline
 export function emcPass(count: u32): u32 {
+  for (let i: u32 = 0; i < count; i++) store<u32>(thread + i * 4, emcEntry(pktAt(i)), THREAD_LOOK_FOUND);
   let hits: u32 = 0;
   for (let i: u32 = 0; i < count; i++) {
     const pkt = pktAt(i);
     if (load<u32>(pkt, PKT_FLOW)) continue;
-    const flow = emcLookup(pkt);
+    const flow = emcAnswer(load<u32>(thread + i * 4, THREAD_LOOK_FOUND), pkt);
     store<u32>(pkt, flow, PKT_FLOW);
     hits += flow != 0 ? 1 : 0;
   }
@@ -81,9 +90,38 @@ export function emcPass(count: u32): u32 {
   return hits;
 }
 
+/** Packets after which the EMC is judged, the share of them that it must know (1/8), and how many it then is not asked for. It learns all the time. */
+const EMC_WINDOW: u32 = 4096;
+const EMC_WORTH_SHIFT: u32 = 3;
+const EMC_REST: u32 = 65536;
+
+/** The EMC, unless it rests: with more flows than fit it, asking costs more than it saves. Returns how many it knew. */
+// @ts-ignore: decorator
+@inline
+function askEmc(count: u32): u32 {
+  const rest = load<u32>(thread, THREAD_EMC_REST);
+  if (rest) {
+    store<u32>(thread, rest > count ? rest - count : 0, THREAD_EMC_REST);
+    return 0;
+  }
+  const hits = emcPass(count);
+  const asked = load<u32>(thread, THREAD_EMC_ASKED) + count;
+  const found = load<u32>(thread, THREAD_EMC_FOUND) + hits;
+  const over = asked >= EMC_WINDOW;
+  if (over && found < asked >> EMC_WORTH_SHIFT) store<u32>(thread, EMC_REST, THREAD_EMC_REST);
+  store<u32>(thread, over ? 0 : asked, THREAD_EMC_ASKED);
+  store<u32>(thread, over ? 0 : found, THREAD_EMC_FOUND);
+  return hits;
+}
+
+/** The signature cache, in passes: buckets are loaded, then the flows that may be meant, then it is asked. Returns how many it knew. */
 // @ts-ignore: decorator
 @inline
 export function smcPass(count: u32): u32 {
+  let touched: u32 = 0;
+  for (let i: u32 = 0; i < count; i++) touched |= smcTouchBucket(pktAt(i));
+  for (let i: u32 = 0; i < count; i++) touched |= smcTouchFlow(pktAt(i));
+  store<u32>(thread, touched, THREAD_TOUCHED);
   let hits: u32 = 0;
   for (let i: u32 = 0; i < count; i++) {
     const pkt = pktAt(i);
@@ -98,29 +136,60 @@ export function smcPass(count: u32): u32 {
   return hits;
 }
 
+/** No list of subtables is at this offset. */
+const ASKED_ALREADY: u32 = 1;
+
+/** Asks dpcls for the packets without a flow, those with the same list of subtables together; what it has not got goes up. Returns how many it knew. */
 // @ts-ignore: decorator
 @inline
 export function dpclsPass(count: u32): u32 {
-  const smcOn = load<u32>(ARENA_HEADER + HEADER_SMC_ENABLE);
-  let hits: u32 = 0;
-  let lookups: u64 = 0;
+  let n: u32 = 0;
   for (let i: u32 = 0; i < count; i++) {
     const pkt = pktAt(i);
     if (load<u32>(pkt, PKT_FLOW)) continue;
-    const flow = dpclsLookup(pkt);
-    if (!flow) {
-      miss(pkt);
-      continue;
-    }
-    hits++;
-    lookups += searched;
-    store<u32>(pkt, flow, PKT_FLOW);
+    store<u32>(thread + n * 4, pkt, THREAD_ASKED);
+    store<u32>(thread + n * 4, listFor(pkt), THREAD_LISTS);
+    n++;
+  }
+  let hits: u32 = 0;
+  for (let i: u32 = 0; i < n; i++) {
+    const list = load<u32>(thread + i * 4, THREAD_LISTS);
+    if (list != ASKED_ALREADY) hits += askDpcls(i, n, list);
+  }
+  remember(n);
+  bump(thread + THREAD_STAT_DPCLS, hits);
+  return hits;
+}
+
+/** Asks for those packets of THREAD_ASKED, from the `first` on, that have this list. */
+// @ts-ignore: decorator
+@inline
+function askDpcls(first: u32, n: u32, list: u32): u32 {
+  let m: u32 = 0;
+  for (let i = first; i < n; i++) {
+    if (load<u32>(thread + i * 4, THREAD_LISTS) != list) continue;
+    store<u32>(thread + i * 4, ASKED_ALREADY, THREAD_LISTS);
+    store<u32>(thread + m * 4, load<u32>(thread + i * 4, THREAD_ASKED), THREAD_LOOK_PKTS);
+    m++;
+  }
+  const left = dpclsBatch(m, list);
+  bump(thread + THREAD_STAT_LOOKUPS, searched);
+  for (let i: u32 = 0; i < left; i++) miss(load<u32>(thread + i * 4, THREAD_LOOK_PKTS));
+  return m - left;
+}
+
+/** Puts what dpcls was asked for, and found, into the caches. */
+// @ts-ignore: decorator
+@inline
+function remember(n: u32): void {
+  const smcOn = load<u32>(ARENA_HEADER + HEADER_SMC_ENABLE);
+  for (let i: u32 = 0; i < n; i++) {
+    const pkt = load<u32>(thread + i * 4, THREAD_ASKED);
+    const flow = load<u32>(pkt, PKT_FLOW);
+    if (!flow) continue;
     emcInsert(pkt, flow);
     if (smcOn) smcInsert(pkt, flow);
   }
-  bump(thread + THREAD_STAT_DPCLS, hits);
-  bump(thread + THREAD_STAT_LOOKUPS, lookups);
-  return hits;
 }
 
 function miss(pkt: u32): void {
@@ -170,7 +239,7 @@ function lookUpParsed(count: u32): void {
   const emcOn = load<u32>(ARENA_HEADER + HEADER_EMC_INSERT_MIN);
   const smcOn = load<u32>(ARENA_HEADER + HEADER_SMC_ENABLE);
   let known: u32 = 0;
-  if (emcOn) known = emcPass(count);
+  if (emcOn) known = askEmc(count);
   if (known < count && smcOn) known += smcPass(count);
   if (known < count) dpclsPass(count);
 }

@@ -4,6 +4,7 @@
  */
 import {
   FLOW_DEAD,
+  FLOW_KEY,
   PKT_HASH,
   SMC_BUCKET__SIZE,
   SMC_BUCKET_FLOWS,
@@ -20,14 +21,40 @@ function bucketAt(hash: u32): u32 {
   return smc + (hash & (SMC_BUCKETS - 1)) * SMC_BUCKET__SIZE;
 }
 
+/** The ways of the bucket that have the signature, a bit each. */
+// @ts-ignore: decorator
+@inline
+function waysOf(bucket: u32, sig: u16): u32 {
+  let hits: u32 = i16x8.bitmask(i16x8.eq(v128.load(bucket, SMC_BUCKET_SIGS), i16x8.splat(sig)));
+  if (load<u16>(bucket + 16, SMC_BUCKET_SIGS) == sig) hits |= 0x100;
+  if (load<u16>(bucket + 18, SMC_BUCKET_SIGS) == sig) hits |= 0x200;
+  return hits;
+}
+
+/** Loads the packet's bucket: what comes of it means nothing. */
+// @ts-ignore: decorator
+@inline
+export function smcTouchBucket(pkt: u32): u32 {
+  return load<u32>(bucketAt(load<u32>(pkt, PKT_HASH)));
+}
+
+/** Loads the flow that the packet may have: what comes of it means nothing. */
+// @ts-ignore: decorator
+@inline
+export function smcTouchFlow(pkt: u32): u32 {
+  const hash = load<u32>(pkt, PKT_HASH);
+  const bucket = bucketAt(hash);
+  const ways = waysOf(bucket, <u16>(hash >> 16));
+  // Without one: flow 0's record, which is always there.
+  const flow = ways ? load<u32>(bucket + ctz(ways) * 4, SMC_BUCKET_FLOWS) : 0;
+  return load<u32>(flowAt(flow), FLOW_KEY);
+}
+
 /** Flow index, or 0. */
 export function smcLookup(pkt: u32): u32 {
   const hash = load<u32>(pkt, PKT_HASH);
   const bucket = bucketAt(hash);
-  const sig = <u16>(hash >> 16);
-  let hits: u32 = i16x8.bitmask(i16x8.eq(v128.load(bucket, SMC_BUCKET_SIGS), i16x8.splat(sig)));
-  if (load<u16>(bucket + 16, SMC_BUCKET_SIGS) == sig) hits |= 0x100;
-  if (load<u16>(bucket + 18, SMC_BUCKET_SIGS) == sig) hits |= 0x200;
+  let hits = waysOf(bucket, <u16>(hash >> 16));
   while (hits) {
     const way = ctz(hits);
     hits &= hits - 1;

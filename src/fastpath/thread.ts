@@ -22,6 +22,9 @@ import {
   ARENA_SLOTS_STRIDE,
   ARENA_SMC,
   ARENA_SMC_STRIDE,
+  ARENA_SUBTABLE_HITS,
+  ARENA_SUBTABLE_HITS_STRIDE,
+  ARENA_SUBTABLES,
   ARENA_THREADS,
   ARENA_TX_BATCHES,
   ARENA_TX_BATCHES_STRIDE,
@@ -35,6 +38,8 @@ import {
   PORT_STATS__SIZE,
   PORTS_MAX,
   SLOT__SIZE,
+  SUBTABLE__SIZE,
+  SUBTABLE_HITS__SIZE,
   THREAD__SIZE,
   THREAD_DROPS,
   TX_BATCH__SIZE,
@@ -56,6 +61,7 @@ export let flowStatsBase: u32 = 0;
 export let simples: u32 = 0;
 export let emc: u32 = 0;
 export let smc: u32 = 0;
+export let subtableHits: u32 = 0;
 export let upcalls: u32 = 0;
 
 export function initThread(index: u32): void {
@@ -73,6 +79,7 @@ export function initThread(index: u32): void {
   simples = ARENA_SIMPLES + index * ARENA_SIMPLES_STRIDE;
   emc = ARENA_EMC + index * ARENA_EMC_STRIDE;
   smc = ARENA_SMC + index * ARENA_SMC_STRIDE;
+  subtableHits = ARENA_SUBTABLE_HITS + index * ARENA_SUBTABLE_HITS_STRIDE;
   upcalls = ARENA_UPCALLS + index * ARENA_UPCALLS_STRIDE;
 }
 
@@ -130,6 +137,12 @@ export function portStatsAt(port: u32): u32 {
 @inline
 export function txBatchAt(port: u32): u32 {
   return txBatches + port * TX_BATCH__SIZE;
+}
+
+// @ts-ignore: decorator
+@inline
+export function subtableHitsAt(subtable: u32): u32 {
+  return subtableHits + ((subtable - ARENA_SUBTABLES) / SUBTABLE__SIZE) * SUBTABLE_HITS__SIZE;
 }
 
 // @ts-ignore: decorator

@@ -12,8 +12,8 @@ export const REGIONS_MAX = 8;
 export const TXQS_MAX = 16;
 export const PACKET_HEADROOM = 128;
 export const FRAME_MAX = 2048;
-export const EMC_ENTRIES = 8192;
-export const SMC_BUCKETS = 8192;
+export const EMC_ENTRIES = 4096;
+export const SMC_BUCKETS = 4096;
 export const SMC_WAYS = 10;
 export const DROP_REASONS_MAX = 64;
 export const UPCALL_RING_SIZE = 1048576;
@@ -226,6 +226,10 @@ export const BUCKET_NEXT = 56;
 export const BUCKET_PAD = 60;
 /** bytes of a BUCKET */
 export const BUCKET__SIZE = 64;
+/** pmd; wraps */
+export const SUBTABLE_HITS_COUNT = 0;
+/** bytes of a SUBTABLE_HITS */
+export const SUBTABLE_HITS__SIZE = 4;
 /** bumped when the record is freed */
 export const FLOW_GEN = 0;
 /** 1 once it is deleted */
@@ -416,9 +420,27 @@ export const THREAD_SLEEPS = 248;
 export const THREAD_SLEEP_NS = 256;
 /** pmd: words of the key under the mask of the subtable that is searched */
 export const THREAD_MASKED = 264;
-export const THREAD_DROPS = 424;
+/** pmd: packets that are being looked up, u32 */
+export const THREAD_LOOK_PKTS = 424;
+/** pmd: of each, its hash under the subtable that is searched */
+export const THREAD_LOOK_HASHES = 552;
+/** pmd: of each, the flow or EMC entry that it may have */
+export const THREAD_LOOK_FOUND = 680;
+/** pmd: packets that dpcls is asked for, u32 */
+export const THREAD_ASKED = 808;
+/** pmd: of each, its list of subtables; 1: asked already */
+export const THREAD_LISTS = 936;
+/** pmd: nothing; what was loaded only to be in the cache goes here */
+export const THREAD_TOUCHED = 1064;
+/** pmd: packets that the EMC was asked for in this window */
+export const THREAD_EMC_ASKED = 1068;
+/** pmd: those that it knew */
+export const THREAD_EMC_FOUND = 1072;
+/** pmd: packets that it is not asked for yet, because it knew few */
+export const THREAD_EMC_REST = 1076;
+export const THREAD_DROPS = 1080;
 /** port numbers, u16 */
-export const THREAD_DIRTY = 936;
+export const THREAD_DIRTY = 1592;
 /** bytes of a THREAD */
 export const THREAD__SIZE = 4096;
 export const KEY_IN_PORT = 0;
@@ -507,26 +529,30 @@ export const ARENA_PORT_STATS_STRIDE = 65536;
 export const ARENA_SIMPLES = 14159872;
 /** from one thread to the next */
 export const ARENA_SIMPLES_STRIDE = 4096;
-/** 8192 × EMC_ENTRY a thread */
+/** 4096 × EMC_ENTRY a thread */
 export const ARENA_EMC = 14225408;
 /** from one thread to the next */
-export const ARENA_EMC_STRIDE = 524288;
-/** 8192 × SMC_BUCKET a thread */
-export const ARENA_SMC = 22614016;
+export const ARENA_EMC_STRIDE = 262144;
+/** 4096 × SMC_BUCKET a thread */
+export const ARENA_SMC = 18419712;
 /** from one thread to the next */
-export const ARENA_SMC_STRIDE = 524288;
+export const ARENA_SMC_STRIDE = 262144;
+/** 4096 × SUBTABLE_HITS a thread */
+export const ARENA_SUBTABLE_HITS = 22614016;
+/** from one thread to the next */
+export const ARENA_SUBTABLE_HITS_STRIDE = 16384;
 /** 1048576 × BYTE a thread */
-export const ARENA_UPCALLS = 31002624;
+export const ARENA_UPCALLS = 22876160;
 /** from one thread to the next */
 export const ARENA_UPCALLS_STRIDE = 1048576;
 /** 1048576 × FLOW */
-export const ARENA_FLOWS = 47779840;
+export const ARENA_FLOWS = 39653376;
 /** 1048576 × FLOW_STATS a thread */
-export const ARENA_FLOW_STATS = 249106432;
+export const ARENA_FLOW_STATS = 240979968;
 /** from one thread to the next */
 export const ARENA_FLOW_STATS_STRIDE = 33554432;
 /** 268435456 × BYTE */
-export const ARENA_HEAP = 785977344;
+export const ARENA_HEAP = 777850880;
 /** bytes of the arena */
-export const ARENA__SIZE = 1054474240;
+export const ARENA__SIZE = 1046347776;
 export const DROP_REASON_NAMES = ["datapath_drop_upcall_error","datapath_drop_lock_error","datapath_drop_rx_invalid_packet","datapath_drop_userspace_action_error","datapath_drop_invalid_port","datapath_drop_invalid_tnl_port","datapath_drop_recirc_error","datapath_drop_meter","datapath_drop_sample_error","drop_action_of_pipeline","vhost_rx_bad_descriptor","vhost_rx_bad_chain","vhost_rx_oversize","vhost_rx_runt","vhost_rx_bad_header","vhost_tx_ring_full","vhost_tx_bad_descriptor","vhost_tx_not_ready","vhost_tx_oversize","soft_tx_ring_full","upcall_ring_full","datapath_drop_unsupported_action","vhost_bad_index","drop_action_bridge_not_found","drop_action_recursion_too_deep","drop_action_too_many_resubmit","drop_action_stack_too_deep","drop_action_no_recirculation_context","drop_action_recirculation_conflict","drop_action_too_many_mpls_labels","drop_action_invalid_tunnel_metadata","drop_action_unsupported_packet_type","drop_action_congestion","drop_action_forwarding_disabled","socket_rx_bad_frame","socket_rx_oversize","socket_rx_runt","socket_rx_bad_offload","socket_tx_ring_full","socket_tx_not_ready","socket_tx_oversize"] as const;

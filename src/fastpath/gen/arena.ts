@@ -12,8 +12,8 @@ export const REGIONS_MAX: u32 = 8;
 export const TXQS_MAX: u32 = 16;
 export const PACKET_HEADROOM: u32 = 128;
 export const FRAME_MAX: u32 = 2048;
-export const EMC_ENTRIES: u32 = 8192;
-export const SMC_BUCKETS: u32 = 8192;
+export const EMC_ENTRIES: u32 = 4096;
+export const SMC_BUCKETS: u32 = 4096;
 export const SMC_WAYS: u32 = 10;
 export const DROP_REASONS_MAX: u32 = 64;
 export const UPCALL_RING_SIZE: u32 = 1048576;
@@ -226,6 +226,10 @@ export const BUCKET_NEXT: u32 = 56;
 export const BUCKET_PAD: u32 = 60;
 /** bytes of a BUCKET */
 export const BUCKET__SIZE: u32 = 64;
+/** pmd; wraps */
+export const SUBTABLE_HITS_COUNT: u32 = 0;
+/** bytes of a SUBTABLE_HITS */
+export const SUBTABLE_HITS__SIZE: u32 = 4;
 /** bumped when the record is freed */
 export const FLOW_GEN: u32 = 0;
 /** 1 once it is deleted */
@@ -416,9 +420,27 @@ export const THREAD_SLEEPS: u32 = 248;
 export const THREAD_SLEEP_NS: u32 = 256;
 /** pmd: words of the key under the mask of the subtable that is searched */
 export const THREAD_MASKED: u32 = 264;
-export const THREAD_DROPS: u32 = 424;
+/** pmd: packets that are being looked up, u32 */
+export const THREAD_LOOK_PKTS: u32 = 424;
+/** pmd: of each, its hash under the subtable that is searched */
+export const THREAD_LOOK_HASHES: u32 = 552;
+/** pmd: of each, the flow or EMC entry that it may have */
+export const THREAD_LOOK_FOUND: u32 = 680;
+/** pmd: packets that dpcls is asked for, u32 */
+export const THREAD_ASKED: u32 = 808;
+/** pmd: of each, its list of subtables; 1: asked already */
+export const THREAD_LISTS: u32 = 936;
+/** pmd: nothing; what was loaded only to be in the cache goes here */
+export const THREAD_TOUCHED: u32 = 1064;
+/** pmd: packets that the EMC was asked for in this window */
+export const THREAD_EMC_ASKED: u32 = 1068;
+/** pmd: those that it knew */
+export const THREAD_EMC_FOUND: u32 = 1072;
+/** pmd: packets that it is not asked for yet, because it knew few */
+export const THREAD_EMC_REST: u32 = 1076;
+export const THREAD_DROPS: u32 = 1080;
 /** port numbers, u16 */
-export const THREAD_DIRTY: u32 = 936;
+export const THREAD_DIRTY: u32 = 1592;
 /** bytes of a THREAD */
 export const THREAD__SIZE: u32 = 4096;
 export const KEY_IN_PORT: u32 = 0;
@@ -507,25 +529,29 @@ export const ARENA_PORT_STATS_STRIDE: u32 = 65536;
 export const ARENA_SIMPLES: u32 = 14159872;
 /** from one thread to the next */
 export const ARENA_SIMPLES_STRIDE: u32 = 4096;
-/** 8192 × EMC_ENTRY a thread */
+/** 4096 × EMC_ENTRY a thread */
 export const ARENA_EMC: u32 = 14225408;
 /** from one thread to the next */
-export const ARENA_EMC_STRIDE: u32 = 524288;
-/** 8192 × SMC_BUCKET a thread */
-export const ARENA_SMC: u32 = 22614016;
+export const ARENA_EMC_STRIDE: u32 = 262144;
+/** 4096 × SMC_BUCKET a thread */
+export const ARENA_SMC: u32 = 18419712;
 /** from one thread to the next */
-export const ARENA_SMC_STRIDE: u32 = 524288;
+export const ARENA_SMC_STRIDE: u32 = 262144;
+/** 4096 × SUBTABLE_HITS a thread */
+export const ARENA_SUBTABLE_HITS: u32 = 22614016;
+/** from one thread to the next */
+export const ARENA_SUBTABLE_HITS_STRIDE: u32 = 16384;
 /** 1048576 × BYTE a thread */
-export const ARENA_UPCALLS: u32 = 31002624;
+export const ARENA_UPCALLS: u32 = 22876160;
 /** from one thread to the next */
 export const ARENA_UPCALLS_STRIDE: u32 = 1048576;
 /** 1048576 × FLOW */
-export const ARENA_FLOWS: u32 = 47779840;
+export const ARENA_FLOWS: u32 = 39653376;
 /** 1048576 × FLOW_STATS a thread */
-export const ARENA_FLOW_STATS: u32 = 249106432;
+export const ARENA_FLOW_STATS: u32 = 240979968;
 /** from one thread to the next */
 export const ARENA_FLOW_STATS_STRIDE: u32 = 33554432;
 /** 268435456 × BYTE */
-export const ARENA_HEAP: u32 = 785977344;
+export const ARENA_HEAP: u32 = 777850880;
 /** bytes of the arena */
-export const ARENA__SIZE: u32 = 1054474240;
+export const ARENA__SIZE: u32 = 1046347776;

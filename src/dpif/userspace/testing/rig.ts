@@ -4,6 +4,7 @@ import {
   ARENA_PKTS,
   ARENA_PORTS,
   ARENA_SLOTS,
+  ARENA_THREADS,
   ARENA_TX_BATCHES,
   BATCH_MAX,
   FRAME_MAX,
@@ -26,6 +27,9 @@ import {
   PORT_KIND_VHOST,
   PORT_MAX_FRAME,
   SLOT__SIZE,
+  THREAD_EMC_ASKED,
+  THREAD_EMC_FOUND,
+  THREAD_EMC_REST,
   UPCALL_OUTPUT,
   VRING_BROKEN,
 } from '../../../gen/arena.ts';
@@ -98,10 +102,11 @@ export class Rig {
     this.arena.set(ARENA_HEADER + HEADER_VLAN_LIMIT, limit);
   }
 
-  /** `emc`: every packet is put in, none is. */
+  /** `emc`: every packet is put in, none is. An EMC that has turned itself off is asked again. */
   setCaches(emc: boolean, smc: boolean): void {
     this.arena.set(ARENA_HEADER + HEADER_EMC_INSERT_MIN, emc ? 0xffffffff : 0);
     this.arena.set(ARENA_HEADER + HEADER_SMC_ENABLE, smc ? 1 : 0);
+    for (const field of [THREAD_EMC_ASKED, THREAD_EMC_FOUND, THREAD_EMC_REST]) this.arena.set(ARENA_THREADS + field, 0);
   }
 
   /** A port whose frames come back from `outputs`. */
