@@ -3,6 +3,7 @@ import { Flow, FlowWildcards, type Match } from './flow.ts';
 import { HashCounts } from './hash-counts.ts';
 import { hashValues, type MaskShape, type MatchValues, shapeOf } from './mask-shape.ts';
 import { PrefixTrie } from './prefix-trie.ts';
+import { RuleTable } from './rule-table.ts';
 
 /** A classifier's rules, and the subtable of those with the same mask. */
 
@@ -45,8 +46,10 @@ export class ClsRule {
   hash = 0;
   /** @internal The rule with the same match and the next lower priority. */
   lower: ClsRule | undefined = undefined;
-  /** @internal The next match with the same hash. */
+  /** @internal The links of its table: see rule-table.ts. */
   chain: ClsRule | undefined = undefined;
+  before: ClsRule | undefined = undefined;
+  after: ClsRule | undefined = undefined;
   /** @internal How its match's tunnel metadata lies in the flow. */
   tunTable: Flow['tunTable'] = undefined;
   /** The clauses that it stands for; such a rule matches nothing by itself. Not to be changed while it is in a classifier. */
@@ -64,6 +67,15 @@ export class ClsRule {
     this.values = this.shape.valuesOf(flow);
     this.hash = hashValues(this.values, this.values.length);
     this.tunTable = flow.tunTable;
+    return this;
+  }
+
+  /** The same, of a match that was taken apart. */
+  setValues({ shape, values, tunTable }: { shape: MaskShape; values: MatchValues; tunTable: Flow['tunTable'] }): this {
+    this.shape = shape;
+    this.values = values;
+    this.hash = hashValues(values, values.length);
+    this.tunTable = tunTable;
     return this;
   }
 
@@ -143,14 +155,11 @@ export class Subtable<R extends ClsRule> {
   readonly stageEnds: number[] = [];
   /** For each stage but the last: how many rules have that hash of the words so far. */
   readonly indices: HashCounts[] = [];
-  /** Heads of the lists of rules that share a match. */
-  readonly heads = new Map<number, R>();
+  readonly table = new RuleTable<R>();
   triePlen: number[];
   /** Leading bits of tp_src and tp_dst, taken as one word, up to the last one-bit. */
   readonly portsMaskLen: number;
   readonly portsTrie = new PrefixTrie();
-  /** In the order in which they came. */
-  readonly all = new Set<R>();
   maxPriority = -1;
   maxCount = 0;
 
@@ -173,21 +182,10 @@ export class Subtable<R extends ClsRule> {
     this.portsMaskLen = ports === 0 ? 0 : 32 - (31 - Math.clz32(ports & -ports));
   }
 
-  hasValues(rule: ClsRule, values: MatchValues): boolean {
-    for (let i = 0; i < values.length; i++) if (rule.values[i] !== values[i]) return false;
-    return true;
-  }
-
-  find(hash: number, values: MatchValues): R | undefined {
-    for (let head = this.heads.get(hash); head; head = head.chain as R | undefined)
-      if (this.hasValues(head, values)) return head;
-    return undefined;
-  }
-
   /** The best rule that matches `flow`, by the final hash. */
   findFlow(hash: number, u32: Uint32Array, next: boolean): R | undefined {
-    for (let head: R | undefined = this.heads.get(hash); head; head = head.chain as R | undefined)
-      if (this.#holds(head.values, u32)) return firstIn(head, next);
+    for (let head = this.table.chainOf(hash); head; head = head.chain as R | undefined)
+      if (head.hash === hash && this.#holds(head.values, u32)) return firstIn(head, next);
     return undefined;
   }
 
@@ -195,10 +193,5 @@ export class Subtable<R extends ClsRule> {
     const { words, maskWords } = this;
     for (let i = 0; i < words.length; i++) if ((u32[words[i]] & maskWords[i]) !== values[i]) return false;
     return true;
-  }
-
-  /** A copy of the list of rules, which stays as it is when they come and go. */
-  snapshot(): R[] {
-    return [...this.all];
   }
 }

@@ -90,6 +90,11 @@ export class Classifier<R extends ClsRule = ClsRule> {
   readonly #ports = new Uint32Array(1);
   readonly #portsMatch = newTrieMatch();
   #nRules = 0;
+  /** The last rule whose like was looked for, and the head of that match: as a rule it is put in next. */
+  #soughtLike: ClsRule | undefined = undefined;
+  #foundLike: R | undefined = undefined;
+  /** The subtable that was found last. */
+  #found: Subtable<R> | undefined = undefined;
 
   /** `prefixFields`: the members whose prefixes are tracked in tries. */
   constructor(prefixFields: readonly FlowMemberName[] = ['nw_dst', 'nw_src'], view = new ClsView()) {
@@ -103,7 +108,7 @@ export class Classifier<R extends ClsRule = ClsRule> {
     const trieFields = this.#tries.map((t) => t.field);
     for (const st of this.#subtables) {
       st.triePlen = trieFields.map((f) => prefixLen(st.mask, f));
-      for (const rule of st.all) this.#trackTries(st, rule, true);
+      for (const rule of st.table.list()) this.#trackTries(st, rule, true);
     }
   }
 
@@ -143,7 +148,7 @@ export class Classifier<R extends ClsRule = ClsRule> {
   /** Whether `rule` itself (not an equal one) is in. */
   has(rule: R): boolean {
     const st = rule.subtable as unknown as Subtable<R> | undefined;
-    for (let r = st?.find(rule.hash, rule.values); r; r = r.lower as R | undefined) if (r === rule) return true;
+    for (let r = st?.table.find(rule.hash, rule.values); r; r = r.lower as R | undefined) if (r === rule) return true;
     return false;
   }
 
@@ -168,12 +173,14 @@ export class Classifier<R extends ClsRule = ClsRule> {
     const st = this.#findSubtable(shape);
     if (!st) return undefined;
     const values = shape.valuesOf(match.flow);
-    return atPriority(st.find(hashValues(values, values.length), values), priority);
+    return atPriority(st.table.find(hashValues(values, values.length), values), priority);
   }
 
   /** The same for the match and priority of a rule that is not in. */
   findLike(rule: ClsRule): R | undefined {
-    return atPriority(this.#findSubtable(rule.shape!)?.find(rule.hash, rule.values), rule.priority);
+    this.#soughtLike = rule;
+    this.#foundLike = this.#findSubtable(rule.shape!)?.table.find(rule.hash, rule.values);
+    return atPriority(this.#foundLike, rule.priority);
   }
 
   /** The highest-priority rule that matches `flow`. Adds to `wc` the bits that were looked at. `flow.conjId` is as before afterwards. */
@@ -254,7 +261,7 @@ export class Classifier<R extends ClsRule = ClsRule> {
 
   /** Every rule, in no particular order. Rules may come and go on the way. */
   *rules(): IterableIterator<R> {
-    for (const st of [...this.#subtables]) yield* st.snapshot();
+    for (const st of [...this.#subtables]) yield* st.table.list();
   }
 
   /** The rules whose match is `target` or more specific (the "loose" match of OpenFlow), in the view's state or the one after the change. */
@@ -265,7 +272,7 @@ export class Classifier<R extends ClsRule = ClsRule> {
       st.words.forEach((w, i) => {
         if (target.wc.u32[w]) at.push(i);
       });
-      for (const rule of st.snapshot()) {
+      for (const rule of st.table.list()) {
         if (!isIn(rule, next)) continue;
         if (at.every((i) => ((rule.values[i] ^ target.flow.u32[st.words[i]]) & target.wc.u32[st.words[i]]) === 0))
           yield rule;
@@ -277,7 +284,7 @@ export class Classifier<R extends ClsRule = ClsRule> {
   findOverlap(match: Match, priority: number): R | undefined {
     for (const st of this.#subtables) {
       if (st.maxPriority < priority) break;
-      for (const rule of st.all) {
+      for (let rule = st.table.first; rule; rule = rule.after as R | undefined) {
         if (rule.priority === priority && isIn(rule, true) && overlaps(st, rule, match)) return rule;
       }
     }
@@ -285,9 +292,15 @@ export class Classifier<R extends ClsRule = ClsRule> {
   }
 
   #findSubtable(shape: MaskShape): Subtable<R> | undefined {
+    if (this.#found?.shape === shape) return this.#found;
     const peers = this.#byMask.get(shape.hash);
-    if (peers) for (const st of peers) if (st.shape.equals(shape)) return st;
+    if (peers) for (const st of peers) if (st.shape.equals(shape)) return this.#keep(st);
     return undefined;
+  }
+
+  #keep(st: Subtable<R>): Subtable<R> {
+    this.#found = st;
+    return st;
   }
 
   #newSubtable(shape: MaskShape): Subtable<R> {
@@ -301,6 +314,7 @@ export class Classifier<R extends ClsRule = ClsRule> {
   }
 
   #dropSubtable(st: Subtable<R>): void {
+    if (this.#found === st) this.#found = undefined;
     const key = st.shape.hash;
     const rest = (this.#byMask.get(key) ?? []).filter((s) => s !== st);
     if (rest.length) this.#byMask.set(key, rest);
@@ -310,10 +324,10 @@ export class Classifier<R extends ClsRule = ClsRule> {
 
   /** Puts `rule` into its place among the rules of its match, before those of the same priority. */
   #link(st: Subtable<R>, rule: R): void {
-    const head = st.find(rule.hash, rule.values);
+    const head = this.#soughtLike === rule ? this.#foundLike : st.table.find(rule.hash, rule.values);
+    this.#soughtLike = undefined;
     if (!head) {
-      rule.chain = st.heads.get(rule.hash);
-      st.heads.set(rule.hash, rule);
+      st.table.addHead(rule);
       return;
     }
     let prev: R | undefined;
@@ -324,30 +338,15 @@ export class Classifier<R extends ClsRule = ClsRule> {
     }
     rule.lower = at;
     if (prev) prev.lower = rule;
-    else this.#replaceHead(st, head, rule);
-  }
-
-  /** Puts `to` (or nothing) where `head` stands in its hash chain. */
-  #replaceHead(st: Subtable<R>, head: R, to: R | undefined): void {
-    if (to) to.chain = head.chain;
-    const next = to ?? (head.chain as R | undefined);
-    const first = st.heads.get(head.hash)!;
-    if (first === head) {
-      if (next) st.heads.set(head.hash, next);
-      else st.heads.delete(head.hash);
-    } else {
-      let before: R = first;
-      while (before.chain !== head) before = before.chain as R;
-      before.chain = next;
-    }
-    head.chain = undefined;
+    else st.table.replaceHead(head, rule);
   }
 
   #unlink(st: Subtable<R>, rule: R): boolean {
-    const head = st.find(rule.hash, rule.values);
+    this.#soughtLike = undefined;
+    const head = st.table.find(rule.hash, rule.values);
     if (!head) return false;
     if (head === rule) {
-      this.#replaceHead(st, head, rule.lower as R | undefined);
+      st.table.replaceHead(head, rule.lower as R | undefined);
     } else {
       let prev: R = head;
       while (prev.lower && prev.lower !== rule) prev = prev.lower as R;
@@ -360,7 +359,7 @@ export class Classifier<R extends ClsRule = ClsRule> {
 
   #ruleAdded(st: Subtable<R>, rule: R): void {
     this.#nRules++;
-    st.all.add(rule);
+    st.table.append(rule);
     for (let i = 0; i < st.indices.length; i++) st.indices[i].add(hashValues(rule.values, st.stageEnds[i]));
     this.#trackPrefixes(st, rule, true);
     if (rule.priority > st.maxPriority) {
@@ -372,10 +371,10 @@ export class Classifier<R extends ClsRule = ClsRule> {
 
   #ruleRemoved(st: Subtable<R>, rule: R): void {
     this.#nRules--;
-    st.all.delete(rule);
+    st.table.takeOff(rule);
     for (let i = 0; i < st.indices.length; i++) st.indices[i].remove(hashValues(rule.values, st.stageEnds[i]));
     this.#trackPrefixes(st, rule, false);
-    if (st.all.size === 0) this.#dropSubtable(st);
+    if (st.table.size === 0) this.#dropSubtable(st);
     else if (rule.priority === st.maxPriority && --st.maxCount === 0) this.#lower(st);
   }
 
@@ -409,13 +408,12 @@ export class Classifier<R extends ClsRule = ClsRule> {
   /** Finds the highest priority anew after its last rule went, and moves `st` back. */
   #lower(st: Subtable<R>): void {
     st.maxPriority = -1;
-    for (const first of st.heads.values()) {
-      for (let head: ClsRule | undefined = first; head; head = head.chain) {
-        if (head.priority > st.maxPriority) {
-          st.maxPriority = head.priority;
-          st.maxCount = 1;
-        } else if (head.priority === st.maxPriority) st.maxCount++;
-      }
+    for (let rule: ClsRule | undefined = st.table.first; rule; rule = rule.after) {
+      const { priority } = rule;
+      if (priority > st.maxPriority) {
+        st.maxPriority = priority;
+        st.maxCount = 1;
+      } else if (priority === st.maxPriority) st.maxCount++;
     }
     const list = this.#subtables;
     let i = list.indexOf(st);

@@ -14,6 +14,7 @@ const PREFIX = 0;
 const N_BITS = 1;
 const N_RULES = 2;
 const ZERO = 3;
+const ONE = 4;
 const NODE_WORDS = 5;
 
 /** A value's first `plen` bits, as big-endian words in host order. */
@@ -40,15 +41,23 @@ const leadingMask = (n: number): number => (n === 0 ? 0 : (0xffffffff << (32 - n
 function bitsAt(value: TrieValue, ofs: number): number {
   const i = ofs >>> 5;
   const shift = ofs & 31;
-  const hi = value[i] ?? 0;
+  const hi = i < value.length ? value[i] : 0;
   if (shift === 0) return hi;
-  return ((hi << shift) | ((value[i + 1] ?? 0) >>> (32 - shift))) >>> 0;
+  const lo = i + 1 < value.length ? value[i + 1] : 0;
+  return ((hi << shift) | (lo >>> (32 - shift))) >>> 0;
 }
 
 const bitAt = (value: TrieValue, ofs: number): number => (value[ofs >>> 5] >>> (31 - (ofs & 31))) & 1;
 
 /** How many of the first `n` (≤ 32) bits of two left-aligned words agree. */
 const equalBits = (a: number, b: number, n: number): number => Math.min(Math.clz32(a ^ b), n);
+
+/** Copies the rules and edges of a node. Word by word: a call of `copyWithin` takes longer. */
+function moveContents(nodes: Uint32Array, from: number, to: number): void {
+  nodes[to + N_RULES] = nodes[from + N_RULES];
+  nodes[to + ZERO] = nodes[from + ZERO];
+  nodes[to + ONE] = nodes[from + ONE];
+}
 
 export class PrefixTrie {
   #nodes = new Uint32Array(4 * NODE_WORDS);
@@ -57,7 +66,7 @@ export class PrefixTrie {
   #free = 0;
 
   get empty(): boolean {
-    return this.#nodes[ZERO] === 0 && this.#nodes[ZERO + 1] === 0;
+    return this.#nodes[ZERO] === 0 && this.#nodes[ONE] === 0;
   }
 
   /** Counts one rule at the first `plen` (≥ 1) bits of `value`. */
@@ -119,7 +128,7 @@ export class PrefixTrie {
       node = nodes[node + ZERO + bitAt(value, matched)];
     }
     // Followed an edge that is not there: the bit that leads to its sibling must be known, if there is one.
-    out.maskBits = nodes[prev + ZERO] || nodes[prev + ZERO + 1] ? matched + 1 : matched;
+    out.maskBits = nodes[prev + ZERO] || nodes[prev + ONE] ? matched + 1 : matched;
   }
 
   /** A node without rules and edges. */
@@ -135,9 +144,10 @@ export class PrefixTrie {
         this.#nodes = more;
       }
     }
-    this.#nodes.fill(0, node, node + NODE_WORDS);
-    this.#nodes[node + PREFIX] = prefix;
-    this.#nodes[node + N_BITS] = nBits;
+    const nodes = this.#nodes;
+    nodes[node + PREFIX] = prefix;
+    nodes[node + N_BITS] = nBits;
+    nodes[node + N_RULES] = nodes[node + ZERO] = nodes[node + ONE] = 0;
     return node;
   }
 
@@ -170,10 +180,10 @@ export class PrefixTrie {
     const prefix = this.#nodes[node + PREFIX];
     const rest = this.#newNode((prefix << at) >>> 0, this.#nodes[node + N_BITS] - at);
     const nodes = this.#nodes;
-    nodes.copyWithin(rest + N_RULES, node + N_RULES, node + NODE_WORDS);
+    moveContents(nodes, node, rest);
     nodes[node + PREFIX] = (prefix & leadingMask(at)) >>> 0;
     nodes[node + N_BITS] = at;
-    nodes.fill(0, node + N_RULES, node + NODE_WORDS);
+    nodes[node + N_RULES] = nodes[node + ZERO] = nodes[node + ONE] = 0;
     nodes[node + ZERO + (nodes[rest + PREFIX] >>> 31)] = rest;
   }
 
@@ -181,7 +191,7 @@ export class PrefixTrie {
   #tidy(node: number, parent: number): void {
     const nodes = this.#nodes;
     if (nodes[node + N_RULES]) return;
-    const [zero, one] = [nodes[node + ZERO], nodes[node + ZERO + 1]];
+    const [zero, one] = [nodes[node + ZERO], nodes[node + ONE]];
     if (zero && one) return;
     const child = zero || one;
     if (!child) {
@@ -192,7 +202,7 @@ export class PrefixTrie {
     if (nodes[node + N_BITS] + nodes[child + N_BITS] > 32) return;
     nodes[node + PREFIX] |= nodes[child + PREFIX] >>> nodes[node + N_BITS];
     nodes[node + N_BITS] += nodes[child + N_BITS];
-    nodes.copyWithin(node + N_RULES, child + N_RULES, child + NODE_WORDS);
+    moveContents(nodes, child, node);
     this.#freeNode(child);
   }
 }

@@ -1,8 +1,9 @@
 import type { OfErrorName } from '../../protocols/openflow-errors.ts';
+import { OfDecodeError } from '../openflow/buffer.ts';
 import { decode } from '../openflow/codec.ts';
 import { catchallMatch } from '../openflow/match.ts';
 import { BF_ATOMIC, type Message, type MessageOf } from '../openflow/messages.ts';
-import { FlowModOp } from './flow-mod.ts';
+import { FlowAddOp, FlowModOp } from './flow-mod.ts';
 import { MessageLog } from './message-log.ts';
 import { groupModOp, inSlices, type Outcome, PacketOutOp, PortModOp, type Request, type RequestHost } from './mods.ts';
 import type { Ofconn } from './ofconn.ts';
@@ -138,15 +139,35 @@ function settled(
 /** For the matches of flow-mods while they are looked at. */
 const scratch = catchallMatch();
 
-export function bundleAdd(r: Request<'bundle_add_message'>): OfErrorName | undefined {
+/** The flow that a message adds, if it looks like others that have come. */
+function quickOp({ m, conn, host }: Request<'bundle_add_message'>): FlowAddOp | OfErrorName | undefined {
+  try {
+    const add = conn.flowAdds().read(m.message, conn.tunTable());
+    return add && FlowAddOp.ofFlowAdd(host.flowTables, add);
+  } catch (e) {
+    if (e instanceof OfDecodeError) return e.ofError;
+    throw e;
+  }
+}
+
+/** What a message does, or why it can't be done. `bundle`: undefined when this message opens it. */
+function decodeOp(r: Request<'bundle_add_message'>, bundle: OfBundle | undefined): ModOp | OfErrorName {
   const { m, conn, host } = r;
+  const quick = quickOp(r);
+  if (quick) return quick;
   const inner = decode(m.message, conn.codecContext(scratch));
   if (!inner.ok) return inner.error.name;
   const { message, xid } = inner.value;
   if (xid !== r.env.xid) return 'OFPBFC_MSG_BAD_XID';
+  if (message.type === 'flow_mod') conn.flowAdds().learn(m.message, message);
+  return makeOp(host, conn, message, (bundle?.flags ?? m.flags) & BF_ATOMIC ? 'atomic' : 'plain');
+}
+
+export function bundleAdd(r: Request<'bundle_add_message'>): OfErrorName | undefined {
+  const { m, conn, host } = r;
   const map = bundles(conn);
   let bundle = map.get(m.bundleId);
-  const op = makeOp(host, conn, message, (bundle?.flags ?? m.flags) & BF_ATOMIC ? 'atomic' : 'plain');
+  const op = decodeOp(r, bundle);
   if (typeof op === 'string') return op;
   if (!bundle) {
     if (map.size >= MAX_BUNDLES) return 'OFPBFC_OUT_OF_BUNDLES';

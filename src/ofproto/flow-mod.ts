@@ -1,5 +1,6 @@
 import type { OfErrorName } from '../../protocols/openflow-errors.ts';
 import { CompactMatch } from '../flow/compact-match.ts';
+import type { FlowAdd } from '../openflow/flow-add.ts';
 import { catchallMatch } from '../openflow/match.ts';
 import {
   FF_CHECK_OVERLAP,
@@ -41,8 +42,6 @@ const ruleOf = (fm: FlowMod, tableId: number, priority: number, nowMs: number): 
 
 /** A flow-mod that adds one flow: what it holds until it is through is the flow itself. */
 export class FlowAddOp implements ModOp {
-  readonly command: FlowMod['command'];
-  readonly deletes = false;
   readonly #tables: FlowTables;
   readonly #rule: Rule;
   /** The new flow brings no cookie of its own. */
@@ -50,11 +49,27 @@ export class FlowAddOp implements ModOp {
   #old: Rule | undefined = undefined;
   #evicted = false;
 
-  constructor(tables: FlowTables, fm: FlowMod) {
+  private constructor(tables: FlowTables, rule: Rule, keepCookie: boolean) {
     this.#tables = tables;
-    this.command = fm.command;
-    this.#keepCookie = fm.newCookie === UINT64_MAX;
-    this.#rule = ruleOf(fm, fm.tableId === ALL_TABLES ? 0 : fm.tableId, fm.priority, 0).setMatch(fm.match);
+    this.#rule = rule;
+    this.#keepCookie = keepCookie;
+  }
+
+  static of(tables: FlowTables, fm: FlowMod): FlowAddOp {
+    const rule = ruleOf(fm, fm.tableId === ALL_TABLES ? 0 : fm.tableId, fm.priority, 0).setMatch(fm.match);
+    return new FlowAddOp(tables, rule, fm.newCookie === UINT64_MAX);
+  }
+
+  static ofFlowAdd(tables: FlowTables, add: FlowAdd): FlowAddOp {
+    return new FlowAddOp(tables, new Rule(add.priority, add, 0).setValues(add), add.keepCookie);
+  }
+
+  get command(): 'add' {
+    return 'add';
+  }
+
+  get deletes(): boolean {
+    return false;
   }
 
   start(): OfErrorName | undefined {
@@ -136,7 +151,7 @@ export class FlowModOp implements ModOp {
       if (fm.match.wc.recircId !== 0 || fm.match.wc.dpHash !== 0) return 'OFPBRC_EPERM';
       if (fm.bufferId !== OFP_NO_BUFFER) return 'OFPBRC_BUFFER_UNKNOWN';
     }
-    return fm.command === 'add' ? new FlowAddOp(tables, fm) : new FlowModOp(tables, fm);
+    return fm.command === 'add' ? FlowAddOp.of(tables, fm) : new FlowModOp(tables, fm);
   }
 
   get command(): FlowMod['command'] {
@@ -198,7 +213,7 @@ export class FlowModOp implements ModOp {
   }
 
   #startAdd(): OfErrorName | undefined {
-    const add = new FlowAddOp(this.#tables, this.#fm);
+    const add = FlowAddOp.of(this.#tables, this.#fm);
     const error = add.start();
     if (!error) this.#add = add;
     return error;

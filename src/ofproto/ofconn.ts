@@ -2,6 +2,7 @@ import type { OfErrorName } from '../../protocols/openflow-errors.ts';
 import type { CodecContext } from '../openflow/codec.ts';
 import { decode, encode, typeOf } from '../openflow/codec.ts';
 import { ofError } from '../openflow/error.ts';
+import { FlowAddReader } from '../openflow/flow-add.ts';
 import type { Match } from '../openflow/match.ts';
 import {
   type AsyncConfig,
@@ -121,6 +122,7 @@ export class Ofconn {
   /** The bridge's mapping of tunnel options to fields. */
   readonly tunTable: () => TunTable;
   lastActivityMs = 0;
+  #flowAdds: FlowAddReader | undefined = undefined;
   readonly #flowMods = { add: 0, modify: 0, delete: 0, firstMs: 0, lastMs: 0 };
 
   /** `versions`: bit n = version n may be spoken. */
@@ -177,6 +179,12 @@ export class Ofconn {
   codecContext(scratch?: Match): CodecContext {
     const { version, flowModTableId } = this;
     return { version, nTables: N_TABLES, flowModTableId, tunTable: this.tunTable(), ...(scratch && { scratch }) };
+  }
+
+  /** Reads flow-mods of the negotiated version that are like others of this connection. */
+  flowAdds(): FlowAddReader {
+    this.#flowAdds ??= new FlowAddReader(this.version, N_TABLES);
+    return this.#flowAdds;
   }
 
   /** Takes note of a flow-mod that was done. */

@@ -23,7 +23,7 @@ import type { TableSettings } from './oftable.ts';
 import type { BridgePort } from './port.ts';
 import { OFPP_LOCAL } from './ports.ts';
 import { handleRequest } from './requests.ts';
-import { flattened, type Rule } from './rule.ts';
+import type { Rule } from './rule.ts';
 import { change, type Requester, runNow, Slicer } from './transaction.ts';
 
 /** The OpenFlow side of a bridge: its tables, groups, meters, monitors and connections, which belong together. */
@@ -295,7 +295,11 @@ export class OpenflowHost implements RequestHost {
   }
 
   #check(actions: readonly Ofpact[]): OfErrorName | undefined {
-    for (const a of flattened(actions)) {
+    for (const a of actions) {
+      if (a.type === 'write_actions' || a.type === 'clone' || a.type === 'ct') {
+        const error = this.#check(a.actions);
+        if (error) return error;
+      }
       if (a.type === 'meter' && !this.meters.get(a.meterId)) return 'OFPMMFC_INVALID_METER';
       if (a.type === 'group' && !this.groupTable.next(a.groupId)) return 'OFPBAC_BAD_OUT_GROUP';
       if (a.type === 'controller' && a.meterId !== undefined && !this.meters.get(a.meterId))

@@ -48,6 +48,7 @@ const VLAN_VID = mf('vlan_vid');
 const DL_VLAN_PCP = mf('dl_vlan_pcp');
 const VLAN_PCP = mf('vlan_pcp');
 const ARP_OP = mf('arp_op');
+const VLAN_FIELDS: FieldSet = new Set([VLAN_TCI, DL_VLAN, VLAN_VID, DL_VLAN_PCP, VLAN_PCP]);
 const IPV6_LABEL = mf('ipv6_label');
 
 export const VLAN_CFI = 0x1000;
@@ -95,6 +96,15 @@ function place(f: MatchField): Place {
   const p = PLACES[f.id];
   if (!p) throw new Error(`${f.name} is not supported`);
   return p;
+}
+
+/** Where the field's bytes lie in a flow one by one, if that is all there is to a match of it and every value is good; else undefined. */
+export function bytePlace(f: MatchField): number | undefined {
+  const p = PLACES[f.id];
+  const plain = p?.bytewise && f.nBits === f.nBytes * 8 && !VLAN_FIELDS.has(f) && !BIT_FIELDS.has(f.name);
+  return plain && f !== NW_TOS && f !== ARP_OP && f !== NSH_MDTYPE && f !== NSH_TTL && f !== CT_STATE
+    ? p.start
+    : undefined;
 }
 
 /** The last `size` (at most 4) bytes from `start` as a number. */

@@ -62,6 +62,13 @@ export function flowFlagsFromWire(raw: number, version: number): number {
   return flags;
 }
 
+/** The flags that the version has. */
+export function flowFlagsOnWire(version: number): number {
+  let raw = 0;
+  for (const [wire, , from, to] of FLAGS) if (version >= from && version <= to) raw |= wire;
+  return raw;
+}
+
 export function flowFlagsToWire(flags: number, version: number): number {
   let raw = 0;
   for (const [wire, flag, from, to] of FLAGS) if (version >= from && version <= to && flags & flag) raw |= wire;
