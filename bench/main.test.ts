@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { parsePcap } from '../src/virtio-user/pcap.ts';
+import { parsePcap } from '../src/base/pcap.ts';
 import { bestVariant, relate, type ThroughputResult } from './compare.ts';
 import { explosionFrames } from './explosion.ts';
 import { figures, verdict } from './figures.ts';

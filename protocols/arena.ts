@@ -446,6 +446,10 @@ export const CONSTANTS: Readonly<Record<string, number>> = {
   VRING_F_MRG_RXBUF: 1,
   VRING_F_INDIRECT: 2,
   VRING_F_EVENT_IDX: 4,
+  // Rings without a kernel behind them (type=dpdk with net_null, net_ring, net_pcap).
+  VRING_F_ENDLESS: 256, // what was received stays in its slot, for the next round
+  VRING_F_SINK: 512, // what is sent is counted and gone
+  VRING_F_LOOP: 1024, // what is sent is received by the ring of the same slots
   VRING_BROKEN_CHAIN: 1,
   VRING_BROKEN_INDEX: 2,
   UPCALL_MISS: 1,

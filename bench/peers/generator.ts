@@ -49,7 +49,7 @@ async function startFlowgen(sockets: readonly string[], nFlows: number, size: nu
 
 const turnout = join(dirname(fileURLToPath(import.meta.url)), '../../bin/turnout');
 
-/** Classic pcap, little endian, Ethernet: see src/virtio-user/pcap.ts. */
+/** Classic pcap, little endian, Ethernet: see src/base/pcap.ts. */
 export function pcapOf(frames: readonly Uint8Array[]): Uint8Array {
   const size = frames.reduce((n, frame) => n + 16 + frame.length, 24);
   const file = new Uint8Array(size);

@@ -1,8 +1,8 @@
 /** `turnout pktgen`: generates packets on virtio-user ports; flags, a script or a prompt say which. */
 import { accessSync, constants, readFileSync, writeSync } from 'node:fs';
 import { createInterface } from 'node:readline';
+import { type PcapFrame, parsePcap } from '../base/pcap.ts';
 import type { LcoreConfig } from '../virtio-user/lcore.ts';
-import { type PcapFrame, parsePcap } from '../virtio-user/pcap.ts';
 import { lcoreConfig } from '../virtio-user/traffic-config.ts';
 import { TrafficEngine } from '../virtio-user/traffic-engine.ts';
 import { PKTGEN_USAGE, type PktgenOptions, parsePktgenOptions } from './pktgen-options.ts';

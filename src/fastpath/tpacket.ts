@@ -9,7 +9,8 @@
  * slot, to the kernel:   | status len … | virtio_net_hdr (10) | frame |
  *                        0    4          32                    42
  * ```
- * A tap's slots have the same form; there the thread's TypeScript reads and writes the tap.
+ * A tap's slots have the same form; there the thread's TypeScript reads and writes the tap. The slots of devices that are nothing but memory
+ * (VRING_F_*) have the form for both ways.
  */
 import {
   ARENA_PKTS,
@@ -51,6 +52,10 @@ import {
   VRING_BROKEN,
   VRING_CALL_PENDING,
   VRING_DESC,
+  VRING_F_ENDLESS,
+  VRING_F_LOOP,
+  VRING_F_SINK,
+  VRING_FLAGS,
   VRING_FRAME_SIZE,
   VRING_LAST_AVAIL,
   VRING_PORT,
@@ -270,7 +275,7 @@ export function rx(thread: u32, ring: u32): u32 {
       n = takeSegments(thread, ring, slots, n);
       if (load<u32>(ring, VRING_SEG_NEXT)) break;
     }
-    gAtomicStore32(slot, 0);
+    if (!(load<u32>(ring, VRING_FLAGS) & VRING_F_ENDLESS)) gAtomicStore32(slot, 0);
     i = next(ring, i);
   }
   store<u32>(ring, i, VRING_LAST_AVAIL);
@@ -287,10 +292,16 @@ function countTxDrops(thread: u32, ring: u32, reason: u32, count: u32): void {
 /** Fills a slot; the kernel takes it at the thread's next send(2). hdr_len says that all of the frame shall lie in the packet's linear part. */
 // @ts-ignore: decorator
 @inline
-function putFrame(slot: u32, data: u32, len: u32): void {
+function putFrame(ring: u32, slot: u32, data: u32, len: u32): void {
+  if (load<u32>(ring, VRING_FLAGS) & VRING_F_LOOP) {
+    gStore32(slot + SLOT_LEN, len);
+    gStore32(slot + SLOT_SNAPLEN, len);
+    gStore16(slot + SLOT_MAC, SLOT_HEADER + VNET_SIZE);
+  } else {
+    gStore32(slot + SLOT_LEN, len + VNET_SIZE);
+  }
   gStore64(slot + SLOT_HEADER, <u64>len << 16);
   gStore16(slot + SLOT_HEADER + 8, 0);
-  gStore32(slot + SLOT_LEN, len + VNET_SIZE);
   copyOut(slot + SLOT_HEADER + VNET_SIZE, data, len);
   gAtomicStore32(slot, STATUS_SEND_REQUEST);
 }
@@ -315,13 +326,18 @@ export function tx(thread: u32, ring: u32, list: u32, n: u32): u32 {
       countTxDrops(thread, ring, DROP_SOCKET_TX_OVERSIZE, 1);
       continue;
     }
+    if (load<u32>(ring, VRING_FLAGS) & VRING_F_SINK) {
+      sent++;
+      bytes += len;
+      continue;
+    }
     const slot = slotAt(ring, i);
     const status = gAtomicLoad32(slot);
     if (status != 0 && status != STATUS_WRONG_FORMAT) {
       countTxDrops(thread, ring, DROP_SOCKET_TX_RING_FULL, n - done);
       break;
     }
-    putFrame(slot, load<u32>(pkt, PKT_DATA), len);
+    putFrame(ring, slot, load<u32>(pkt, PKT_DATA), len);
     i = next(ring, i);
     sent++;
     bytes += len;

@@ -10,6 +10,7 @@ export abstract class BasicNetdev implements Netdev {
   #mtu = 1500;
   #adminUp: boolean;
   #seq = 1;
+  #closed = false;
   readonly #listeners: (() => void)[] = [];
 
   constructor(name: string, type: string, options: { mac?: Uint8Array; adminUp?: boolean } = {}) {
@@ -80,7 +81,12 @@ export abstract class BasicNetdev implements Netdev {
     return { rx: 1, tx: 1 };
   }
 
+  get isClosed(): boolean {
+    return this.#closed;
+  }
+
   async close(): Promise<void> {
+    this.#closed = true;
     this.#listeners.length = 0;
   }
 

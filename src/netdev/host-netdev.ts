@@ -36,29 +36,42 @@ function readState(name: string): HostState | undefined {
  * `isGone` is true from then on, also if one of the same name comes.
  */
 export abstract class HostNetdev extends BasicNetdev {
+  /** The interface's name; the port's may be another. */
+  protected readonly device: string;
   #state: HostState | undefined;
   #gone = false;
+  /** It is in another network namespace, where nobody tells of it: it counts as up, with what it had. */
+  #elsewhere = false;
   #carrierResets = 0;
   #unlisten: (() => void) | undefined;
 
+  constructor(name: string, type: string, device = name) {
+    super(name, type);
+    this.device = device;
+  }
+
   /** To be called once the interface is there; false when it is not. */
   protected follow(): boolean {
-    this.#state = readState(this.name);
+    this.#state = readState(this.device);
     if (!this.#state) return false;
     this.#unlisten = links.listen((news) => this.#onNews(news));
     return true;
   }
 
   #onNews({ name }: LinkNews): void {
-    if (name === undefined || name === this.name) this.refresh();
+    if (name === undefined || name === this.device) this.refresh();
   }
 
   /** Reads everything anew; tells listeners when it is another. */
   protected refresh(): void {
     if (this.#gone || !this.#state) return;
     const before = this.#state;
-    const now = readState(this.name);
-    if (!now || now.ifindex !== before.ifindex) {
+    const now = readState(this.device);
+    this.#elsewhere = now?.ifindex !== before.ifindex && this.isHeld();
+    if (this.#elsewhere) {
+      this.#state = { ...before, up: true, running: true };
+      if (sameLink(this.#state, before)) return;
+    } else if (!now || now.ifindex !== before.ifindex) {
       this.#gone = true;
       this.#state = { ...before, up: false, running: false };
     } else {
@@ -67,6 +80,11 @@ export abstract class HostNetdev extends BasicNetdev {
     }
     if (this.#state.running !== before.running) this.#carrierResets++;
     this.changed();
+  }
+
+  /** It is there, in whatever namespace, as nobody else's. */
+  protected isHeld(): boolean {
+    return false;
   }
 
   isGone(): boolean {
@@ -84,7 +102,7 @@ export abstract class HostNetdev extends BasicNetdev {
   /** Throws the kernel's error. */
   override setMac(mac: Uint8Array): void {
     if (Buffer.compare(mac, this.mac()) === 0) return;
-    setMac(this.name, mac);
+    setMac(this.device, mac);
     this.refresh();
   }
 
@@ -94,7 +112,7 @@ export abstract class HostNetdev extends BasicNetdev {
 
   override setMtu(mtu: number): string | undefined {
     try {
-      setMtu(this.name, mtu);
+      setMtu(this.device, mtu);
     } catch {
       return 'Invalid argument';
     }
@@ -115,15 +133,15 @@ export abstract class HostNetdev extends BasicNetdev {
   }
 
   override setAdminUp(up: boolean): void {
-    if (this.#gone) return;
-    setIfFlags(this.name, up ? IFF_UP : 0, up ? 0 : IFF_UP);
+    if (this.#gone || this.#elsewhere) return;
+    setIfFlags(this.device, up ? IFF_UP : 0, up ? 0 : IFF_UP);
     this.refresh();
   }
 
   /** Bits a second and duplex as the driver says; undefined where it says nothing. */
   linkSpeed(): { bps: number; full: boolean } | undefined {
     try {
-      const settings = linkSettings(this.name);
+      const settings = linkSettings(this.device);
       return settings && { bps: settings.mbits * 1e6, full: settings.full };
     } catch {
       return undefined;
@@ -132,7 +150,7 @@ export abstract class HostNetdev extends BasicNetdev {
 
   override status(): ReadonlyMap<string, string> {
     try {
-      const { driver, version, firmware } = driverInfo(this.name);
+      const { driver, version, firmware } = driverInfo(this.device);
       return new Map([
         ['driver_name', driver],
         ['driver_version', version],

@@ -67,21 +67,24 @@ export interface VringConsumer {
 }
 
 /**
- * A ring of slots that a packet socket shares with the kernel (src/fastpath/tpacket.ts), or that the datapath's threads fill from a tap and empty into it.
+ * A ring of slots (src/fastpath/tpacket.ts) that a packet socket shares with the kernel; or that the datapath's threads fill from a tap and empty into it,
+ * or into a capture file; or that is nothing but memory.
  */
 export interface SocketRing {
-  kind: 'packet' | 'tap';
+  kind: 'packet' | 'tap' | 'pcap' | 'memory';
+  /** Of memory: what was received stays for the next round; what is sent is gone; what is sent is received by the ring of the same slots. */
+  behaviour?: 'endless' | 'sink' | 'loop';
   /** rx: the switch receives by it. */
   direction: 'rx' | 'tx';
   /** Of the first slot in the memory. */
   offset: number;
   frameSize: number;
   nFrames: number;
-  /** The socket or tap. Owned by the device. */
+  /** The socket, tap or file; of memory an eventfd that is told of frames, or -1. Owned by the device. */
   fd: number;
 }
 
-/** The rings of a device; a tap has a transmit ring for each datapath thread (THREADS_MAX), by its index. `memory` is one for all devices: nobody but the kernel writes into it. */
+/** The rings of a device; a tap or capture file has a transmit ring for each datapath thread (THREADS_MAX), by its index. `memory` is one for all devices: nobody but the kernel writes into it. */
 export interface SocketRings {
   memory: WebAssembly.Memory;
   rings: readonly SocketRing[];

@@ -30,9 +30,9 @@ export class PacketNetdev extends HostNetdev {
   #drops = 0n;
 
   /** Throws NetdevError when it is not there, a system error (EPERM) when it can't be opened. */
-  constructor(name: string, type = 'system') {
-    super(name, type);
-    if (!this.follow()) throw new NetdevError(`could not open network device ${name} (No such device)`);
+  constructor(name: string, type = 'system', device = name) {
+    super(name, type, device);
+    if (!this.follow()) throw new NetdevError(`could not open network device ${device} (No such device)`);
     try {
       this.#open();
     } catch (e) {

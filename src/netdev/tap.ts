@@ -2,7 +2,7 @@ import { vlogModule } from '../base/vlog.ts';
 import { THREADS_MAX } from '../gen/arena.ts';
 import { close } from '../sys/fd.ts';
 import { MAP_ANONYMOUS, MAP_FIXED, MAP_NORESERVE, MAP_SHARED, mmap, PROT_READ, PROT_WRITE } from '../sys/memory.ts';
-import { setTapOffload, setTapPersist, tapOpen } from '../sys/tap.ts';
+import { setTapOffload, setTapPersist, tapIsThere, tapOpen } from '../sys/tap.ts';
 import { HostNetdev } from './host-netdev.ts';
 import { NetdevError, type NetdevIo, type NetdevProvider, type SocketConsumer, type SocketRing } from './netdev.ts';
 import { socketMemory } from './socket-memory.ts';
@@ -39,10 +39,10 @@ export class TapNetdev extends HostNetdev {
   #place = -1;
   #closed = false;
 
-  /** Makes the host's interface `name`. Throws a system error, EPERM without CAP_NET_ADMIN. */
-  constructor(name: string, type = 'tap') {
-    super(name, type);
-    this.#fd = tapOpen(name, { vnetHdrSize: VNET_HDR_SIZE });
+  /** Makes the host's interface `device`. Throws a system error, EPERM without CAP_NET_ADMIN. */
+  constructor(name: string, type = 'tap', device = name) {
+    super(name, type, device);
+    this.#fd = tapOpen(device, { vnetHdrSize: VNET_HDR_SIZE });
     setTapPersist(this.#fd, true);
     takeOffloads(this.#fd);
     this.follow();
@@ -65,6 +65,10 @@ export class TapNetdev extends HostNetdev {
       return { direction: 'tx', offset, frameSize: TX_FRAME_SIZE, nFrames: TX_FRAMES, ...common };
     });
     return [rx, ...tx];
+  }
+
+  protected override isHeld(): boolean {
+    return !this.#closed && tapIsThere(this.#fd);
   }
 
   /** The switch is the other end of the wire: it is there. */

@@ -10,6 +10,7 @@ const cIoctl = libc<(fd: number, request: number, arg: number) => number>(
 const cSocket = libc<(domain: number, type: number, proto: number) => number>('int socket(int d, int type, int proto)');
 
 const TUNSETIFF = 0x400454ca;
+const TUNGETIFF = 0x800454d2;
 const TUNSETPERSIST = 0x400454cb;
 const TUNSETOFFLOAD = 0x400454d0;
 const TUNSETVNETHDRSZ = 0x400454d8;
@@ -74,6 +75,11 @@ export function tapOpen(name: string, opts: TapOptions = {}): number {
 /** Whether the tap, with its addresses and routes, outlives its last fd. */
 export function setTapPersist(fd: number, persist: boolean): void {
   check(cIoctl(fd, TUNSETPERSIST, persist ? 1 : 0), 'ioctl(TUNSETPERSIST)');
+}
+
+/** False once its interface was deleted; an interface that was moved to another network namespace is still there. */
+export function tapIsThere(fd: number): boolean {
+  return cIoctl(fd, TUNGETIFF, ifreqAddress) >= 0;
 }
 
 function setVnetHdrSize(fd: number, size: number): void {

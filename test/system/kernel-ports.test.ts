@@ -2,9 +2,12 @@
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { check, command, eventually } from '../../bench/peers/process.ts';
+import { parsePcap } from '../../src/base/pcap.ts';
 import { requirePeer } from '../support/require.ts';
 import { defer } from './support/cleanup.ts';
 import { makeNetns, type Netns } from './support/netns.ts';
@@ -133,6 +136,53 @@ test("a host talks to containers by its bridge's own port, with checksum and seg
   assert.equal(await sw.interfaceColumn('br0', 'statistics:rx_errors'), '0');
   await sw.sh('ip link set br0 down');
   await sw.waitForLink('br0', 'down');
+});
+
+test("DPDK's virtual devices are ports, by the arguments that users of DPDK know", async (t) => {
+  if (!requirePeer(t, ...PEERS)) return;
+  const sw = await Switch.start(t);
+  const a = await Container.make(t, sw, 1);
+  const b = await makeNetns(t, 'c2');
+  await sw.sh(`ovs-vsctl --no-wait set Open_vSwitch . other_config:dpdk-init=true other_config:pmd-cpu-mask=0x1
+    ovs-vsctl add-br br0 -- set bridge br0 datapath_type=netdev
+    ovs-vsctl add-port br0 p1 -- set Interface p1 type=dpdk options:dpdk-devargs=net_af_packet0,iface=${a.veth}
+    ovs-vsctl add-port br0 p2 -- set Interface p2 type=dpdk options:dpdk-devargs=net_tap01,path=/dev/vhost-net,iface=tap01`);
+  assert.equal(await sw.interfaceColumn('p2', 'status:driver_name'), 'net_tap');
+  assert.equal(await sw.interfaceColumn('p2', 'link_state'), 'up');
+  assert.match(sw.log('ovs-vswitchd'), /net_tap01: unknown argument 'path' ignored/);
+  // The tap becomes a container's own interface, and stays the port's.
+  await sw.sh(`ip link set tap01 netns ${b.name}`);
+  await check(['ip', '-n', b.name, 'address', 'add', '192.0.2.2/24', 'dev', 'tap01']);
+  await check(['ip', '-n', b.name, 'link', 'set', 'tap01', 'up']);
+  await a.ping('192.0.2.2');
+  await carriesTcp(a.netns, b, '192.0.2.2');
+  await carriesTcp(a.netns, b, '192.0.2.2', '-R');
+  assert.equal(await sw.interfaceColumn('p2', 'error'), '[]');
+  const capture = join(sw.root, 'out.pcap');
+  const refused = ['virtio_user0,path=/no/vhost-net,iface=virtiouser0', 'net_tap01,iface=tap02', 'net_bonding0'];
+  const devices = ['net_null0,no-rx=1', 'net_ring0', `net_pcap0,tx_pcap=${capture}`, ...refused];
+  await sw.sh(
+    devices
+      .map(
+        (device, i) =>
+          `ovs-vsctl add-port br0 d${i} -- set Interface d${i} type=dpdk 'options:dpdk-devargs="${device}"'`,
+      )
+      .join('\n'),
+  );
+  for (const [i, device] of refused.entries())
+    assert.match(
+      await sw.interfaceColumn(`d${i + 3}`, 'error'),
+      new RegExp(`Error attaching device '${device}' to DPDK: .+`),
+    );
+  // What goes into the ring comes out of it, and goes into the capture.
+  await sw.sh(`ovs-ofctl del-flows br0
+    ovs-ofctl add-flow br0 in_port=p1,actions=output:d1
+    ovs-ofctl add-flow br0 in_port=d1,actions=output:d0,output:d2`);
+  await command([...a.netns.prefix, 'ping', '-c', '1', '-W', '1', '192.0.2.77']);
+  await eventually('the ARP request is in the capture', async () => {
+    const frames = parsePcap(readFileSync(capture)).map(({ data }) => Buffer.from(data).toString('hex'));
+    return frames.some((hex) => /^f{12}.{12}0806.*c000024d/.test(hex)) || undefined;
+  });
 });
 
 test('a port follows its veth, also one that is deleted and made again', async (t) => {

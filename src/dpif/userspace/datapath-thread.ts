@@ -44,10 +44,11 @@ export interface VringExports {
 export type RingModule = 'vring' | 'tpacket';
 
 /** How the other side of a ring learns that it was given something: an eventfd; a packet socket that is to take what stands in its ring;
- *  a tap that it is to be written into. */
-export type KickKind = 'eventfd' | 'packet' | 'tap';
+ *  a tap or a capture file
+ *  that it is to be written into. */
+export type KickKind = 'eventfd' | 'packet' | 'tap' | 'pcap';
 
-const KICK_CODES: Record<KickKind, number> = { eventfd: 0, packet: 1, tap: 2 };
+const KICK_CODES: Record<KickKind, number> = { eventfd: 0, packet: 1, tap: 2, pcap: 3 };
 
 /** Compiled once by the control thread, posted to every PMD. */
 export type DatapathModules = { datapath: WebAssembly.Module } & Record<RingModule, WebAssembly.Module>;
@@ -156,6 +157,7 @@ export class DatapathThread {
       const kind = this.#callKinds[i];
       if (kind === KICK_CODES.packet) packetFlush(fd);
       else if (kind === KICK_CODES.tap) this.#pump?.send(ARENA_VRINGS + i * VRING__SIZE, fd);
+      else if (kind === KICK_CODES.pcap) this.#pump?.capture(ARENA_VRINGS + i * VRING__SIZE, fd);
       else eventfdSignal(fd);
     }
   }

@@ -9,6 +9,10 @@ import {
   VRING_BROKEN,
   VRING_CALL_PENDING,
   VRING_DESC,
+  VRING_F_ENDLESS,
+  VRING_F_LOOP,
+  VRING_F_SINK,
+  VRING_FLAGS,
   VRING_FRAME_SIZE,
   VRING_LAST_AVAIL,
   VRING_LAST_USED,
@@ -20,11 +24,13 @@ import {
 } from '../../gen/arena.ts';
 import { NetdevError, type SocketConsumer, type SocketRing, type SocketRings } from '../../netdev/netdev.ts';
 import type { Arena } from './arena.ts';
-import { type DatapathThread, SOCKET_MEMORY, txSlot } from './datapath-thread.ts';
+import { type DatapathThread, type KickKind, SOCKET_MEMORY, txSlot } from './datapath-thread.ts';
 import type { PmdRequest } from './pmd-messages.ts';
 import type { PmdPool } from './pmd-pool.ts';
 import type { NamedRxq } from './rxq-assignment.ts';
 import type { VringRecords } from './vring-records.ts';
+
+const FLAGS = { endless: VRING_F_ENDLESS, sink: VRING_F_SINK, loop: VRING_F_LOOP } as const;
 
 /** A ring that runs. */
 interface ActiveRing {
@@ -111,16 +117,8 @@ export class SocketPorts {
       if (polled.length === 0)
         return [{ guest: SOCKET_MEMORY, port, name, queue: 0, vring: 0, kickFd: -1, enabled: false }];
       return polled.map(({ ring, at }, queue) => {
-        return {
-          guest: SOCKET_MEMORY,
-          port,
-          name,
-          queue,
-          vring: at,
-          kickFd: ring.fd,
-          socket: ring.kind,
-          enabled: true,
-        };
+        const socket = ring.kind === 'packet' || ring.kind === 'tap' ? { socket: ring.kind } : {};
+        return { guest: SOCKET_MEMORY, port, name, queue, vring: at, kickFd: ring.fd, ...socket, enabled: true };
       });
     });
   }
@@ -151,11 +149,11 @@ export class SocketPorts {
     const before = socket.rings.length;
     let nTx = socket.rings.filter(({ ring }) => ring.direction === 'tx').length;
     socket.spare = socket.spare.filter((ring) => {
-      const isTap = ring.kind === 'tap' && ring.direction === 'tx';
-      if (isTap && nTx >= this.#pool.nThreads) return true;
+      const isOwned = (ring.kind === 'tap' || ring.kind === 'pcap') && ring.direction === 'tx';
+      if (isOwned && nTx >= this.#pool.nThreads) return true;
       const at = this.#records.take(socket.name);
       this.#writeRing(at, socket.port, ring);
-      socket.rings.push({ ring, at, ...(isTap && { owner: nTx }) });
+      socket.rings.push({ ring, at, ...(isOwned && { owner: nTx }) });
       if (ring.direction === 'tx') nTx++;
       return false;
     });
@@ -166,7 +164,7 @@ export class SocketPorts {
   async #tellKick(active: ActiveRing): Promise<void> {
     const { ring, at, owner } = active;
     if (ring.direction === 'rx') return;
-    if (owner === undefined || owner === 0) this.#main.setCallFd(at, ring.fd, ring.kind);
+    if (owner === undefined || owner === 0) this.#main.setCallFd(at, ring.fd, kickKind(ring));
     const concerned = this.#pool.pmds.filter((pmd) => owner === undefined || owner === pmd.index);
     await Promise.all(concerned.map((pmd) => pmd.request(kickRequest(active))));
   }
@@ -193,6 +191,7 @@ export class SocketPorts {
     set(VRING_SIZE, ring.nFrames);
     set(VRING_FRAME_SIZE, ring.frameSize);
     set(VRING_PORT, port);
+    set(VRING_FLAGS, ring.behaviour ? FLAGS[ring.behaviour] : 0);
     set(VRING_LAST_AVAIL, 0);
     set(VRING_LAST_USED, 0);
     set(VRING_SEG_NEXT, 0);
@@ -226,5 +225,7 @@ const memoryRequest = (memory: WebAssembly.Memory): PmdRequest => {
 };
 
 const kickRequest = ({ at, ring }: ActiveRing): PmdRequest => {
-  return { type: 'call-fd', vring: at, fd: ring.fd, kick: ring.kind };
+  return { type: 'call-fd', vring: at, fd: ring.fd, kick: kickKind(ring) };
 };
+
+const kickKind = ({ kind }: SocketRing): KickKind => (kind === 'memory' ? 'eventfd' : kind);

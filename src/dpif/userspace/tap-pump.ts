@@ -28,6 +28,7 @@ const STATUS_SEND_REQUEST = 1;
 const MAC = 64;
 const VNET_SIZE = 10;
 const SEND_AT = 32;
+const PCAP_RECORD = 16;
 
 /** One thread's reads and writes of taps. The ring's LAST_USED is the next slot of the pump's side. Allocates nothing. */
 export class TapPump {
@@ -37,6 +38,7 @@ export class TapPump {
   readonly #u32: Uint32Array;
   readonly #i32: Int32Array;
   readonly #u16: Uint16Array;
+  readonly #view: DataView;
 
   constructor(arena: Arena, thread: number, memory: WebAssembly.Memory) {
     this.#arena = arena;
@@ -45,6 +47,7 @@ export class TapPump {
     this.#u32 = new Uint32Array(memory.buffer);
     this.#i32 = new Int32Array(memory.buffer);
     this.#u16 = new Uint16Array(memory.buffer);
+    this.#view = new DataView(memory.buffer);
   }
 
   /** Reads up to a batch of frames from the tap into the receive ring; returns how many. */
@@ -80,6 +83,28 @@ export class TapPump {
       if (Atomics.load(this.#i32, slot >> 2) !== STATUS_SEND_REQUEST) break;
       const size = this.#u32[(slot + 4) >> 2]!;
       if (writeAt(fd, this.#base + slot + SEND_AT, size) !== size) this.#drop(ring, size - VNET_SIZE);
+      Atomics.store(this.#i32, slot >> 2, 0);
+      if (++i === arena.get(ring + VRING_SIZE)) i = 0;
+    }
+    arena.set(ring + VRING_LAST_USED, i);
+  }
+
+  /** Appends what stands in the transmit ring to a pcap file (microseconds, little-endian), each frame in one write, so that threads can share it. */
+  capture(ring: number, fd: number): void {
+    const arena = this.#arena;
+    const frameSize = arena.get(ring + VRING_FRAME_SIZE);
+    const now = Date.now();
+    let i = arena.get(ring + VRING_LAST_USED);
+    for (;;) {
+      const slot = arena.get(ring + VRING_DESC) + i * frameSize;
+      if (Atomics.load(this.#i32, slot >> 2) !== STATUS_SEND_REQUEST) break;
+      const size = this.#u32[(slot + 4) >> 2]! - VNET_SIZE;
+      const record = slot + SEND_AT + VNET_SIZE - PCAP_RECORD;
+      this.#view.setUint32(record, now / 1000, true);
+      this.#view.setUint32(record + 4, (now % 1000) * 1000, true);
+      this.#view.setUint32(record + 8, size, true);
+      this.#view.setUint32(record + 12, size, true);
+      if (writeAt(fd, this.#base + record, PCAP_RECORD + size) !== PCAP_RECORD + size) this.#drop(ring, size);
       Atomics.store(this.#i32, slot >> 2, 0);
       if (++i === arena.get(ring + VRING_SIZE)) i = 0;
     }
