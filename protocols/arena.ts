@@ -24,8 +24,14 @@ export const LIMITS = {
   REGIONS_MAX: 8,
   TXQS_MAX: 16,
   PACKET_HEADROOM: 128,
-  /** Longest frame that fits a slot. */
+  /** Longest frame that fits a slot; a longer one is big: what of it does not stay in the sender's memory goes into a big slot. */
   FRAME_MAX: 2048,
+  /** Longest frame: an IPv4 packet of 65,535 bytes, Ethernet header and one tag. */
+  BIG_FRAME_MAX: 65553,
+  /** Bytes of a big frame that are copied into its slot at once: all headers of nearly every packet. */
+  SNAP_SIZE: 256,
+  /** Pieces of a tail, and descriptors of one packet: Linux uses up to 19, DPDK's vhost library takes 256. */
+  TAIL_PIECES_MAX: 256,
   EMC_ENTRIES: 4096,
   SMC_BUCKETS: 4096,
   SMC_WAYS: 10,
@@ -164,6 +170,7 @@ export const STRUCTS: Readonly<Record<string, { align: number; rows: readonly Ro
         4,
         'owner, ring of a packet socket: payload bytes of the frame at LAST_AVAIL that went on as segments already',
       ],
+      ['GUEST', 4, 'ctl: whose ring it is'],
     ],
   },
   /** The mapped regions of one guest. Written by ctl while no thread uses the guest. */
@@ -298,6 +305,10 @@ export const STRUCTS: Readonly<Record<string, { align: number; rows: readonly Ro
     ],
   },
   SLOT: { align: 64, rows: [['BYTES', LIMITS.PACKET_HEADROOM + LIMITS.FRAME_MAX + 128]] },
+  /** Where a big frame lies that had to be put together: one for each PKT. */
+  BIG_SLOT: { align: 64, rows: [['BYTES', LIMITS.PACKET_HEADROOM + LIMITS.BIG_FRAME_MAX + 128]] },
+  /** (offset in the sender's memory, size) of each piece of a tail; one for each packet of a batch. */
+  TAIL: { align: 64, rows: [['PIECES', 8 * LIMITS.TAIL_PIECES_MAX]] },
   /** What is to leave by one port at the end of the batch. */
   TX_BATCH: {
     align: 64,
@@ -374,6 +385,8 @@ export const STRUCTS: Readonly<Record<string, { align: number; rows: readonly Ro
       ['BATCH_SEQ', 4, 'pmd: stamps the groups of a batch'],
       ['RECIRC_USED', 4 * 8, 'pmd: for each depth of recirculation, how many of its records are taken'],
       ['RECIRC_DONE', 4 * 8, 'pmd: and how many of those have been looked up'],
+      ['UNRELEASED', 4, 'pmd: vring whose used entries the guest may not see before the batch is through, 0: none'],
+      ['PAD', 4],
       ['STAT_RX', 8, 'packets received'],
       ['STAT_RECIRC', 8],
       ['STAT_SIMPLE', 8, 'simple match hits'],
@@ -422,6 +435,8 @@ export const REGIONS: readonly (readonly [name: string, struct: string, count: n
   ['RXQS', 'RXQ', LIMITS.RXQS_MAX, true],
   ['PKTS', 'PKT', N_PKTS, true],
   ['SLOTS', 'SLOT', N_PKTS, true],
+  ['BIG_SLOTS', 'BIG_SLOT', N_PKTS, true],
+  ['TAILS', 'TAIL', LIMITS.BATCH_MAX, true],
   ['TX_BATCHES', 'TX_BATCH', LIMITS.PORTS_MAX, true],
   ['GROUPS', 'GROUP', LIMITS.BATCH_MAX * (1 + LIMITS.RECIRC_DEPTH_MAX), true],
   ['GROUP_TABLE', 'GROUP_HASH', LIMITS.GROUP_TABLE_SIZE, true],

@@ -39,7 +39,7 @@ const MODULES: Module[] = [
     name: 'vring',
     entry: 'src/fastpath/vring.ts',
     sources: ['src/fastpath'],
-    guest: ['rx', 'tx', 'pending', 'setNotify', 'startRing'],
+    guest: ['rx', 'tx', 'pull', 'release', 'pending', 'setNotify', 'startRing'],
   },
   { name: 'stages', entry: 'src/fastpath/stages.ts', sources: ['src/fastpath'], onlyByName: true },
   {

@@ -27,13 +27,16 @@ import {
   DROP_ACTION_OF_PIPELINE,
   DROP_UNSUPPORTED_ACTION,
   DROP_UPCALL_RING_FULL,
+  FRAME_MAX,
   PACKET_HEADROOM,
   PKT__SIZE,
   PKT_DATA,
   PKT_KEY,
   PKT_LEN,
   PKT_NEXT,
+  PKT_TAIL_LEN,
   PKT_TRUNC,
+  SNAP_SIZE,
   THREAD_STAT_LOST,
   UPCALL_ACTION,
   KEY_IN_PORT,
@@ -42,6 +45,7 @@ import { popMpls, popVlan, pushMpls, pushVlan } from './encap';
 import { outputNow, queueOutput } from './output';
 import { lookUpAgain } from './recirc';
 import { setArp, setEth, setIcmp, setIpv4, setIpv6, setMeta, setMpls, setNd, setTransport } from './set-field';
+import { bigSlotAt, headLength, pullUp } from './tail';
 import { bump, drop, pkts, slotAt, thread } from './thread';
 import { sendUp } from './upcall';
 
@@ -62,9 +66,15 @@ function cutLength(len: u32, cut: u32): u32 {
 /** Sends a packet without the bytes that `trunc` took off, leaving its length as it was. */
 function outputTruncated(port: u32, pkt: u32): void {
   const len = load<u32>(pkt, PKT_LEN);
-  store<u32>(pkt, cutLength(len, load<u32>(pkt, PKT_TRUNC)), PKT_LEN);
+  const tail = load<u32>(pkt, PKT_TAIL_LEN);
+  const data = load<u32>(pkt, PKT_DATA);
+  const left = cutLength(len, load<u32>(pkt, PKT_TRUNC));
+  store<u32>(pkt, left, PKT_LEN);
+  store<u32>(pkt, left > len - tail ? left - (len - tail) : 0, PKT_TAIL_LEN);
   outputNow(port, pkt);
   store<u32>(pkt, len, PKT_LEN);
+  store<u32>(pkt, tail, PKT_TAIL_LEN);
+  store<u32>(pkt, data, PKT_DATA); // it may have been pulled up, cut
   store<u32>(pkt, 0, PKT_TRUNC);
 }
 
@@ -95,23 +105,26 @@ export function resetActions(): void {
   cloneDepth = 0;
 }
 
-/** Runs a nested list on a copy of each packet: record and frame are saved in a spare slot, one for each depth, and put back. */
+/** Runs a nested list on a copy of each packet: record and frame, but for the tail, are saved in a spare slot, one for each depth, and put back. */
 function cloneGroup(head: u32, nested: u32): void {
   if (cloneDepth == CLONE_DEPTH_MAX) {
     drop(DROP_UNSUPPORTED_ACTION, groupCount(head));
     return;
   }
   const savedPkt = pkts + (BATCH_MAX + 1 + cloneDepth) * PKT__SIZE;
-  const savedSlot = slotAt(BATCH_MAX + 1 + cloneDepth) + PACKET_HEADROOM;
+  const slot = slotAt(BATCH_MAX + 1 + cloneDepth) + PACKET_HEADROOM;
+  const bigSlot = bigSlotAt(BATCH_MAX + 1 + cloneDepth) + PACKET_HEADROOM;
   cloneDepth++;
   for (let pkt = head; pkt; pkt = load<u32>(pkt, PKT_NEXT)) {
     const next = load<u32>(pkt, PKT_NEXT);
     memory.copy(savedPkt, pkt, PKT__SIZE);
-    memory.copy(savedSlot, load<u32>(pkt, PKT_DATA), load<u32>(pkt, PKT_LEN));
+    const size = headLength(pkt);
+    const savedSlot = size > FRAME_MAX ? bigSlot : slot;
+    memory.copy(savedSlot, load<u32>(pkt, PKT_DATA), size);
     store<u32>(pkt, 0, PKT_NEXT);
     runActions(nested, pkt);
     memory.copy(pkt, savedPkt, PKT__SIZE);
-    memory.copy(load<u32>(pkt, PKT_DATA), savedSlot, load<u32>(pkt, PKT_LEN));
+    memory.copy(load<u32>(pkt, PKT_DATA), savedSlot, size);
     store<u32>(pkt, next, PKT_NEXT);
   }
   cloneDepth--;
@@ -148,6 +161,8 @@ function setEach(head: u32, op: u32, operands: u32): void {
 @inline
 function encapEach(head: u32, op: u32, operands: u32): void {
   for (let pkt = head; pkt; pkt = load<u32>(pkt, PKT_NEXT)) {
+    // What is popped shortens the snapshot, and then headers might lie beyond it.
+    if (headLength(pkt) < SNAP_SIZE) pullUp(pkt);
     if (op == ACT_PUSH_VLAN) pushVlan(pkt, load<u32>(operands));
     else if (op == ACT_POP_VLAN) popVlan(pkt);
     else if (op == ACT_PUSH_MPLS) pushMpls(pkt, load<u32>(operands), load<u32>(operands, 4));

@@ -51,10 +51,12 @@ import {
   THREAD_STAT_TX_BATCHES,
   THREAD_STOP,
   THREAD_TOUCHED,
+  THREAD_UNRELEASED,
   THREAD_UPCALL_HEAD,
   THREAD_UPCALL_TAIL,
   TX_BATCH_COUNT,
   UPCALL_BACKLOG,
+  VRING_BROKEN,
 } from './gen/arena';
 import { resetActions, runActions } from './actions';
 import { dpclsLookup, flowHash } from './dpcls';
@@ -64,6 +66,7 @@ import { groupByFlow, lookUp, lookUpRecirculated } from './lookup';
 import { flushOutputs } from './output';
 import { ascend, descend, freeNext, freeRecords, hasRoom, startAt, waiting } from './recirc';
 import { simpleFlow, simplePass } from './simple';
+import { RELEASE_AFTER_RX } from './tail';
 import {
   bump,
   flowAt,
@@ -197,6 +200,12 @@ function upcallsBehind(): bool {
   return load<u32>(thread, THREAD_UPCALL_HEAD) - atomic.load<u32>(thread, THREAD_UPCALL_TAIL) > UPCALL_BACKLOG;
 }
 
+/** The guest may have the buffers of the burst back that was just processed. */
+function releaseBurst(rxq: u32): void {
+  store<u32>(thread, 0, THREAD_UNRELEASED);
+  call_indirect<u32>(load<u32>(rxq, RXQ_SLOT) + RELEASE_AFTER_RX, threadIndex, load<u32>(rxq, RXQ_VRING));
+}
+
 /**
  * Polls all rxqs `iterations` times. Returns early when a guest waits for an interrupt or the control thread wants the word. The result is the
  * number of iterations that found packets.
@@ -219,6 +228,7 @@ export function run(iterations: u32): u32 {
       store<u32>(rxq, load<u32>(rxq, RXQ_PACKETS) + count, RXQ_PACKETS);
       const misses = load<u64>(thread, THREAD_STAT_MISS) + load<u64>(thread, THREAD_STAT_LOST);
       process(count, load<u32>(rxq, RXQ_PORT));
+      if (load<u32>(thread, THREAD_UNRELEASED)) releaseBurst(rxq);
       const after = load<u64>(thread, THREAD_STAT_MISS) + load<u64>(thread, THREAD_STAT_LOST);
       store<u32>(rxq, after != misses ? 1 : 0, RXQ_MISSED);
     }
@@ -277,8 +287,11 @@ export function flowActions(flow: u32): u32 {
   return load<u32>(flowAt(flow), FLOW_ACTIONS) & ~ACTIONS_F_MASK;
 }
 
-/** After a trap: forgets the batch and everything that was queued. */
+/** After a trap: forgets the batch and everything that was queued. A ring that was not broken by it gets its buffers back. */
 export function resetBatch(): void {
+  const vring = load<u32>(thread, THREAD_UNRELEASED);
+  store<u32>(thread, 0, THREAD_UNRELEASED);
+  if (vring && !load<u32>(vring, VRING_BROKEN)) releaseBurst(rxqs + load<u32>(thread, THREAD_LAST_RXQ) * RXQ__SIZE);
   for (let port: u32 = 0; port < PORTS_MAX; port++) store<u32>(txBatchAt(port), 0, TX_BATCH_COUNT);
   store<u32>(thread, 0, THREAD_NDIRTY);
   store<u32>(thread, 0, THREAD_CALLS_PENDING);

@@ -1,5 +1,6 @@
 /** Actions that make a frame longer or shorter: VLAN tags and MPLS labels. The slot's headroom takes what is pushed. */
 import {
+  BIG_FRAME_MAX,
   FRAME_MAX,
   PACKET_HEADROOM,
   PKT_DATA,
@@ -7,9 +8,8 @@ import {
   PKT_L3,
   PKT_L4,
   PKT_LEN,
-  SLOT__SIZE,
 } from './gen/arena';
-import { slots } from './thread';
+import { headroom, isSmall } from './tail';
 
 const NO_OFFSET: u32 = 0xffff;
 const TAG_SIZE: u32 = 4;
@@ -23,8 +23,8 @@ function shiftOffset(at: u32, by: i32): void {
 
 /** True when the slot has room for `size` bytes before the frame, and the frame stays one that fits any slot. */
 function hasRoom(pkt: u32, size: u32): bool {
-  const before = (load<u32>(pkt, PKT_DATA) - slots) % SLOT__SIZE;
-  return before >= size && load<u32>(pkt, PKT_LEN) + size <= FRAME_MAX + PACKET_HEADROOM;
+  const max = (isSmall(pkt) ? FRAME_MAX : BIG_FRAME_MAX) + PACKET_HEADROOM;
+  return headroom(pkt) >= size && load<u32>(pkt, PKT_LEN) + size <= max;
 }
 
 /** Moves the frame's start by `-by` bytes and the header offsets with it. */

@@ -42,7 +42,9 @@ import {
   PKT_L4,
   PKT_LEN,
   PKT_LONG,
+  PKT_TAIL_LEN,
 } from './gen/arena';
+import { headLength, pullUp } from './tail';
 
 const MAC_MASK: u64 = 0xffffffffffff;
 
@@ -70,6 +72,7 @@ const FRAG_ANY: u32 = 1;
 const FRAG_LATER: u32 = 2;
 
 const MPLS_LABELS_MAX: u32 = 3;
+const NO_OFFSET: u32 = 0xffff;
 const CFI: u32 = 0x10; // 0x1000 in network order
 
 /** The packet that is parsed: start of the frame, where we are, bytes left. */
@@ -102,21 +105,50 @@ export function lengthenKey(pkt: u32): void {
   for (let i: u32 = KEY__SHORT_WORDS * 8; i < KEY__SIZE; i += 16) v128.store(pkt + PKT_KEY + i, zero);
 }
 
-/** Extracts the key of the frame of `packet` (PKT_DATA, PKT_LEN) that came in by `inPort`. */
+/** A header needs no more bytes than this from where its parsing began. */
+const HEADER_REACH: u32 = 64;
+
+/** Extracts the key of the frame of `packet` (PKT_DATA, PKT_LEN) that came in by `inPort`. What headers lie beyond its snapshot is pulled up. */
 export function extract(packet: u32, inPort: u32): void {
+  startKey(packet, inPort);
+  parse(packet);
+  if (!isBeyondSnapshot(packet)) return;
+  pullUp(packet);
+  startKey(packet, inPort);
+  parse(packet);
+}
+
+// @ts-ignore: decorator
+@inline
+function startKey(packet: u32, inPort: u32): void {
   store<u16>(packet, 0, PKT_LONG);
   store<u64>(packet + PKT_KEY, inPort, KEY_IN_PORT); // and no KEY_RECIRC_ID
-  parse(packet);
+}
+
+/** True when the parser came to what is not at PKT_DATA, or near it. */
+// @ts-ignore: decorator
+@inline
+function isBeyondSnapshot(packet: u32): bool {
+  return load<u32>(packet, PKT_TAIL_LEN) != 0 && at + HEADER_REACH > frame + headLength(packet);
 }
 
 /** The same where the port, the recirculation and the metadata words stand in the key already. */
 export function extractAgain(packet: u32): void {
+  keepMetadata(packet);
+  parse(packet);
+  if (!isBeyondSnapshot(packet)) return;
+  pullUp(packet);
+  keepMetadata(packet);
+  parse(packet);
+}
+
+/** Clears the key words between the short ones and those of metadata, when there is metadata. */
+function keepMetadata(packet: u32): void {
   const at = packet + PKT_KEY;
   let metadata: u64 = 0;
   for (let i: u32 = KEY__META_WORD * 8; i < KEY__SIZE; i += 8) metadata |= load<u64>(at + i);
   store<u16>(packet, metadata ? 1 : 0, PKT_LONG);
   if (metadata) memory.fill(at + KEY__SHORT_WORDS * 8, 0, (KEY__META_WORD - KEY__SHORT_WORDS) * 8);
-  parse(packet);
 }
 
 function parse(packet: u32): void {
@@ -271,6 +303,7 @@ function parseIpv6(): void {
   proto = frag & 0xff;
   const fragBits = frag >> 8;
   store<u32>(key, proto | (tclass << 8) | (ttl << 16) | (fragBits << 24), KEY_NW_PROTO);
+  if (at - frame >= NO_OFFSET) return;
   store<u16>(pkt, <u16>(at - frame), PKT_L4);
   if (!(fragBits & FRAG_LATER)) parseTransport(proto, true);
 }

@@ -6,6 +6,7 @@ import {
   DROP_VHOST_TX_NOT_READY,
   DROP_VHOST_TX_OVERSIZE,
   PKT_LEN,
+  PKT_TAIL_LEN,
   PORT_KIND,
   PORT_KIND_SOFT,
   PORT_KIND_VHOST,
@@ -29,6 +30,7 @@ import {
   UPCALL_OUTPUT,
   VRING_LOCK,
 } from './gen/arena';
+import { pullUp } from './tail';
 import { bump, drop, portAt, portStatsAt, thread, threadIndex, txBatchAt } from './thread';
 import { sendUp } from './upcall';
 
@@ -102,6 +104,7 @@ export function queueOutput(port: u32, pkt: u32): void {
     return;
   }
   if (!fits(port, pkt)) return;
+  if (load<u32>(pkt, PKT_TAIL_LEN)) pullUp(pkt);
   const batch = txBatchAt(port);
   let count = load<u32>(batch, TX_BATCH_COUNT);
   if (count == 0) markDirty(port);
@@ -140,6 +143,7 @@ export function outputNow(port: u32, pkt: u32): void {
     return;
   }
   if (!fits(port, pkt)) return;
+  if (load<u32>(pkt, PKT_TAIL_LEN)) pullUp(pkt);
   const batch = txBatchAt(port);
   const count = load<u32>(batch, TX_BATCH_COUNT);
   store<u32>(batch + count * 4, pkt, TX_BATCH_PKTS);

@@ -7,6 +7,7 @@ import {
   BATCH_MAX,
   DROP_RECIRC_ERROR,
   FIRST_RECIRC_PKT,
+  FRAME_MAX,
   GROUP__SIZE,
   KEY__META_WORD,
   KEY__SIZE,
@@ -21,6 +22,7 @@ import {
   PKT_LONG,
   PKT_NEXT,
   PKT_RSS,
+  PKT_TAIL_LEN,
   PKT_TRUNC,
   RECIRC_DEPTH_MAX,
   THREAD_RECIRC_DONE,
@@ -28,6 +30,7 @@ import {
 } from './gen/arena';
 import { drop, groupsBase, pkts, setBatch, slotAt, thread } from './thread';
 import { rssHash } from './packet-hash';
+import { bigSlotAt, headLength } from './tail';
 
 const META: u32 = KEY__META_WORD * 8;
 
@@ -103,11 +106,23 @@ export function ascend(): void {
   depth--;
 }
 
-/** Copies a packet's frame into slot `index`, and has `pkt` name the copy. */
-function copyFrame(pkt: u32, index: u32): void {
-  const data = slotAt(index) + PACKET_HEADROOM;
-  memory.copy(data, load<u32>(pkt, PKT_DATA), load<u32>(pkt, PKT_LEN));
+/** Copies a packet's frame, but for its tail, into slot `index`, and has `pkt` name the copy. */
+function copyHead(pkt: u32, index: u32): void {
+  const size = headLength(pkt);
+  const data = (size > FRAME_MAX + PACKET_HEADROOM ? bigSlotAt(index) : slotAt(index)) + PACKET_HEADROOM;
+  memory.copy(data, load<u32>(pkt, PKT_DATA), size);
   store<u32>(pkt, data, PKT_DATA);
+}
+
+/** Takes `cut` bytes off the packet's end. */
+// @ts-ignore: decorator
+@inline
+function shorten(pkt: u32, cut: u32): void {
+  const head = headLength(pkt);
+  const len = load<u32>(pkt, PKT_LEN);
+  const left = len > cut ? len - cut : 0;
+  store<u32>(pkt, left, PKT_LEN);
+  store<u32>(pkt, left > head ? left - head : 0, PKT_TAIL_LEN);
 }
 
 /** Metadata of the key: kept, or zero when it was never written. */
@@ -137,13 +152,12 @@ export function lookUpAgain(pkt: u32, recircId: u32, last: bool): u32 {
   const index = firstOf(depth + 1) + i;
   const next = pkts + index * PKT__SIZE;
   memory.copy(next, pkt, PKT_KEY);
-  const len = load<u32>(pkt, PKT_LEN);
-  store<u32>(next, len > cut ? len - cut : 0, PKT_LEN);
+  if (cut) shorten(next, cut);
   store<u32>(next, rssHash(pkt), PKT_RSS);
   store<u32>(next, 0, PKT_FLOW);
   store<u32>(next, 0, PKT_NEXT);
   copyMetadata(next, pkt);
   store<u32>(next + PKT_KEY, recircId, KEY_RECIRC_ID);
-  if (!last) copyFrame(next, index);
+  if (!last) copyHead(next, index);
   return next;
 }

@@ -5,6 +5,7 @@
 import { KEY_DL_TYPE, KEY_NW_FRAG, KEY_NW_PROTO, PKT_DATA, PKT_KEY, PKT_L2_5, PKT_L3, PKT_L4, PKT_LEN } from './gen/arena';
 import { lengthenKey } from './extract';
 import { applyDelta, delta32, fixTransport, sctpChecksum } from './checksums';
+import { pullUp } from './tail';
 
 const NO_OFFSET: u32 = 0xffff;
 const IPPROTO_ROUTING: u32 = 43;
@@ -136,11 +137,12 @@ export function setIpv6(pkt: u32, operands: u32): void {
 
 /** nw_proto, src[2] dst[2], mask of both */
 export function setTransport(pkt: u32, operands: u32): void {
+  const proto = load<u32>(operands);
+  if (nwProto(pkt) != proto) return;
+  if (proto == IPPROTO_SCTP) pullUp(pkt);
   const l4 = transportAt(pkt);
   const left = transportLeft(pkt);
   if (!l4 || left < 8) return;
-  const proto = load<u32>(operands);
-  if (nwProto(pkt) != proto) return;
   if (proto == IPPROTO_SCTP) {
     setSctp(pkt, l4, operands);
     return;
@@ -193,6 +195,7 @@ export function setIcmp(pkt: u32, operands: u32): void {
 
 /** target[16] sll[6] tll[6] */
 export function setNd(pkt: u32, operands: u32): void {
+  pullUp(pkt);
   const l4 = transportAt(pkt);
   let left = transportLeft(pkt);
   if (!l4 || left < 24 || nwProto(pkt) != IPPROTO_ICMPV6) return;

@@ -1,5 +1,7 @@
 /** Where this thread's records lie in the arena. One module instance is one thread: `initThread` is called once, before anything else. */
 import {
+  ARENA_BIG_SLOTS,
+  ARENA_BIG_SLOTS_STRIDE,
   ARENA_EMC,
   ARENA_EMC_STRIDE,
   ARENA_FLOW_STATS,
@@ -49,6 +51,7 @@ export let threadIndex: u32 = 0;
 export let thread: u32 = 0;
 export let pkts: u32 = 0;
 export let slots: u32 = 0;
+export let bigSlots: u32 = 0;
 export let rxqs: u32 = 0;
 export let txBatches: u32 = 0;
 /** The packets that are being handled, and the groups that they are put into. */
@@ -69,6 +72,7 @@ export function initThread(index: u32): void {
   thread = ARENA_THREADS + index * THREAD__SIZE;
   pkts = ARENA_PKTS + index * ARENA_PKTS_STRIDE;
   slots = ARENA_SLOTS + index * ARENA_SLOTS_STRIDE;
+  bigSlots = ARENA_BIG_SLOTS + index * ARENA_BIG_SLOTS_STRIDE;
   rxqs = ARENA_RXQS + index * ARENA_RXQS_STRIDE;
   txBatches = ARENA_TX_BATCHES + index * ARENA_TX_BATCHES_STRIDE;
   groupsBase = ARENA_GROUPS + index * ARENA_GROUPS_STRIDE;

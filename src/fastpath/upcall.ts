@@ -2,7 +2,6 @@
 import {
   ARENA_HEADER,
   HEADER_NOTIFY,
-  PKT_DATA,
   PKT_FLAGS,
   PKT_KEY,
   PKT_LONG,
@@ -28,6 +27,7 @@ import {
   UPCALL__SIZE,
 } from './gen/arena';
 import { depth } from './recirc';
+import { copyFrame } from './tail';
 import { thread, upcalls } from './thread';
 
 /** Writes a record with the packet behind it; false when there is no room. `len` bytes of the packet go along. */
@@ -57,7 +57,7 @@ export function sendUp(type: u32, pkt: u32, port: u32, userdata: u32, len: u32):
   store<u16>(record, <u16>depth, UPCALL_DEPTH);
   store<u16>(record, load<u16>(pkt, PKT_LONG), UPCALL_LONG);
   memory.copy(record + UPCALL_KEY, pkt + PKT_KEY, KEY__SIZE);
-  memory.copy(record + UPCALL__SIZE, load<u32>(pkt, PKT_DATA), len);
+  copyFrame(pkt, record + UPCALL__SIZE, len);
   atomic.store<u32>(thread, head + size, THREAD_UPCALL_HEAD);
   store<u32>(thread, 1, THREAD_UPCALLS_NEW);
   return true;

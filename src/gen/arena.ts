@@ -12,6 +12,9 @@ export const REGIONS_MAX = 8;
 export const TXQS_MAX = 16;
 export const PACKET_HEADROOM = 128;
 export const FRAME_MAX = 2048;
+export const BIG_FRAME_MAX = 65553;
+export const SNAP_SIZE = 256;
+export const TAIL_PIECES_MAX = 256;
 export const EMC_ENTRIES = 4096;
 export const SMC_BUCKETS = 4096;
 export const SMC_WAYS = 10;
@@ -195,6 +198,8 @@ export const VRING_RX_SLOT = 60;
 export const VRING_FRAME_SIZE = 64;
 /** owner, ring of a packet socket: payload bytes of the frame at LAST_AVAIL that went on as segments already */
 export const VRING_SEG_NEXT = 68;
+/** ctl: whose ring it is */
+export const VRING_GUEST = 72;
 /** bytes of a VRING */
 export const VRING__SIZE = 128;
 export const REGION_TABLE_COUNT = 0;
@@ -314,6 +319,12 @@ export const PKT__SIZE = 256;
 export const SLOT_BYTES = 0;
 /** bytes of a SLOT */
 export const SLOT__SIZE = 2304;
+export const BIG_SLOT_BYTES = 0;
+/** bytes of a BIG_SLOT */
+export const BIG_SLOT__SIZE = 65856;
+export const TAIL_PIECES = 0;
+/** bytes of a TAIL */
+export const TAIL__SIZE = 2048;
 export const TX_BATCH_COUNT = 0;
 export const TX_BATCH_QUEUED = 4;
 export const TX_BATCH_PKTS = 8;
@@ -392,58 +403,61 @@ export const THREAD_BATCH_SEQ = 60;
 export const THREAD_RECIRC_USED = 64;
 /** pmd: and how many of those have been looked up */
 export const THREAD_RECIRC_DONE = 96;
+/** pmd: vring whose used entries the guest may not see before the batch is through, 0: none */
+export const THREAD_UNRELEASED = 128;
+export const THREAD_PAD = 132;
 /** packets received */
-export const THREAD_STAT_RX = 128;
-export const THREAD_STAT_RECIRC = 136;
+export const THREAD_STAT_RX = 136;
+export const THREAD_STAT_RECIRC = 144;
 /** simple match hits */
-export const THREAD_STAT_SIMPLE = 144;
+export const THREAD_STAT_SIMPLE = 152;
 /** exact match hits */
-export const THREAD_STAT_EMC = 152;
-export const THREAD_STAT_SMC = 160;
+export const THREAD_STAT_EMC = 160;
+export const THREAD_STAT_SMC = 168;
 /** megaflow hits */
-export const THREAD_STAT_DPCLS = 168;
+export const THREAD_STAT_DPCLS = 176;
 /** subtables searched for megaflow hits */
-export const THREAD_STAT_LOOKUPS = 176;
+export const THREAD_STAT_LOOKUPS = 184;
 /** upcalls sent */
-export const THREAD_STAT_MISS = 184;
+export const THREAD_STAT_MISS = 192;
 /** upcalls without room */
-export const THREAD_STAT_LOST = 192;
-export const THREAD_STAT_BATCHES = 200;
+export const THREAD_STAT_LOST = 200;
+export const THREAD_STAT_BATCHES = 208;
 /** ports that a batch had packets for */
-export const THREAD_STAT_TX_BATCHES = 208;
-export const THREAD_STAT_ITERATIONS = 216;
-export const THREAD_STAT_BUSY_ITERATIONS = 224;
+export const THREAD_STAT_TX_BATCHES = 216;
+export const THREAD_STAT_ITERATIONS = 224;
+export const THREAD_STAT_BUSY_ITERATIONS = 232;
 /** pmd: time with packets, f64 */
-export const THREAD_BUSY_NS = 232;
+export const THREAD_BUSY_NS = 240;
 /** pmd: time without, f64 */
-export const THREAD_IDLE_NS = 240;
+export const THREAD_IDLE_NS = 248;
 /** pmd: times that it slept, f64 */
-export const THREAD_SLEEPS = 248;
+export const THREAD_SLEEPS = 256;
 /** pmd: how long in all, f64; in neither of the others */
-export const THREAD_SLEEP_NS = 256;
+export const THREAD_SLEEP_NS = 264;
 /** pmd: words of the key under the mask of the subtable that is searched */
-export const THREAD_MASKED = 264;
+export const THREAD_MASKED = 272;
 /** pmd: packets that are being looked up, u32 */
-export const THREAD_LOOK_PKTS = 424;
+export const THREAD_LOOK_PKTS = 432;
 /** pmd: of each, its hash under the subtable that is searched */
-export const THREAD_LOOK_HASHES = 552;
+export const THREAD_LOOK_HASHES = 560;
 /** pmd: of each, the flow or EMC entry that it may have */
-export const THREAD_LOOK_FOUND = 680;
+export const THREAD_LOOK_FOUND = 688;
 /** pmd: packets that dpcls is asked for, u32 */
-export const THREAD_ASKED = 808;
+export const THREAD_ASKED = 816;
 /** pmd: of each, its list of subtables; 1: asked already */
-export const THREAD_LISTS = 936;
+export const THREAD_LISTS = 944;
 /** pmd: nothing; what was loaded only to be in the cache goes here */
-export const THREAD_TOUCHED = 1064;
+export const THREAD_TOUCHED = 1072;
 /** pmd: packets that the EMC was asked for in this window */
-export const THREAD_EMC_ASKED = 1068;
+export const THREAD_EMC_ASKED = 1076;
 /** pmd: those that it knew */
-export const THREAD_EMC_FOUND = 1072;
+export const THREAD_EMC_FOUND = 1080;
 /** pmd: packets that it is not asked for yet, because it knew few */
-export const THREAD_EMC_REST = 1076;
-export const THREAD_DROPS = 1080;
+export const THREAD_EMC_REST = 1084;
+export const THREAD_DROPS = 1088;
 /** port numbers, u16 */
-export const THREAD_DIRTY = 1592;
+export const THREAD_DIRTY = 1600;
 /** bytes of a THREAD */
 export const THREAD__SIZE = 4096;
 export const KEY_IN_PORT = 0;
@@ -512,50 +526,58 @@ export const ARENA_PKTS_STRIDE = 61440;
 export const ARENA_SLOTS = 2625536;
 /** from one thread to the next */
 export const ARENA_SLOTS_STRIDE = 544768;
+/** 235 × BIG_SLOT a thread */
+export const ARENA_BIG_SLOTS = 11341824;
+/** from one thread to the next */
+export const ARENA_BIG_SLOTS_STRIDE = 15478784;
+/** 32 × TAIL a thread */
+export const ARENA_TAILS = 259002368;
+/** from one thread to the next */
+export const ARENA_TAILS_STRIDE = 65536;
 /** 512 × TX_BATCH a thread */
-export const ARENA_TX_BATCHES = 11341824;
+export const ARENA_TX_BATCHES = 260050944;
 /** from one thread to the next */
 export const ARENA_TX_BATCHES_STRIDE = 98304;
 /** 224 × GROUP a thread */
-export const ARENA_GROUPS = 12914688;
+export const ARENA_GROUPS = 261623808;
 /** from one thread to the next */
 export const ARENA_GROUPS_STRIDE = 8192;
 /** 128 × GROUP_HASH a thread */
-export const ARENA_GROUP_TABLE = 13045760;
+export const ARENA_GROUP_TABLE = 261754880;
 /** from one thread to the next */
 export const ARENA_GROUP_TABLE_STRIDE = 4096;
 /** 512 × PORT_STATS a thread */
-export const ARENA_PORT_STATS = 13111296;
+export const ARENA_PORT_STATS = 261820416;
 /** from one thread to the next */
 export const ARENA_PORT_STATS_STRIDE = 65536;
 /** 512 × SIMPLE a thread */
-export const ARENA_SIMPLES = 14159872;
+export const ARENA_SIMPLES = 262868992;
 /** from one thread to the next */
 export const ARENA_SIMPLES_STRIDE = 4096;
 /** 4096 × EMC_ENTRY a thread */
-export const ARENA_EMC = 14225408;
+export const ARENA_EMC = 262934528;
 /** from one thread to the next */
 export const ARENA_EMC_STRIDE = 262144;
 /** 4096 × SMC_BUCKET a thread */
-export const ARENA_SMC = 18419712;
+export const ARENA_SMC = 267128832;
 /** from one thread to the next */
 export const ARENA_SMC_STRIDE = 262144;
 /** 4096 × SUBTABLE_HITS a thread */
-export const ARENA_SUBTABLE_HITS = 22614016;
+export const ARENA_SUBTABLE_HITS = 271323136;
 /** from one thread to the next */
 export const ARENA_SUBTABLE_HITS_STRIDE = 16384;
 /** 1048576 × BYTE a thread */
-export const ARENA_UPCALLS = 22876160;
+export const ARENA_UPCALLS = 271585280;
 /** from one thread to the next */
 export const ARENA_UPCALLS_STRIDE = 1048576;
 /** 1048576 × FLOW */
-export const ARENA_FLOWS = 39653376;
+export const ARENA_FLOWS = 288362496;
 /** 1048576 × FLOW_STATS a thread */
-export const ARENA_FLOW_STATS = 240979968;
+export const ARENA_FLOW_STATS = 489689088;
 /** from one thread to the next */
 export const ARENA_FLOW_STATS_STRIDE = 33554432;
 /** 268435456 × BYTE */
-export const ARENA_HEAP = 777850880;
+export const ARENA_HEAP = 1026560000;
 /** bytes of the arena */
-export const ARENA__SIZE = 1046347776;
+export const ARENA__SIZE = 1295056896;
 export const DROP_REASON_NAMES = ["datapath_drop_upcall_error","datapath_drop_lock_error","datapath_drop_rx_invalid_packet","datapath_drop_userspace_action_error","datapath_drop_invalid_port","datapath_drop_invalid_tnl_port","datapath_drop_recirc_error","datapath_drop_meter","datapath_drop_sample_error","drop_action_of_pipeline","vhost_rx_bad_descriptor","vhost_rx_bad_chain","vhost_rx_oversize","vhost_rx_runt","vhost_rx_bad_header","vhost_tx_ring_full","vhost_tx_bad_descriptor","vhost_tx_not_ready","vhost_tx_oversize","soft_tx_ring_full","upcall_ring_full","datapath_drop_unsupported_action","vhost_bad_index","drop_action_bridge_not_found","drop_action_recursion_too_deep","drop_action_too_many_resubmit","drop_action_stack_too_deep","drop_action_no_recirculation_context","drop_action_recirculation_conflict","drop_action_too_many_mpls_labels","drop_action_invalid_tunnel_metadata","drop_action_unsupported_packet_type","drop_action_congestion","drop_action_forwarding_disabled","socket_rx_bad_frame","socket_rx_oversize","socket_rx_runt","socket_rx_bad_offload","socket_tx_ring_full","socket_tx_not_ready","socket_tx_oversize"] as const;

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { describe, test } from 'node:test';
+import { after, describe, test } from 'node:test';
 import fc from 'fast-check';
 import { odpPort } from '../../base/types.ts';
 import { Flow, FlowWildcards } from '../../flow/flow.ts';
@@ -16,6 +16,7 @@ import type { DpAction, DpSetAttr } from '../dpif.ts';
 import { executeActions } from '../odp-execute.ts';
 import { odpHeaderSize } from '../odp-keys.ts';
 import { checksums4 } from './testing/checksums.ts';
+import { FakeGuest, FakeRing } from './testing/fake-guest.ts';
 import { frames, mutated } from './testing/packets.ts';
 import { Rig } from './testing/rig.ts';
 
@@ -112,6 +113,19 @@ function fastPath(frame: Uint8Array, actions: readonly DpAction[]): Out {
   return fastOut();
 }
 
+const guest = new FakeGuest();
+after(() => guest.release());
+const sender = await rig.start(new FakeRing(guest, { index: 1, size: 2, hdrSize: 12, features: 0n }));
+const tailAt = guest.alloc(2 * 65536);
+
+/** The same with all but the first `cut` bytes in the sender's memory. */
+function fastPathTail(frame: Uint8Array, actions: readonly DpAction[], cut: number): Out {
+  rig.placeTail(BATCH_MAX, frame, Math.min(cut, frame.length), sender, tailAt);
+  rig.extractSpare(IN_PORT);
+  rig.exports.executeSpare(rig.actions(actions), 0);
+  return fastOut();
+}
+
 const anyMask = new FlowWildcards();
 anyMask.inPort = 0xffffffff;
 const key = new Flow();
@@ -140,6 +154,18 @@ describe('actions', () => {
           assert.deepEqual(fastPath(frame, actions), reference(frame, actions));
         }),
         { numRuns: 400 },
+      );
+    });
+
+    test(`on one packet of kind ${kind} whose end is still in the sender's memory: the same bytes`, () => {
+      const padded = fc.tuple(frames[kind], fc.constantFrom(0, 400, 9000)).map(([f, n]) => {
+        return Uint8Array.from({ length: f.length + n }, (_, i) => f[i] ?? (i * 7) & 255);
+      });
+      fc.assert(
+        fc.property(padded, actionList(kind), fc.integer({ min: 14, max: 300 }), (frame, actions, cut) => {
+          assert.deepEqual(fastPathTail(frame, actions, cut), reference(frame, actions));
+        }),
+        { numRuns: 300 },
       );
     });
 

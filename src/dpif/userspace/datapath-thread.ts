@@ -35,6 +35,9 @@ export interface DatapathExports {
 export interface VringExports {
   rx(thread: number, vring: number): number;
   tx(thread: number, vring: number, list: number, n: number): number;
+  /** Not of rings of packet sockets, whose frames are never left where they are. */
+  pull?(pkt: number, to: number): number;
+  release?(thread: number, vring: number): number;
   pending(vring: number): number;
   setNotify(vring: number, on: number): void;
   startRing(vring: number): void;
@@ -73,9 +76,10 @@ export function loadModules(buildDir = join(import.meta.dirname, '../../../build
   return { datapath: load('datapath'), vring: load('vring'), tpacket: load('tpacket') };
 }
 
-/** Slots of a guest's functions in the function table; 0 and 1 stay empty so that a cleared record traps. */
-export const rxSlot = (guest: number) => 2 + guest * 2;
-export const txSlot = (guest: number) => 3 + guest * 2;
+/** Slots of a guest's functions in the function table (rx, tx, pull, release); 0 and 1 stay empty so that a cleared record traps. src/fastpath/tail.ts knows them too. */
+export const rxSlot = (guest: number) => 2 + guest * 4;
+export const txSlot = (guest: number) => 3 + guest * 4;
+const GUEST_FUNCTIONS = ['rx', 'tx', 'pull', 'release'] as const;
 
 /**
  * One thread's instance of the fast path: the datapath module and, for every guest, a ring module over that guest's memory. Lives on the
@@ -103,7 +107,7 @@ export class DatapathThread {
     this.arena = arena;
     this.#modules = modules;
     this.#callsPendingAt = ARENA_THREADS + index * THREAD__SIZE + THREAD_CALLS_PENDING;
-    this.#table = new WebAssembly.Table({ element: 'anyfunc', initial: 2 + (GUESTS_MAX + 1) * 2 });
+    this.#table = new WebAssembly.Table({ element: 'anyfunc', initial: rxSlot(GUESTS_MAX + 1) });
     const env = { memory: arena.memory, table: this.#table };
     this.exports = new WebAssembly.Instance(modules.datapath, { env }).exports as unknown as DatapathExports;
     this.exports.initThread(index);
@@ -117,15 +121,13 @@ export class DatapathThread {
     const exports = new WebAssembly.Instance(this.#modules[module], imports).exports as unknown as VringExports;
     this.#guests.set(guest, { exports, memory });
     if (module === 'tpacket') this.#pump = new TapPump(this.arena, this.index, memory);
-    this.#table.set(rxSlot(guest), exports.rx);
-    this.#table.set(txSlot(guest), exports.tx);
+    for (const [i, name] of GUEST_FUNCTIONS.entries()) this.#table.set(rxSlot(guest) + i, exports[name] ?? null);
     return exports;
   }
 
   dropGuest(guest: number): void {
     this.#guests.delete(guest);
-    this.#table.set(rxSlot(guest), null);
-    this.#table.set(txSlot(guest), null);
+    for (const i of GUEST_FUNCTIONS.keys()) this.#table.set(rxSlot(guest) + i, null);
   }
 
   guest(guest: number): VringExports | undefined {

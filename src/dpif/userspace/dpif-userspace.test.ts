@@ -42,7 +42,9 @@ describe('userspace datapath', () => {
     try {
       fc.assert(
         fc.property(
-          fc.array(fc.tuple(fc.nat(40), fc.constantFrom(60, 61, 1518, 1519, 2048, 2049)), { maxLength: 60 }),
+          fc.array(fc.tuple(fc.nat(40), fc.constantFrom(60, 61, 1518, 1519, 2048, 2049, 65553, 65554)), {
+            maxLength: 60,
+          }),
           (list) => {
             for (const [n, size] of list) netdevs[1]!.receive(udp(n, size));
             const drops = [...dpif.drops()].filter(([name]) => name !== 'vhost_bad_index');

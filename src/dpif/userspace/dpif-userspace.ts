@@ -3,11 +3,11 @@ import type { Flow, FlowWildcards } from '../../flow/flow.ts';
 import {
   ARENA_HEADER,
   ARENA_PORTS,
+  BIG_FRAME_MAX,
   DROP_UPCALL_ERROR,
   DROP_USERSPACE_ACTION_ERROR,
   DROP_VHOST_TX_OVERSIZE,
   FLOWS_MAX,
-  FRAME_MAX,
   HEADER_EMC_INSERT_MIN,
   HEADER_NOTIFY,
   HEADER_SMC_ENABLE,
@@ -211,7 +211,7 @@ export class UserspaceDpif implements Dpif {
   /** Longest frame that may leave by the port: its MTU, an Ethernet header and a tag. */
   #publishMtu(port: OdpPort, netdev: Netdev): void {
     if (this.#ports.get(port)?.netdev !== netdev) return;
-    const max = netdev.mtu() > 0 ? Math.min(netdev.mtu() + ETHERNET_OVERHEAD, FRAME_MAX) : FRAME_MAX;
+    const max = netdev.mtu() > 0 ? Math.min(netdev.mtu() + ETHERNET_OVERHEAD, BIG_FRAME_MAX) : BIG_FRAME_MAX;
     this.#arena.set(ARENA_PORTS + port * PORT__SIZE + PORT_MAX_FRAME, max);
   }
 
@@ -246,7 +246,7 @@ export class UserspaceDpif implements Dpif {
 
   /** A frame that a soft port received: goes through the fast path on this thread. */
   #receive(port: OdpPort, frame: Uint8Array): void {
-    if (frame.length > FRAME_MAX) {
+    if (frame.length > BIG_FRAME_MAX) {
       this.#counters.rxOversize(port);
       return;
     }
@@ -360,13 +360,13 @@ export class UserspaceDpif implements Dpif {
 
   /** Sends what the slow path made. */
   #outputSlow(port: OdpPort, packet: Uint8Array, inPort: number): void {
-    if (packet.length > FRAME_MAX) this.#counters.drop(DROP_VHOST_TX_OVERSIZE);
+    if (packet.length > BIG_FRAME_MAX) this.#counters.drop(DROP_VHOST_TX_OVERSIZE);
     else this.#executeOn(packet, portMetadata(inPort), [{ type: 'output', port }], RECEIVED);
   }
 
   /** A packet of the slow path is recirculated. The fast path takes it on, unless it carries metadata that its key has no room for. */
   #recirculateSlow(packet: Uint8Array, md: Flow, state: PacketState): boolean {
-    if (md.packetType !== 0 || packet.length > FRAME_MAX || carriesBeyondKey(md)) return false;
+    if (md.packetType !== 0 || packet.length > BIG_FRAME_MAX || carriesBeyondKey(md)) return false;
     this.#counters.recirculated(this.#again(packet, md, state, 0));
     return true;
   }
@@ -449,7 +449,7 @@ export class UserspaceDpif implements Dpif {
   // Packets of the control thread.
 
   execute(packet: Uint8Array, key: Flow, actions: readonly DpAction[]): void {
-    if (packet.length > FRAME_MAX) return;
+    if (packet.length > BIG_FRAME_MAX) return;
     this.#executeOn(packet, metadataOf(key), actions, MADE_HERE);
     this.#drainOwn();
   }

@@ -1,9 +1,12 @@
 import type { Flow } from '../../flow/flow.ts';
 import {
+  ARENA_BIG_SLOTS,
   ARENA_PKTS,
   ARENA_SLOTS,
   ARENA_THREADS,
   BATCH_MAX,
+  BIG_SLOT__SIZE,
+  FRAME_MAX,
   KEY__SHORT_WORDS,
   KEY__SIZE,
   PACKET_HEADROOM,
@@ -59,9 +62,10 @@ export class OwnPackets {
     this.#onTrap = onTrap;
   }
 
-  /** Puts a frame into slot `i`; BATCH_MAX is the spare one. */
+  /** Puts a frame of BIG_FRAME_MAX bytes at most into slot `i`; BATCH_MAX is the spare one. */
   place(i: number, frame: Uint8Array): void {
-    const data = ARENA_SLOTS + i * SLOT__SIZE + PACKET_HEADROOM;
+    const slot = frame.length > FRAME_MAX ? ARENA_BIG_SLOTS + i * BIG_SLOT__SIZE : ARENA_SLOTS + i * SLOT__SIZE;
+    const data = slot + PACKET_HEADROOM;
     this.#arena.u8.set(frame, data);
     const pkt = ARENA_PKTS + i * PKT__SIZE;
     this.#arena.set(pkt + PKT_DATA, data);

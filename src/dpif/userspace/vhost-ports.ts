@@ -24,6 +24,7 @@ import {
   VRING_F_INDIRECT,
   VRING_F_MRG_RXBUF,
   VRING_FLAGS,
+  VRING_GUEST,
   VRING_HDR_SIZE,
   VRING_LAST_AVAIL,
   VRING_LAST_USED,
@@ -281,6 +282,7 @@ export class VhostPorts {
     set(VRING_REGIONS, this.#regionTable(vhost));
     set(VRING_LAST_AVAIL, config.lastAvail);
     set(VRING_LAST_USED, config.lastUsed);
+    set(VRING_GUEST, vhost.guest);
     set(VRING_CALL_PENDING, 0);
     set(VRING_BROKEN, 0);
     set(VRING_LOCK, 0);

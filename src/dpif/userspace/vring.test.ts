@@ -2,7 +2,15 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { afterEach, describe, test } from 'node:test';
 import { Worker } from 'node:worker_threads';
-import { VRING_BROKEN_CHAIN, VRING_BROKEN_INDEX, VRING_LAST_AVAIL, VRING_LAST_USED } from '../../gen/arena.ts';
+import {
+  ARENA_THREADS,
+  BIG_FRAME_MAX,
+  THREAD_UNRELEASED,
+  VRING_BROKEN_CHAIN,
+  VRING_BROKEN_INDEX,
+  VRING_LAST_AVAIL,
+  VRING_LAST_USED,
+} from '../../gen/arena.ts';
 import {
   DESC_F_INDIRECT,
   DESC_F_NEXT,
@@ -343,10 +351,27 @@ describe('faults row 5: lengths', () => {
 
     test(`frames that are too long${indirect ? ', indirect' : ''}`, async () => {
       const s = await setup();
-      for (const split of [[], [12], [12, 2048], [2000, 40]]) {
-        const head = s.ring.send(frame(2049), { split, indirect });
+      for (const split of [[], [12], [12, 2048], [2000, 40], [65000, 500]]) {
+        const head = s.ring.send(frame(BIG_FRAME_MAX + 1), { split, indirect });
         assertDropped(s, head, 'vhost_rx_oversize');
       }
+      assertAlive(s, 1);
+    });
+
+    test(`big frames${indirect ? ', indirect' : ''}: whole, and given back only when they are released`, async () => {
+      const s = await setup();
+      for (const size of [2049, 9014, BIG_FRAME_MAX]) {
+        for (const split of [[], [12], [1, 11, 14, 300], [12, 2048], [100, 0, 1, 1900], [2000, 40]]) {
+          const head = s.ring.send(frame(size), { split, indirect });
+          const used = s.ring.usedIdx;
+          assert.equal(s.exports.rx(0, s.at), 1);
+          assert.equal(s.ring.usedIdx, used, 'the guest could write on what is still to be sent');
+          assert.deepEqual(hex([rig.packet(0)]), hex([frame(size)]), `${size} bytes in ${split}`);
+          s.exports.release!(0, s.at);
+          assert.deepEqual(s.ring.takeUsed(), [{ id: head, len: 0 }]);
+        }
+      }
+      rig.arena.set(ARENA_THREADS + THREAD_UNRELEASED, 0);
       assertAlive(s, 1);
     });
   }

@@ -12,6 +12,9 @@ export const REGIONS_MAX: u32 = 8;
 export const TXQS_MAX: u32 = 16;
 export const PACKET_HEADROOM: u32 = 128;
 export const FRAME_MAX: u32 = 2048;
+export const BIG_FRAME_MAX: u32 = 65553;
+export const SNAP_SIZE: u32 = 256;
+export const TAIL_PIECES_MAX: u32 = 256;
 export const EMC_ENTRIES: u32 = 4096;
 export const SMC_BUCKETS: u32 = 4096;
 export const SMC_WAYS: u32 = 10;
@@ -195,6 +198,8 @@ export const VRING_RX_SLOT: u32 = 60;
 export const VRING_FRAME_SIZE: u32 = 64;
 /** owner, ring of a packet socket: payload bytes of the frame at LAST_AVAIL that went on as segments already */
 export const VRING_SEG_NEXT: u32 = 68;
+/** ctl: whose ring it is */
+export const VRING_GUEST: u32 = 72;
 /** bytes of a VRING */
 export const VRING__SIZE: u32 = 128;
 export const REGION_TABLE_COUNT: u32 = 0;
@@ -314,6 +319,12 @@ export const PKT__SIZE: u32 = 256;
 export const SLOT_BYTES: u32 = 0;
 /** bytes of a SLOT */
 export const SLOT__SIZE: u32 = 2304;
+export const BIG_SLOT_BYTES: u32 = 0;
+/** bytes of a BIG_SLOT */
+export const BIG_SLOT__SIZE: u32 = 65856;
+export const TAIL_PIECES: u32 = 0;
+/** bytes of a TAIL */
+export const TAIL__SIZE: u32 = 2048;
 export const TX_BATCH_COUNT: u32 = 0;
 export const TX_BATCH_QUEUED: u32 = 4;
 export const TX_BATCH_PKTS: u32 = 8;
@@ -392,58 +403,61 @@ export const THREAD_BATCH_SEQ: u32 = 60;
 export const THREAD_RECIRC_USED: u32 = 64;
 /** pmd: and how many of those have been looked up */
 export const THREAD_RECIRC_DONE: u32 = 96;
+/** pmd: vring whose used entries the guest may not see before the batch is through, 0: none */
+export const THREAD_UNRELEASED: u32 = 128;
+export const THREAD_PAD: u32 = 132;
 /** packets received */
-export const THREAD_STAT_RX: u32 = 128;
-export const THREAD_STAT_RECIRC: u32 = 136;
+export const THREAD_STAT_RX: u32 = 136;
+export const THREAD_STAT_RECIRC: u32 = 144;
 /** simple match hits */
-export const THREAD_STAT_SIMPLE: u32 = 144;
+export const THREAD_STAT_SIMPLE: u32 = 152;
 /** exact match hits */
-export const THREAD_STAT_EMC: u32 = 152;
-export const THREAD_STAT_SMC: u32 = 160;
+export const THREAD_STAT_EMC: u32 = 160;
+export const THREAD_STAT_SMC: u32 = 168;
 /** megaflow hits */
-export const THREAD_STAT_DPCLS: u32 = 168;
+export const THREAD_STAT_DPCLS: u32 = 176;
 /** subtables searched for megaflow hits */
-export const THREAD_STAT_LOOKUPS: u32 = 176;
+export const THREAD_STAT_LOOKUPS: u32 = 184;
 /** upcalls sent */
-export const THREAD_STAT_MISS: u32 = 184;
+export const THREAD_STAT_MISS: u32 = 192;
 /** upcalls without room */
-export const THREAD_STAT_LOST: u32 = 192;
-export const THREAD_STAT_BATCHES: u32 = 200;
+export const THREAD_STAT_LOST: u32 = 200;
+export const THREAD_STAT_BATCHES: u32 = 208;
 /** ports that a batch had packets for */
-export const THREAD_STAT_TX_BATCHES: u32 = 208;
-export const THREAD_STAT_ITERATIONS: u32 = 216;
-export const THREAD_STAT_BUSY_ITERATIONS: u32 = 224;
+export const THREAD_STAT_TX_BATCHES: u32 = 216;
+export const THREAD_STAT_ITERATIONS: u32 = 224;
+export const THREAD_STAT_BUSY_ITERATIONS: u32 = 232;
 /** pmd: time with packets, f64 */
-export const THREAD_BUSY_NS: u32 = 232;
+export const THREAD_BUSY_NS: u32 = 240;
 /** pmd: time without, f64 */
-export const THREAD_IDLE_NS: u32 = 240;
+export const THREAD_IDLE_NS: u32 = 248;
 /** pmd: times that it slept, f64 */
-export const THREAD_SLEEPS: u32 = 248;
+export const THREAD_SLEEPS: u32 = 256;
 /** pmd: how long in all, f64; in neither of the others */
-export const THREAD_SLEEP_NS: u32 = 256;
+export const THREAD_SLEEP_NS: u32 = 264;
 /** pmd: words of the key under the mask of the subtable that is searched */
-export const THREAD_MASKED: u32 = 264;
+export const THREAD_MASKED: u32 = 272;
 /** pmd: packets that are being looked up, u32 */
-export const THREAD_LOOK_PKTS: u32 = 424;
+export const THREAD_LOOK_PKTS: u32 = 432;
 /** pmd: of each, its hash under the subtable that is searched */
-export const THREAD_LOOK_HASHES: u32 = 552;
+export const THREAD_LOOK_HASHES: u32 = 560;
 /** pmd: of each, the flow or EMC entry that it may have */
-export const THREAD_LOOK_FOUND: u32 = 680;
+export const THREAD_LOOK_FOUND: u32 = 688;
 /** pmd: packets that dpcls is asked for, u32 */
-export const THREAD_ASKED: u32 = 808;
+export const THREAD_ASKED: u32 = 816;
 /** pmd: of each, its list of subtables; 1: asked already */
-export const THREAD_LISTS: u32 = 936;
+export const THREAD_LISTS: u32 = 944;
 /** pmd: nothing; what was loaded only to be in the cache goes here */
-export const THREAD_TOUCHED: u32 = 1064;
+export const THREAD_TOUCHED: u32 = 1072;
 /** pmd: packets that the EMC was asked for in this window */
-export const THREAD_EMC_ASKED: u32 = 1068;
+export const THREAD_EMC_ASKED: u32 = 1076;
 /** pmd: those that it knew */
-export const THREAD_EMC_FOUND: u32 = 1072;
+export const THREAD_EMC_FOUND: u32 = 1080;
 /** pmd: packets that it is not asked for yet, because it knew few */
-export const THREAD_EMC_REST: u32 = 1076;
-export const THREAD_DROPS: u32 = 1080;
+export const THREAD_EMC_REST: u32 = 1084;
+export const THREAD_DROPS: u32 = 1088;
 /** port numbers, u16 */
-export const THREAD_DIRTY: u32 = 1592;
+export const THREAD_DIRTY: u32 = 1600;
 /** bytes of a THREAD */
 export const THREAD__SIZE: u32 = 4096;
 export const KEY_IN_PORT: u32 = 0;
@@ -512,49 +526,57 @@ export const ARENA_PKTS_STRIDE: u32 = 61440;
 export const ARENA_SLOTS: u32 = 2625536;
 /** from one thread to the next */
 export const ARENA_SLOTS_STRIDE: u32 = 544768;
+/** 235 × BIG_SLOT a thread */
+export const ARENA_BIG_SLOTS: u32 = 11341824;
+/** from one thread to the next */
+export const ARENA_BIG_SLOTS_STRIDE: u32 = 15478784;
+/** 32 × TAIL a thread */
+export const ARENA_TAILS: u32 = 259002368;
+/** from one thread to the next */
+export const ARENA_TAILS_STRIDE: u32 = 65536;
 /** 512 × TX_BATCH a thread */
-export const ARENA_TX_BATCHES: u32 = 11341824;
+export const ARENA_TX_BATCHES: u32 = 260050944;
 /** from one thread to the next */
 export const ARENA_TX_BATCHES_STRIDE: u32 = 98304;
 /** 224 × GROUP a thread */
-export const ARENA_GROUPS: u32 = 12914688;
+export const ARENA_GROUPS: u32 = 261623808;
 /** from one thread to the next */
 export const ARENA_GROUPS_STRIDE: u32 = 8192;
 /** 128 × GROUP_HASH a thread */
-export const ARENA_GROUP_TABLE: u32 = 13045760;
+export const ARENA_GROUP_TABLE: u32 = 261754880;
 /** from one thread to the next */
 export const ARENA_GROUP_TABLE_STRIDE: u32 = 4096;
 /** 512 × PORT_STATS a thread */
-export const ARENA_PORT_STATS: u32 = 13111296;
+export const ARENA_PORT_STATS: u32 = 261820416;
 /** from one thread to the next */
 export const ARENA_PORT_STATS_STRIDE: u32 = 65536;
 /** 512 × SIMPLE a thread */
-export const ARENA_SIMPLES: u32 = 14159872;
+export const ARENA_SIMPLES: u32 = 262868992;
 /** from one thread to the next */
 export const ARENA_SIMPLES_STRIDE: u32 = 4096;
 /** 4096 × EMC_ENTRY a thread */
-export const ARENA_EMC: u32 = 14225408;
+export const ARENA_EMC: u32 = 262934528;
 /** from one thread to the next */
 export const ARENA_EMC_STRIDE: u32 = 262144;
 /** 4096 × SMC_BUCKET a thread */
-export const ARENA_SMC: u32 = 18419712;
+export const ARENA_SMC: u32 = 267128832;
 /** from one thread to the next */
 export const ARENA_SMC_STRIDE: u32 = 262144;
 /** 4096 × SUBTABLE_HITS a thread */
-export const ARENA_SUBTABLE_HITS: u32 = 22614016;
+export const ARENA_SUBTABLE_HITS: u32 = 271323136;
 /** from one thread to the next */
 export const ARENA_SUBTABLE_HITS_STRIDE: u32 = 16384;
 /** 1048576 × BYTE a thread */
-export const ARENA_UPCALLS: u32 = 22876160;
+export const ARENA_UPCALLS: u32 = 271585280;
 /** from one thread to the next */
 export const ARENA_UPCALLS_STRIDE: u32 = 1048576;
 /** 1048576 × FLOW */
-export const ARENA_FLOWS: u32 = 39653376;
+export const ARENA_FLOWS: u32 = 288362496;
 /** 1048576 × FLOW_STATS a thread */
-export const ARENA_FLOW_STATS: u32 = 240979968;
+export const ARENA_FLOW_STATS: u32 = 489689088;
 /** from one thread to the next */
 export const ARENA_FLOW_STATS_STRIDE: u32 = 33554432;
 /** 268435456 × BYTE */
-export const ARENA_HEAP: u32 = 777850880;
+export const ARENA_HEAP: u32 = 1026560000;
 /** bytes of the arena */
-export const ARENA__SIZE: u32 = 1046347776;
+export const ARENA__SIZE: u32 = 1295056896;

@@ -1,7 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { VIRTIO_F } from '../../../protocols/vhost-user.ts';
 import { VlogRateLimit, vlogModule } from '../../base/vlog.ts';
-import { FRAME_MAX } from '../../gen/arena.ts';
 import type { FdStore } from '../../keeper/fd-store.ts';
 import { SysError } from '../../sys/sys-error.ts';
 import { type Netdev, NetdevError, type NetdevIo, type NetdevStats, type VringConsumer } from '../netdev.ts';
@@ -19,9 +18,9 @@ const vhostLog = vlogModule('dpdk');
 /** What Open vSwitch allows DPDK; a front end may provoke as many lines as it likes. */
 const limit = new VlogRateLimit(600, 600);
 
-/** Smallest and largest MTU: RFC 791's 68; what fits a packet buffer of the datapath with Ethernet header and one tag. */
+/** Smallest and largest MTU: RFC 791's 68; Open vSwitch's longest DPDK frame, 9,728 bytes, without Ethernet header and CRC. */
 const MIN_MTU = 68;
-const MAX_MTU = FRAME_MAX - 18;
+const MAX_MTU = 9728 - 18;
 const DEFAULT_MTU = 1500;
 /** How often a PMD tries to send to a guest whose ring is full: Open vSwitch's default and bounds of `tx-retries-max`. */
 const TX_RETRIES_DEFAULT = 8;

@@ -1,12 +1,16 @@
 import { odpPort } from '../../../base/types.ts';
 import {
+  ARENA_BIG_SLOTS,
   ARENA_HEADER,
   ARENA_PKTS,
   ARENA_PORTS,
   ARENA_SLOTS,
+  ARENA_TAILS,
   ARENA_THREADS,
   ARENA_TX_BATCHES,
   BATCH_MAX,
+  BIG_FRAME_MAX,
+  BIG_SLOT__SIZE,
   FRAME_MAX,
   HEADER_EMC_INSERT_MIN,
   HEADER_SMC_ENABLE,
@@ -20,6 +24,9 @@ import {
   PKT_KEY,
   PKT_LEN,
   PKT_RSS,
+  PKT_TAIL,
+  PKT_TAIL_LEN,
+  PKT_TAIL_SLOT,
   PKT_VNET_FLAGS,
   PORT__SIZE,
   PORT_KIND,
@@ -30,6 +37,7 @@ import {
   THREAD_EMC_ASKED,
   THREAD_EMC_FOUND,
   THREAD_EMC_REST,
+  THREAD_UNRELEASED,
   UPCALL_OUTPUT,
   VRING_BROKEN,
 } from '../../../gen/arena.ts';
@@ -120,7 +128,7 @@ export class Rig {
     if (free === undefined) throw new Error('rig: no more ports');
     const port = odpPort(free);
     const vhost = this.vhost.add(port, `vhost${port}`);
-    this.arena.set(ARENA_PORTS + port * PORT__SIZE + PORT_MAX_FRAME, FRAME_MAX);
+    this.arena.set(ARENA_PORTS + port * PORT__SIZE + PORT_MAX_FRAME, BIG_FRAME_MAX);
     this.arena.publish(ARENA_PORTS + port * PORT__SIZE + PORT_KIND, PORT_KIND_VHOST);
     return vhost;
   }
@@ -144,25 +152,55 @@ export class Rig {
   /** Polls the ring once; the frames that the fast path took. */
   rx(running: RunningRing): Uint8Array[] {
     const n = running.exports.rx(0, running.at);
-    return Array.from({ length: n }, (_, i) => this.packet(i));
+    const frames = Array.from({ length: n }, (_, i) => this.packet(i));
+    if (this.arena.get(ARENA_THREADS + THREAD_UNRELEASED) !== 0) {
+      this.arena.set(ARENA_THREADS + THREAD_UNRELEASED, 0);
+      running.exports.release!(0, running.at);
+    }
+    return frames;
   }
 
-  /** A copy of packet `i` of the batch. */
+  /** A copy of packet `i` of the batch, with its tail. */
   packet(i: number): Uint8Array {
     const record = ARENA_PKTS + i * PKT__SIZE;
     const at = this.arena.get(record + PKT_DATA);
-    return this.arena.u8.slice(at, at + this.arena.get(record + PKT_LEN));
+    const tailLen = this.arena.get(record + PKT_TAIL_LEN);
+    const head = this.arena.u8.slice(at, at + this.arena.get(record + PKT_LEN) - tailLen);
+    if (tailLen === 0) return head;
+    const to = ARENA_BIG_SLOTS + BATCH_MAX * BIG_SLOT__SIZE;
+    this.thread.guest(this.arena.get(record + PKT_TAIL_SLOT))!.pull!(record, to);
+    return Uint8Array.from([...head, ...this.arena.u8.slice(to, to + tailLen)]);
   }
 
   /** Puts a frame into slot `i` of the batch; gives the packet's record. */
   place(i: number, frame: Uint8Array): number {
-    const data = ARENA_SLOTS + i * SLOT__SIZE + PACKET_HEADROOM;
+    const slot = frame.length > FRAME_MAX ? ARENA_BIG_SLOTS + i * BIG_SLOT__SIZE : ARENA_SLOTS + i * SLOT__SIZE;
+    const data = slot + PACKET_HEADROOM;
     const record = ARENA_PKTS + i * PKT__SIZE;
     this.arena.u8.set(frame, data);
     this.arena.set(record + PKT_DATA, data);
     this.arena.set(record + PKT_LEN, frame.length);
     this.arena.u8.fill(0, record + PKT_VNET_FLAGS, record + PKT_KEY);
     return record;
+  }
+
+  /**
+   * Puts the first `cut` bytes of a frame into slot `i` and leaves the others in the memory of `running`'s guest, in two pieces at `at`.
+   */
+  placeTail(i: number, frame: Uint8Array, cut: number, running: RunningRing, at: number): void {
+    const record = this.place(i, frame.subarray(0, cut));
+    const rest = frame.subarray(cut);
+    if (rest.length === 0) return;
+    const first = rest.length >> 1;
+    const { u8 } = running.ring.guest;
+    u8.set(rest.subarray(first), at);
+    u8.set(rest.subarray(0, first), at + 65536);
+    const pieces = [at + 65536, first, at, rest.length - first];
+    this.arena.u32.set(pieces, ARENA_TAILS >> 2);
+    this.arena.set(record + PKT_LEN, frame.length);
+    this.arena.set(record + PKT_TAIL_LEN, rest.length);
+    this.arena.set(record + PKT_TAIL, ARENA_TAILS);
+    this.arena.set(record + PKT_TAIL_SLOT, running.port.guest);
   }
 
   /** Sends up to BATCH_MAX frames to the guest; how many it took. */
@@ -211,7 +249,13 @@ export class Rig {
 
   /** Puts a frame that came in by `inPort` into the spare record, and has its headers extracted. */
   prepare(frame: Uint8Array, inPort: number): void {
-    const record = this.place(BATCH_MAX, frame);
+    this.place(BATCH_MAX, frame);
+    this.extractSpare(inPort);
+  }
+
+  /** Has the headers of the packet in the spare record extracted. */
+  extractSpare(inPort: number): void {
+    const record = ARENA_PKTS + BATCH_MAX * PKT__SIZE;
     this.arena.u8.fill(0, record + PKT_KEY, record + PKT_KEY + KEY__SIZE);
     this.arena.set(record + PKT_KEY + KEY_IN_PORT, inPort);
     this.arena.set(record + PKT_RSS, 0);
