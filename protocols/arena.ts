@@ -289,7 +289,11 @@ export const STRUCTS: Readonly<Record<string, { align: number; rows: readonly Ro
       ['VNET_GSO_SIZE', 2],
       ['VNET_CSUM_START', 2, 'offset in the frame'],
       ['VNET_CSUM_OFFSET', 2],
-      ['VNET_PAD', 2],
+      [
+        'CUT',
+        2,
+        'payload bytes of the other segments of the TCP frame that it was cut from in software; its checksum is right; 0: it was not',
+      ],
       [
         'TAIL_LEN',
         4,

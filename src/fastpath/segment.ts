@@ -84,6 +84,13 @@ export function openSegments(frame: u32, len: u32, gsoType: u32, gsoSize: u32, c
   return true;
 }
 
+/** Payload bytes of each segment but the last of a TCP frame; 0 for datagrams. */
+// @ts-ignore: decorator
+@inline
+export function cutSize(): u32 {
+  return isTcp ? segSize : 0;
+}
+
 /** The segment at payload offset `at` of the frame that was opened: bytes of payload in it. */
 // @ts-ignore: decorator
 @inline

@@ -31,6 +31,7 @@ import {
   FRAME_MAX,
   PACKET_HEADROOM,
   PKT__SIZE,
+  PKT_CUT,
   PKT_DATA,
   PKT_LEN,
   PKT_VNET_FLAGS,
@@ -65,7 +66,8 @@ import {
 } from './gen/arena';
 import { completeChecksum } from './full-checksum';
 import { copyIn, copyOut, gAtomicLoad32, gAtomicStore32, gLoad16, gLoad32, gStore16, gStore32, gStore64 } from './guest';
-import { makeSegment, openSegments, segmentPayload, segmentsDone } from './segment';
+import { appendSegment, closeFrame, forgetOpen, isOpen, mergedLength, openFrame } from './merge';
+import { cutSize, makeSegment, openSegments, segmentPayload, segmentsDone } from './segment';
 
 const STATUS_USER: u32 = 1;
 const STATUS_VLAN_VALID: u32 = 1 << 4;
@@ -223,11 +225,12 @@ function countRxDrop(thread: u32, ring: u32): void {
 
 // @ts-ignore: decorator
 @inline
-function keep(thread: u32, n: u32, data: u32, len: u32): void {
+function keep(thread: u32, n: u32, data: u32, len: u32): u32 {
   const pkt = ARENA_PKTS + thread * ARENA_PKTS_STRIDE + n * PKT__SIZE;
   store<u32>(pkt, data, PKT_DATA);
   store<u32>(pkt, len, PKT_LEN);
   v128.store(pkt, v128.splat<u8>(0), PKT_VNET_FLAGS); // up to and with TAIL_LEN
+  return pkt;
 }
 
 /** Makes segments of the open frame from packet `n` on, as many as the batch has room for; SEG_NEXT tells where to go on. Returns the number of packets. */
@@ -237,7 +240,7 @@ function takeSegments(thread: u32, ring: u32, slots: u32, n: u32): u32 {
     const data = slots + n * SLOT__SIZE;
     let len = makeSegment(frame, data, at);
     if (tag) len = putTag(data, len);
-    keep(thread, n, data, len);
+    store<u16>(keep(thread, n, data, len), <u16>cutSize(), PKT_CUT);
     at += segmentPayload(at);
     n++;
   }
@@ -289,7 +292,7 @@ function countTxDrops(thread: u32, ring: u32, reason: u32, count: u32): void {
   bump(stats + PORT_STATS_TX_DROPPED, count);
 }
 
-/** Fills a slot; the kernel takes it at the thread's next send(2). hdr_len says that all of the frame shall lie in the packet's linear part. */
+/** Fills a slot. hdr_len says that all of the frame shall lie in the packet's linear part. */
 // @ts-ignore: decorator
 @inline
 function putFrame(ring: u32, slot: u32, data: u32, len: u32): void {
@@ -303,7 +306,20 @@ function putFrame(ring: u32, slot: u32, data: u32, len: u32): void {
   gStore64(slot + SLOT_HEADER, <u64>len << 16);
   gStore16(slot + SLOT_HEADER + 8, 0);
   copyOut(slot + SLOT_HEADER + VNET_SIZE, data, len);
+}
+
+/** The kernel takes it at the thread's next send(2). */
+// @ts-ignore: decorator
+@inline
+function publish(slot: u32): void {
   gAtomicStore32(slot, STATUS_SEND_REQUEST);
+}
+
+/** Closes the frame that is open, in the slot. */
+function finish(slot: u32): void {
+  gStore32(slot + SLOT_LEN, mergedLength() + VNET_SIZE);
+  closeFrame(slot + SLOT_HEADER);
+  publish(slot);
 }
 
 /**
@@ -317,8 +333,11 @@ export function tx(thread: u32, ring: u32, list: u32, n: u32): u32 {
   }
   const longest = load<u32>(ring, VRING_FRAME_SIZE) - SLOT_HEADER - VNET_SIZE;
   let i = load<u32>(ring, VRING_LAST_AVAIL);
+  const flags = load<u32>(ring, VRING_FLAGS);
+  let slot: u32 = 0;
   let sent: u32 = 0;
   let bytes: u64 = 0;
+  forgetOpen();
   for (let done: u32 = 0; done < n; done++) {
     const pkt = load<u32>(list + done * 4);
     const len = load<u32>(pkt, PKT_LEN);
@@ -326,22 +345,25 @@ export function tx(thread: u32, ring: u32, list: u32, n: u32): u32 {
       countTxDrops(thread, ring, DROP_SOCKET_TX_OVERSIZE, 1);
       continue;
     }
-    if (load<u32>(ring, VRING_FLAGS) & VRING_F_SINK) {
+    if (flags & VRING_F_SINK || (isOpen() && appendSegment(pkt, longest))) {
       sent++;
       bytes += len;
       continue;
     }
-    const slot = slotAt(ring, i);
+    if (isOpen()) finish(slot);
+    slot = slotAt(ring, i);
     const status = gAtomicLoad32(slot);
     if (status != 0 && status != STATUS_WRONG_FORMAT) {
       countTxDrops(thread, ring, DROP_SOCKET_TX_RING_FULL, n - done);
       break;
     }
     putFrame(ring, slot, load<u32>(pkt, PKT_DATA), len);
+    if (flags || !openFrame(pkt, slot + SLOT_HEADER + VNET_SIZE)) publish(slot);
     i = next(ring, i);
     sent++;
     bytes += len;
   }
+  if (isOpen()) finish(slot);
   store<u32>(ring, i, VRING_LAST_AVAIL);
   const stats = portStats(thread, ring);
   bump(stats + PORT_STATS_TX_PACKETS, sent);

@@ -305,7 +305,8 @@ export const PKT_VNET_GSO_SIZE = 44;
 /** offset in the frame */
 export const PKT_VNET_CSUM_START = 46;
 export const PKT_VNET_CSUM_OFFSET = 48;
-export const PKT_VNET_PAD = 50;
+/** payload bytes of the other segments of the TCP frame that it was cut from in software; its checksum is right; 0: it was not */
+export const PKT_CUT = 50;
 /** bytes of LEN that are not at DATA but still in the sender's memory; 0: the whole frame is in the slot */
 export const PKT_TAIL_LEN = 52;
 /** with TAIL_LEN, offset in the arena of the tail's pieces: (offset in the sender's memory, size), u32 each, checked by rx */

@@ -16,9 +16,10 @@ import { socketMemory } from './socket-memory.ts';
  * Slots that a frame fits which the sender's kernel left uncut: 64 KiB, its headers and the kernel's. 17 pages each: slots whose beginnings lie 64 KiB
  * apart would meet in the same sets of the cache.
  */
-const RX_RING: PacketRing = { frameSize: 17 * 4096, blockFrames: 15, nBlocks: 16 };
-/** Slots of what the datapath's buffers hold. */
-const TX_RING: PacketRing = { frameSize: 2304, blockFrames: 448, nBlocks: 2 };
+const FRAME_SIZE = 17 * 4096;
+const RX_RING: PacketRing = { frameSize: FRAME_SIZE, blockFrames: 15, nBlocks: 16 };
+/** Segments of such a frame leave as one again. */
+const TX_RING: PacketRing = { frameSize: FRAME_SIZE, blockFrames: 15, nBlocks: 8 };
 
 /** An interface of the host (veth, NIC, …) by a packet socket whose rings the PMDs poll. The interface itself stays the host's. */
 export class PacketNetdev extends HostNetdev {

@@ -24,9 +24,10 @@ const VNET_HDR_SIZE = 10;
 /** A frame of 64 KiB fits; what no frame needs takes no memory. */
 const RX_FRAME_SIZE = 17 * 4096;
 const RX_FRAMES = 64;
-const TX_FRAME_SIZE = 2304;
-/** Of one iteration of a PMD, which then empties the ring: a burst of each of some rxqs. */
-const TX_FRAMES = 256;
+/** Some segments of a frame, that leave as one again. */
+const TX_FRAME_SIZE = 5 * 4096;
+/** A PMD empties the ring after each iteration. */
+const TX_FRAMES = 64;
 const RX_SIZE = RX_FRAME_SIZE * RX_FRAMES;
 const TX_SIZE = TX_FRAME_SIZE * TX_FRAMES;
 const SIZE = RX_SIZE + TX_SIZE * THREADS_MAX;

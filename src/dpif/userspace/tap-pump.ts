@@ -82,7 +82,7 @@ export class TapPump {
       const slot = arena.get(ring + VRING_DESC) + i * frameSize;
       if (Atomics.load(this.#i32, slot >> 2) !== STATUS_SEND_REQUEST) break;
       const size = this.#u32[(slot + 4) >> 2]!;
-      if (writeAt(fd, this.#base + slot + SEND_AT, size) !== size) this.#drop(ring, size - VNET_SIZE);
+      if (writeAt(fd, this.#base + slot + SEND_AT, size) !== size) this.#dropFrame(ring, slot, size - VNET_SIZE);
       Atomics.store(this.#i32, slot >> 2, 0);
       if (++i === arena.get(ring + VRING_SIZE)) i = 0;
     }
@@ -104,20 +104,33 @@ export class TapPump {
       this.#view.setUint32(record + 4, (now % 1000) * 1000, true);
       this.#view.setUint32(record + 8, size, true);
       this.#view.setUint32(record + 12, size, true);
-      if (writeAt(fd, this.#base + record, PCAP_RECORD + size) !== PCAP_RECORD + size) this.#drop(ring, size);
+      if (writeAt(fd, this.#base + record, PCAP_RECORD + size) !== PCAP_RECORD + size) this.#drop(ring, 1, size);
       Atomics.store(this.#i32, slot >> 2, 0);
       if (++i === arena.get(ring + VRING_SIZE)) i = 0;
     }
     arena.set(ring + VRING_LAST_USED, i);
   }
 
-  #drop(ring: number, size: number): void {
+  /** Segments that were put together count one by one, each with its headers. */
+  #dropFrame(ring: number, slot: number, size: number): void {
+    const gsoSize = this.#view.getUint16(slot + SEND_AT + 4, true);
+    if (gsoSize === 0) {
+      this.#drop(ring, 1, size);
+      return;
+    }
+    const l4 = this.#view.getUint16(slot + SEND_AT + 6, true);
+    const headers = l4 + (this.#view.getUint8(slot + SEND_AT + VNET_SIZE + l4 + 12) >> 4) * 4;
+    const n = Math.ceil((size - headers) / gsoSize);
+    this.#drop(ring, n, size + (n - 1) * headers);
+  }
+
+  #drop(ring: number, n: number, size: number): void {
     const port = this.#arena.get(ring + VRING_PORT);
     const stats = ARENA_PORT_STATS + this.#thread * ARENA_PORT_STATS_STRIDE + port * PORT_STATS__SIZE;
-    this.#arena.addCounter(stats + PORT_STATS_TX_PACKETS, -1n);
+    this.#arena.addCounter(stats + PORT_STATS_TX_PACKETS, BigInt(-n));
     this.#arena.addCounter(stats + PORT_STATS_TX_BYTES, BigInt(-size));
-    this.#arena.addCounter(stats + PORT_STATS_TX_DROPPED, 1n);
+    this.#arena.addCounter(stats + PORT_STATS_TX_DROPPED, BigInt(n));
     const drops = ARENA_THREADS + this.#thread * THREAD__SIZE + THREAD_DROPS;
-    this.#arena.addCounter(drops + DROP_SOCKET_TX_NOT_READY * 8, 1n);
+    this.#arena.addCounter(drops + DROP_SOCKET_TX_NOT_READY * 8, BigInt(n));
   }
 }
