@@ -47,6 +47,9 @@ export const LIMITS = {
   GROUP_TABLE_SIZE: 128,
   /** How often a packet may be recirculated (Open vSwitch's MAX_RECIRC_DEPTH). */
   RECIRC_DEPTH_MAX: 6,
+  BONDS_MAX: 256,
+  /** Buckets that a bond spreads its packets over by hash. */
+  BOND_BUCKETS: 256,
 } as const;
 
 /** Named drops of the fast path, in Open vSwitch's coverage words where it has one; the index is the counter. */
@@ -92,6 +95,7 @@ export const DROP_REASONS = [
   'socket_tx_ring_full',
   'socket_tx_not_ready',
   'socket_tx_oversize',
+  'datapath_drop_invalid_bond',
 ] as const;
 
 type Row = readonly [name: string, bytes: number, doc?: string];
@@ -322,6 +326,16 @@ export const STRUCTS: Readonly<Record<string, { align: number; rows: readonly Ro
       ['PKTS', 4 * LIMITS.BATCH_MAX],
     ],
   },
+  /** Members of a bond that `lb_output` spreads over; found from `id % BONDS_MAX` on. Written by ctl. */
+  BOND: {
+    align: 64,
+    rows: [
+      ['KEY', 4, 'its id + 1, 0: no bond'],
+      ['MEMBERS', 4 * LIMITS.BOND_BUCKETS, 'port of each bucket, NO_PORT: none'],
+    ],
+  },
+  /** Bytes that a thread sent by each bucket of the bond of that number. */
+  BOND_BYTES: { align: 64, rows: [['BYTES', 8 * LIMITS.BOND_BUCKETS]] },
   /** Packets of one flow in a batch; found by flow index in a table of GROUP_TABLE_SIZE entries. */
   GROUP: {
     align: 32,
@@ -424,8 +438,9 @@ export const STRUCTS: Readonly<Record<string, { align: number; rows: readonly Ro
   },
 };
 
-/** Records of a thread: its batch, the spare one, one for each depth of `clone`, a batch for each depth of recirculation. */
-const FIRST_RECIRC_PKT = LIMITS.BATCH_MAX + 1 + LIMITS.CLONE_DEPTH_MAX;
+/** Records of a thread: its batch, the spare one, one for each depth of `clone`, one for a parse beside that of the lookup, a batch for each depth of recirculation. */
+const SCRATCH_PKT = LIMITS.BATCH_MAX + 1 + LIMITS.CLONE_DEPTH_MAX;
+const FIRST_RECIRC_PKT = SCRATCH_PKT + 1;
 const N_PKTS = FIRST_RECIRC_PKT + LIMITS.BATCH_MAX * LIMITS.RECIRC_DEPTH_MAX;
 
 /** Where the arrays of records lie: record, count, and for per-thread arrays how often the whole is repeated. */
@@ -449,6 +464,8 @@ export const REGIONS: readonly (readonly [name: string, struct: string, count: n
   ['EMC', 'EMC_ENTRY', LIMITS.EMC_ENTRIES, true],
   ['SMC', 'SMC_BUCKET', LIMITS.SMC_BUCKETS, true],
   ['SUBTABLE_HITS', 'SUBTABLE_HITS', LIMITS.SUBTABLES_MAX, true],
+  ['BONDS', 'BOND', LIMITS.BONDS_MAX],
+  ['BOND_BYTES', 'BOND_BYTES', LIMITS.BONDS_MAX, true],
   ['UPCALLS', 'BYTE', LIMITS.UPCALL_RING_SIZE, true],
   ['FLOWS', 'FLOW', LIMITS.FLOWS_MAX],
   ['FLOW_STATS', 'FLOW_STATS', LIMITS.FLOWS_MAX, true],
@@ -476,7 +493,9 @@ export const CONSTANTS: Readonly<Record<string, number>> = {
   UPCALL_OUTPUT: 3,
   UPCALL_WRAP: 4,
   EPOCH_OFFLINE: 0xffffffff,
+  SCRATCH_PKT,
   FIRST_RECIRC_PKT,
+  NO_PORT: 0xffffffff,
   PKT_F_NO_RSS: 1, // a packet of the control thread: no device gave it a hash
   // Datapath actions: one u32 `op | words << 16`, then its operands; `words` counts the u32 after the op.
   ACT_END: 0,
@@ -501,9 +520,15 @@ export const CONSTANTS: Readonly<Record<string, number>> = {
   ACT_RECIRC: 19, // id, flags
   ACT_SAMPLE: 20, // probability, words of the nested list
   ACT_CHECK_PKT_LEN: 21, // length, words if greater, words if less or equal
+  ACT_HASH: 22, // HASH_*, basis, flags
+  ACT_LB_OUTPUT: 24, // bond, flags
+  HASH_L4: 0,
+  HASH_SYM_L4: 1,
+  SAMPLE_ALL: 0xffffffff, // a probability: every packet
   ACTIONS_F_PLAIN: 1, // the list only sends the packet on or drops it: it needs no parsed header
   ACTIONS_F_RECIRC: 2, // the list recirculates a packet once at most
   ACTIONS_F_RECIRC_MANY: 4, // up to BATCH_MAX times
   ACTIONS_F_MASK: 63,
   ACT_F_LAST_USE: 1, // nothing after this output changes the packet: it may wait for the end of the batch. Of `recirc`: nothing uses the packet after it
+  ACT_F_CHANGED: 2, // headers may be other ones than when the packet was looked up
 };

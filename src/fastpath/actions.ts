@@ -5,12 +5,15 @@ import {
   ACT_DROP,
   ACT_END,
   ACT_F_LAST_USE,
+  ACT_HASH,
+  ACT_LB_OUTPUT,
   ACT_OUTPUT,
   ACT_POP_MPLS,
   ACT_POP_VLAN,
   ACT_PUSH_MPLS,
   ACT_PUSH_VLAN,
   ACT_RECIRC,
+  ACT_SAMPLE,
   ACT_SET_ARP,
   ACT_SET_ETH,
   ACT_SET_ICMP,
@@ -23,11 +26,14 @@ import {
   ACT_TRUNC,
   ACT_USERSPACE,
   BATCH_MAX,
+  BONDS_MAX,
   CLONE_DEPTH_MAX,
   DROP_ACTION_OF_PIPELINE,
+  DROP_INVALID_BOND,
   DROP_UNSUPPORTED_ACTION,
   DROP_UPCALL_RING_FULL,
   FRAME_MAX,
+  NO_PORT,
   PACKET_HEADROOM,
   PKT__SIZE,
   PKT_DATA,
@@ -37,15 +43,18 @@ import {
   PKT_TAIL_LEN,
   PKT_TRUNC,
   SNAP_SIZE,
+  SAMPLE_ALL,
   THREAD_STAT_LOST,
   UPCALL_ACTION,
   KEY_IN_PORT,
 } from './gen/arena';
 import { popMpls, popVlan, pushMpls, pushVlan } from './encap';
+import { random } from './emc';
 import { outputNow, queueOutput } from './output';
 import { lookUpAgain } from './recirc';
 import { setArp, setEth, setIcmp, setIpv4, setIpv6, setMeta, setMpls, setNd, setTransport } from './set-field';
 import { bigSlotAt, headLength, pullUp } from './tail';
+import { chooseMember, findBond, hashPacket } from './spread';
 import { bump, drop, pkts, slotAt, thread } from './thread';
 import { sendUp } from './upcall';
 
@@ -78,11 +87,30 @@ function outputTruncated(port: u32, pkt: u32): void {
   store<u32>(pkt, 0, PKT_TRUNC);
 }
 
+// @ts-ignore: decorator
+@inline
+function outputOne(port: u32, pkt: u32, flags: u32): void {
+  if (load<u32>(pkt, PKT_TRUNC)) outputTruncated(port, pkt);
+  else if (flags & ACT_F_LAST_USE) queueOutput(port, pkt);
+  else outputNow(port, pkt);
+}
+
 function outputGroup(head: u32, port: u32, flags: u32): void {
+  for (let pkt = head; pkt; pkt = load<u32>(pkt, PKT_NEXT)) outputOne(port, pkt, flags);
+}
+
+/** Sends each packet by a member of the bond. */
+function lbOutput(head: u32, id: u32, flags: u32): void {
+  const bond = findBond(id);
   for (let pkt = head; pkt; pkt = load<u32>(pkt, PKT_NEXT)) {
-    if (load<u32>(pkt, PKT_TRUNC)) outputTruncated(port, pkt);
-    else if (flags & ACT_F_LAST_USE) queueOutput(port, pkt);
-    else outputNow(port, pkt);
+    const size = cutLength(load<u32>(pkt, PKT_LEN), load<u32>(pkt, PKT_TRUNC));
+    const port = bond == BONDS_MAX ? NO_PORT : chooseMember(bond, pkt, size, flags);
+    if (port != NO_PORT) {
+      outputOne(port, pkt, flags);
+      continue;
+    }
+    store<u32>(pkt, 0, PKT_TRUNC);
+    drop(DROP_INVALID_BOND, 1);
   }
 }
 
@@ -105,8 +133,11 @@ export function resetActions(): void {
   cloneDepth = 0;
 }
 
-/** Runs a nested list on a copy of each packet: record and frame, but for the tail, are saved in a spare slot, one for each depth, and put back. */
-function cloneGroup(head: u32, nested: u32): void {
+/**
+ * Runs a nested list on a copy of each packet, of which `probability` chooses some: record and frame, but for the tail, are saved in a spare slot, one for each depth, and
+ * put back.
+ */
+function cloneGroup(head: u32, nested: u32, probability: u32): void {
   if (cloneDepth == CLONE_DEPTH_MAX) {
     drop(DROP_UNSUPPORTED_ACTION, groupCount(head));
     return;
@@ -116,6 +147,7 @@ function cloneGroup(head: u32, nested: u32): void {
   const bigSlot = bigSlotAt(BATCH_MAX + 1 + cloneDepth) + PACKET_HEADROOM;
   cloneDepth++;
   for (let pkt = head; pkt; pkt = load<u32>(pkt, PKT_NEXT)) {
+    if (probability != SAMPLE_ALL && random() >= probability) continue;
     const next = load<u32>(pkt, PKT_NEXT);
     memory.copy(savedPkt, pkt, PKT__SIZE);
     const size = headLength(pkt);
@@ -170,6 +202,40 @@ function encapEach(head: u32, op: u32, operands: u32): void {
   }
 }
 
+function truncate(head: u32, maxLen: u32): void {
+  for (let pkt = head; pkt; pkt = load<u32>(pkt, PKT_NEXT)) {
+    const len = load<u32>(pkt, PKT_LEN);
+    store<u32>(pkt, len > maxLen ? len - maxLen : 0, PKT_TRUNC);
+  }
+}
+
+function recirculate(head: u32, id: u32, flags: u32): void {
+  for (let pkt = head; pkt; pkt = load<u32>(pkt, PKT_NEXT)) lookUpAgain(pkt, id, (flags & ACT_F_LAST_USE) != 0);
+}
+
+function hashGroup(head: u32, algorithm: u32, basis: u32, flags: u32): void {
+  for (let pkt = head; pkt; pkt = load<u32>(pkt, PKT_NEXT)) hashPacket(pkt, algorithm, basis, flags);
+}
+
+/** The actions that say where packets go; false: the list ends here. */
+function steer(head: u32, op: u32, operands: u32): bool {
+  if (op == ACT_USERSPACE) userspace(head, load<u32>(operands));
+  else if (op == ACT_TRUNC) truncate(head, load<u32>(operands));
+  else if (op == ACT_HASH) hashGroup(head, load<u32>(operands), load<u32>(operands, 4), load<u32>(operands, 8));
+  else if (op == ACT_RECIRC) recirculate(head, load<u32>(operands), load<u32>(operands, 4));
+  else if (op == ACT_LB_OUTPUT) lbOutput(head, load<u32>(operands), load<u32>(operands, 4));
+  else if (op == ACT_CLONE) cloneGroup(head, operands, SAMPLE_ALL);
+  else if (op == ACT_SAMPLE) cloneGroup(head, operands + 4, load<u32>(operands));
+  else if (op == ACT_CHECK_PKT_LEN) {
+    checkLength(head, load<u32>(operands), operands + 8, operands + 8 + load<u32>(operands, 4) * 4);
+    return false;
+  } else {
+    drop(op == ACT_DROP ? load<u32>(operands) : DROP_UNSUPPORTED_ACTION, groupCount(head));
+    return false;
+  }
+  return true;
+}
+
 /** Runs the list at `actions` on the packets linked from `head`. An empty list drops them. */
 export function runActions(actions: u32, head: u32): void {
   let at = actions;
@@ -183,27 +249,6 @@ export function runActions(actions: u32, head: u32): void {
     else if (op == ACT_END) return;
     else if (op >= ACT_SET_ETH && op <= ACT_SET_META) setEach(head, op, operands);
     else if (op >= ACT_PUSH_VLAN && op <= ACT_POP_MPLS) encapEach(head, op, operands);
-    else if (op == ACT_USERSPACE) userspace(head, load<u32>(operands));
-    else if (op == ACT_TRUNC) {
-      const maxLen = load<u32>(operands);
-      for (let pkt = head; pkt; pkt = load<u32>(pkt, PKT_NEXT)) {
-        const len = load<u32>(pkt, PKT_LEN);
-        store<u32>(pkt, len > maxLen ? len - maxLen : 0, PKT_TRUNC);
-      }
-    } else if (op == ACT_RECIRC) {
-      const last = load<u32>(operands, 4) != 0;
-      for (let pkt = head; pkt; pkt = load<u32>(pkt, PKT_NEXT)) lookUpAgain(pkt, load<u32>(operands), last);
-    } else if (op == ACT_CLONE) {
-      cloneGroup(head, operands);
-    } else if (op == ACT_CHECK_PKT_LEN) {
-      checkLength(head, load<u32>(operands), operands + 8, operands + 8 + load<u32>(operands, 4) * 4);
-      return;
-    } else if (op == ACT_DROP) {
-      drop(load<u32>(operands), groupCount(head));
-      return;
-    } else {
-      drop(DROP_UNSUPPORTED_ACTION, groupCount(head));
-      return;
-    }
+    else if (!steer(head, op, operands)) return;
   }
 }

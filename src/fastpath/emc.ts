@@ -63,7 +63,7 @@ export function emcAnswer(entry: u32, pkt: u32): u32 {
 /** xorshift32 */
 // @ts-ignore: decorator
 @inline
-function random(): u32 {
+export function random(): u32 {
   let x = load<u32>(thread, THREAD_RNG);
   x ^= x << 13;
   x ^= x >> 17;

@@ -26,6 +26,8 @@ export const BUCKET_WAYS = 7;
 export const CLONE_DEPTH_MAX = 10;
 export const GROUP_TABLE_SIZE = 128;
 export const RECIRC_DEPTH_MAX = 6;
+export const BONDS_MAX = 256;
+export const BOND_BUCKETS = 256;
 export const ARENA_VERSION = 5;
 export const ARENA_MAGIC = 1414680129;
 export const PORT_KIND_NONE = 0;
@@ -44,7 +46,9 @@ export const UPCALL_ACTION = 2;
 export const UPCALL_OUTPUT = 3;
 export const UPCALL_WRAP = 4;
 export const EPOCH_OFFLINE = 4294967295;
-export const FIRST_RECIRC_PKT = 43;
+export const SCRATCH_PKT = 43;
+export const FIRST_RECIRC_PKT = 44;
+export const NO_PORT = 4294967295;
 export const PKT_F_NO_RSS = 1;
 export const ACT_END = 0;
 export const ACT_OUTPUT = 1;
@@ -68,11 +72,17 @@ export const ACT_DROP = 18;
 export const ACT_RECIRC = 19;
 export const ACT_SAMPLE = 20;
 export const ACT_CHECK_PKT_LEN = 21;
+export const ACT_HASH = 22;
+export const ACT_LB_OUTPUT = 24;
+export const HASH_L4 = 0;
+export const HASH_SYM_L4 = 1;
+export const SAMPLE_ALL = 4294967295;
 export const ACTIONS_F_PLAIN = 1;
 export const ACTIONS_F_RECIRC = 2;
 export const ACTIONS_F_RECIRC_MANY = 4;
 export const ACTIONS_F_MASK = 63;
 export const ACT_F_LAST_USE = 1;
+export const ACT_F_CHANGED = 2;
 export const DROP_UPCALL_ERROR = 0;
 export const DROP_LOCK_ERROR = 1;
 export const DROP_RX_INVALID_PACKET = 2;
@@ -114,6 +124,7 @@ export const DROP_SOCKET_RX_BAD_OFFLOAD = 37;
 export const DROP_SOCKET_TX_RING_FULL = 38;
 export const DROP_SOCKET_TX_NOT_READY = 39;
 export const DROP_SOCKET_TX_OVERSIZE = 40;
+export const DROP_INVALID_BOND = 41;
 export const HEADER_MAGIC = 0;
 export const HEADER_VERSION = 4;
 /** ctl: RCU epoch; a thread copies it at each quiescent point */
@@ -331,6 +342,15 @@ export const TX_BATCH_QUEUED = 4;
 export const TX_BATCH_PKTS = 8;
 /** bytes of a TX_BATCH */
 export const TX_BATCH__SIZE = 192;
+/** its id + 1, 0: no bond */
+export const BOND_KEY = 0;
+/** port of each bucket, NO_PORT: none */
+export const BOND_MEMBERS = 8;
+/** bytes of a BOND */
+export const BOND__SIZE = 1088;
+export const BOND_BYTES_BYTES = 0;
+/** bytes of a BOND_BYTES */
+export const BOND_BYTES__SIZE = 2048;
 export const GROUP_FLOW = 0;
 export const GROUP_HEAD = 4;
 export const GROUP_TAIL = 8;
@@ -519,66 +539,72 @@ export const ARENA_THREADS = 1445888;
 export const ARENA_RXQS = 1511424;
 /** from one thread to the next */
 export const ARENA_RXQS_STRIDE = 8192;
-/** 235 × PKT a thread */
+/** 236 × PKT a thread */
 export const ARENA_PKTS = 1642496;
 /** from one thread to the next */
 export const ARENA_PKTS_STRIDE = 61440;
-/** 235 × SLOT a thread */
+/** 236 × SLOT a thread */
 export const ARENA_SLOTS = 2625536;
 /** from one thread to the next */
 export const ARENA_SLOTS_STRIDE = 544768;
-/** 235 × BIG_SLOT a thread */
+/** 236 × BIG_SLOT a thread */
 export const ARENA_BIG_SLOTS = 11341824;
 /** from one thread to the next */
-export const ARENA_BIG_SLOTS_STRIDE = 15478784;
+export const ARENA_BIG_SLOTS_STRIDE = 15544320;
 /** 32 × TAIL a thread */
-export const ARENA_TAILS = 259002368;
+export const ARENA_TAILS = 260050944;
 /** from one thread to the next */
 export const ARENA_TAILS_STRIDE = 65536;
 /** 512 × TX_BATCH a thread */
-export const ARENA_TX_BATCHES = 260050944;
+export const ARENA_TX_BATCHES = 261099520;
 /** from one thread to the next */
 export const ARENA_TX_BATCHES_STRIDE = 98304;
 /** 224 × GROUP a thread */
-export const ARENA_GROUPS = 261623808;
+export const ARENA_GROUPS = 262672384;
 /** from one thread to the next */
 export const ARENA_GROUPS_STRIDE = 8192;
 /** 128 × GROUP_HASH a thread */
-export const ARENA_GROUP_TABLE = 261754880;
+export const ARENA_GROUP_TABLE = 262803456;
 /** from one thread to the next */
 export const ARENA_GROUP_TABLE_STRIDE = 4096;
 /** 512 × PORT_STATS a thread */
-export const ARENA_PORT_STATS = 261820416;
+export const ARENA_PORT_STATS = 262868992;
 /** from one thread to the next */
 export const ARENA_PORT_STATS_STRIDE = 65536;
 /** 512 × SIMPLE a thread */
-export const ARENA_SIMPLES = 262868992;
+export const ARENA_SIMPLES = 263917568;
 /** from one thread to the next */
 export const ARENA_SIMPLES_STRIDE = 4096;
 /** 4096 × EMC_ENTRY a thread */
-export const ARENA_EMC = 262934528;
+export const ARENA_EMC = 263983104;
 /** from one thread to the next */
 export const ARENA_EMC_STRIDE = 262144;
 /** 4096 × SMC_BUCKET a thread */
-export const ARENA_SMC = 267128832;
+export const ARENA_SMC = 268177408;
 /** from one thread to the next */
 export const ARENA_SMC_STRIDE = 262144;
 /** 4096 × SUBTABLE_HITS a thread */
-export const ARENA_SUBTABLE_HITS = 271323136;
+export const ARENA_SUBTABLE_HITS = 272371712;
 /** from one thread to the next */
 export const ARENA_SUBTABLE_HITS_STRIDE = 16384;
+/** 256 × BOND */
+export const ARENA_BONDS = 272633856;
+/** 256 × BOND_BYTES a thread */
+export const ARENA_BOND_BYTES = 272912384;
+/** from one thread to the next */
+export const ARENA_BOND_BYTES_STRIDE = 524288;
 /** 1048576 × BYTE a thread */
-export const ARENA_UPCALLS = 271585280;
+export const ARENA_UPCALLS = 281300992;
 /** from one thread to the next */
 export const ARENA_UPCALLS_STRIDE = 1048576;
 /** 1048576 × FLOW */
-export const ARENA_FLOWS = 288362496;
+export const ARENA_FLOWS = 298078208;
 /** 1048576 × FLOW_STATS a thread */
-export const ARENA_FLOW_STATS = 489689088;
+export const ARENA_FLOW_STATS = 499404800;
 /** from one thread to the next */
 export const ARENA_FLOW_STATS_STRIDE = 33554432;
 /** 268435456 × BYTE */
-export const ARENA_HEAP = 1026560000;
+export const ARENA_HEAP = 1036275712;
 /** bytes of the arena */
-export const ARENA__SIZE = 1295056896;
-export const DROP_REASON_NAMES = ["datapath_drop_upcall_error","datapath_drop_lock_error","datapath_drop_rx_invalid_packet","datapath_drop_userspace_action_error","datapath_drop_invalid_port","datapath_drop_invalid_tnl_port","datapath_drop_recirc_error","datapath_drop_meter","datapath_drop_sample_error","drop_action_of_pipeline","vhost_rx_bad_descriptor","vhost_rx_bad_chain","vhost_rx_oversize","vhost_rx_runt","vhost_rx_bad_header","vhost_tx_ring_full","vhost_tx_bad_descriptor","vhost_tx_not_ready","vhost_tx_oversize","soft_tx_ring_full","upcall_ring_full","datapath_drop_unsupported_action","vhost_bad_index","drop_action_bridge_not_found","drop_action_recursion_too_deep","drop_action_too_many_resubmit","drop_action_stack_too_deep","drop_action_no_recirculation_context","drop_action_recirculation_conflict","drop_action_too_many_mpls_labels","drop_action_invalid_tunnel_metadata","drop_action_unsupported_packet_type","drop_action_congestion","drop_action_forwarding_disabled","socket_rx_bad_frame","socket_rx_oversize","socket_rx_runt","socket_rx_bad_offload","socket_tx_ring_full","socket_tx_not_ready","socket_tx_oversize"] as const;
+export const ARENA__SIZE = 1304756224;
+export const DROP_REASON_NAMES = ["datapath_drop_upcall_error","datapath_drop_lock_error","datapath_drop_rx_invalid_packet","datapath_drop_userspace_action_error","datapath_drop_invalid_port","datapath_drop_invalid_tnl_port","datapath_drop_recirc_error","datapath_drop_meter","datapath_drop_sample_error","drop_action_of_pipeline","vhost_rx_bad_descriptor","vhost_rx_bad_chain","vhost_rx_oversize","vhost_rx_runt","vhost_rx_bad_header","vhost_tx_ring_full","vhost_tx_bad_descriptor","vhost_tx_not_ready","vhost_tx_oversize","soft_tx_ring_full","upcall_ring_full","datapath_drop_unsupported_action","vhost_bad_index","drop_action_bridge_not_found","drop_action_recursion_too_deep","drop_action_too_many_resubmit","drop_action_stack_too_deep","drop_action_no_recirculation_context","drop_action_recirculation_conflict","drop_action_too_many_mpls_labels","drop_action_invalid_tunnel_metadata","drop_action_unsupported_packet_type","drop_action_congestion","drop_action_forwarding_disabled","socket_rx_bad_frame","socket_rx_oversize","socket_rx_runt","socket_rx_bad_offload","socket_tx_ring_full","socket_tx_not_ready","socket_tx_oversize","datapath_drop_invalid_bond"] as const;

@@ -2,7 +2,9 @@ import assert from 'node:assert/strict';
 import { after, describe, test } from 'node:test';
 import fc from 'fast-check';
 import { odpPort } from '../../base/types.ts';
+import { setVlanLimit } from '../../flow/extract.ts';
 import { Flow, FlowWildcards } from '../../flow/flow.ts';
+import { hash5Tuple } from '../../flow/flow-hash.ts';
 import {
   ARENA_SLOTS,
   ARENA_SLOTS_STRIDE,
@@ -12,9 +14,11 @@ import {
   UPCALL_ACTION,
   UPCALL_OUTPUT,
 } from '../../gen/arena.ts';
-import type { DpAction, DpSetAttr } from '../dpif.ts';
+import { Bonds } from '../bonds.ts';
+import type { DpAction } from '../dpif.ts';
 import { executeActions } from '../odp-execute.ts';
-import { odpHeaderSize } from '../odp-keys.ts';
+import { extractKey } from '../packet-key.ts';
+import { actionList, KIND_ACTIONS, testBonds } from './testing/action-lists.ts';
 import { checksums4 } from './testing/checksums.ts';
 import { FakeGuest, FakeRing } from './testing/fake-guest.ts';
 import { frames, mutated } from './testing/packets.ts';
@@ -26,57 +30,9 @@ const rig = new Rig();
 const IN_PORT = 9;
 for (let port = 1; port <= 4; port++) rig.softPort(port);
 rig.setVlanLimit(2);
-
-const output = fc.integer({ min: 1, max: 4 }).map((n): DpAction[] => [{ type: 'output', port: odpPort(n) }]);
-const truncated = fc
-  .tuple(fc.integer({ min: 14, max: 90 }), fc.boolean(), output)
-  .map(([maxLen, tagged, out]): DpAction[] => [
-    { type: 'trunc', maxLen },
-    ...(tagged ? [{ type: 'push_vlan' as const, tpid: 0x8100, tci: 0x1005 }] : []),
-    ...out,
-  ]);
-const userspace = fc.constant<DpAction[]>([{ type: 'userspace', userdata: { kind: 'slow_path', reason: 'action' } }]);
-const pushVlan = fc
-  .record({ tpid: fc.constantFrom(0x8100, 0x88a8), tci: fc.nat(0xffff) })
-  .map(({ tpid, tci }): DpAction[] => [{ type: 'push_vlan', tpid, tci: tci | 0x1000 }]);
-const popVlan = fc.constant<DpAction[]>([{ type: 'pop_vlan' }]);
-
-/** Full masks, none, and random ones. */
-function set(attr: DpSetAttr): fc.Arbitrary<DpAction[]> {
-  const size = odpHeaderSize(attr);
-  const bytes = fc.uint8Array({ minLength: size, maxLength: size });
-  const mask = fc.oneof(bytes, fc.constant(new Uint8Array(size).fill(0xff)), fc.constant(new Uint8Array(size)));
-  return fc.tuple(bytes, mask).map(([key, m]) => [{ type: 'set', attr, key, mask: m }]);
-}
-
-const pushMpls = fc
-  .nat(0xffffffff)
-  .map((lse): DpAction[] => [{ type: 'push_mpls', ethertype: 0x8847, lse: lse >>> 0 }]);
-const popMpls = fc.constant<DpAction[]>([{ type: 'pop_mpls', ethertype: 0x8847 }]);
-
-/** What translation makes of a flow that matches this kind of packet. */
-const KIND_ACTIONS: Readonly<Record<keyof typeof frames, readonly fc.Arbitrary<DpAction[]>[]>> = {
-  ipv4: [set('ipv4'), set('tcp'), set('udp'), set('sctp'), set('icmp')],
-  ipv6: [set('ipv6'), set('tcp'), set('udp'), set('sctp'), set('icmpv6'), set('nd')],
-  arp: [set('arp')],
-  mpls: [set('mpls'), pushMpls, popMpls],
-  unknown: [set('skb_mark'), set('skb_priority')],
-};
-
-/** Lists in which every `trunc` stands before its output; nested ones as deep as `depth`. */
-function actionList(kind: keyof typeof frames, depth = 3): fc.Arbitrary<DpAction[]> {
-  const plain = [output, output, truncated, userspace, pushVlan, popVlan, set('ethernet'), ...KIND_ACTIONS[kind]];
-  const nested = () => actionList(kind, depth - 1);
-  const clone = () => nested().map((actions): DpAction[] => [{ type: 'clone', actions }]);
-  const byLength = () =>
-    fc
-      .tuple(fc.integer({ min: 30, max: 110 }), nested(), nested())
-      .map(([pktLen, ifGreater, ifLessEqual]): DpAction[] => [
-        { type: 'check_pkt_len', pktLen, ifGreater, ifLessEqual },
-      ]);
-  const one = depth === 0 ? fc.oneof(...plain) : fc.oneof(...plain, clone(), byLength());
-  return fc.array(one, { minLength: 1, maxLength: 7 }).map((parts) => parts.flat());
-}
+setVlanLimit(2);
+const bonds = new Bonds();
+for (const [id, members] of testBonds) for (const to of [bonds, rig.bonds]) to.set(id, members);
 
 /** What left, as text, by port; what went up is under 'up'. */
 type Out = Record<string, string[]>;
@@ -92,6 +48,11 @@ function reference(frame: Uint8Array, actions: readonly DpAction[], out: Out = {
     output: (port, packet) => add(`${port}`, packet),
     userspace: (_userdata, packet) => add('up', packet),
     recirc: () => assert.fail('no such action'),
+    lbOutput: (id, packet, packetHash) => {
+      const port = bonds.choose(id, packetHash, packet.length);
+      if (port !== undefined) add(`${port}`, packet);
+    },
+    rssHash: hash5Tuple(extractKey(frame, new Flow(), 2), 0),
   });
   return out;
 }
@@ -246,6 +207,55 @@ describe('actions', () => {
     assert.deepEqual([out['1'], out['2']?.length], [undefined, 11]);
   });
 
+  test('bonds count their bytes by bucket', () => {
+    const counted = (of: Pick<Bonds, 'stats'>, work: () => void) => {
+      const before = of.stats(1)!.slice();
+      work();
+      return of.stats(1)!.map((n, bucket) => n - before[bucket]!);
+    };
+    const actions: DpAction[] = [
+      { type: 'trunc', maxLen: 40 },
+      { type: 'lb_output', bondId: 1 },
+      { type: 'lb_output', bondId: 1 },
+    ];
+    const some = fc.sample(frames.ipv4, 200);
+    const want = counted(bonds, () => {
+      for (const frame of some) reference(frame, actions);
+    });
+    const got = counted(rig.bonds, () => {
+      for (const frame of some) fastPath(frame, actions);
+    });
+    assert.ok(want.some((n) => n > 0n));
+    assert.deepEqual(got, want);
+  });
+
+  test('a bond that is gone, or is another one, is not met', () => {
+    const out = (id: number) => fastPath(new Uint8Array(60), [{ type: 'lb_output', bondId: id }]);
+    // Bonds 257 and 513 are looked for where bond 1 lies.
+    rig.bonds.set(257, new Array(256).fill(odpPort(2)));
+    rig.bonds.set(513, new Array(256).fill(odpPort(3)));
+    assert.deepEqual([Object.keys(out(257)), Object.keys(out(513))], [['2'], ['3']]);
+    rig.bonds.delete(257);
+    assert.deepEqual([Object.keys(out(257)), Object.keys(out(513))], [[], ['3']]);
+    rig.bonds.set(257, new Array(256).fill(odpPort(4)));
+    assert.equal(
+      rig.bonds.stats(257)!.every((n) => n === 0n),
+      true,
+    );
+    assert.deepEqual([Object.keys(out(257)), Object.keys(out(513))], [['4'], ['3']]);
+  });
+
+  test('a sample has its share', () => {
+    const actions: DpAction[] = [
+      { type: 'sample', probability: 0x40000000, actions: [{ type: 'output', port: odpPort(1) }] },
+    ];
+    let n = 0;
+    for (let i = 0; i < 200; i++)
+      n += fastPathBatch(new Array(BATCH_MAX).fill(new Uint8Array(60)), actions)['1']?.length ?? 0;
+    // A quarter of 6400 packets; ten standard deviations are 346.
+    assert.ok(Math.abs(n - 1600) < 346, `${n} of 6400`);
+  });
+
   test('drops are named', () => {
     const drops = (actions: DpAction[]) => rig.dropsDuring(() => fastPath(new Uint8Array(60), actions));
     assert.deepEqual(drops([]), { drop_action_of_pipeline: 1 });
@@ -253,8 +263,7 @@ describe('actions', () => {
     assert.deepEqual(drops([{ type: 'drop', reason: 'stack_too_deep' }]), { drop_action_stack_too_deep: 1 });
     assert.deepEqual(drops([{ type: 'output', port: odpPort(50) }]), { datapath_drop_invalid_port: 1 });
     assert.deepEqual(drops([{ type: 'output', port: odpPort(100_000) }]), { datapath_drop_invalid_port: 1 });
-    // What is not compiled goes to the control thread whole: nothing is dropped here.
-    assert.deepEqual(drops([{ type: 'recirc', recircId: 1 }]), {});
-    assert.deepEqual(drops([{ type: 'hash', algorithm: 'l4', basis: 0 }]), {});
+    assert.deepEqual(drops([{ type: 'lb_output', bondId: 2 }]), { datapath_drop_invalid_bond: 1 });
+    assert.deepEqual(drops([{ type: 'lb_output', bondId: 3 }]), { datapath_drop_invalid_bond: 1 });
   });
 });

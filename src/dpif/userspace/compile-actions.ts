@@ -3,13 +3,17 @@ import {
   ACT_CLONE,
   ACT_DROP,
   ACT_END,
+  ACT_F_CHANGED,
   ACT_F_LAST_USE,
+  ACT_HASH,
+  ACT_LB_OUTPUT,
   ACT_OUTPUT,
   ACT_POP_MPLS,
   ACT_POP_VLAN,
   ACT_PUSH_MPLS,
   ACT_PUSH_VLAN,
   ACT_RECIRC,
+  ACT_SAMPLE,
   ACT_SET_ARP,
   ACT_SET_ETH,
   ACT_SET_ICMP,
@@ -26,6 +30,8 @@ import {
   ACTIONS_F_RECIRC_MANY,
   BATCH_MAX,
   DROP_REASON_NAMES,
+  HASH_L4,
+  HASH_SYM_L4,
   KEY_PKT_MARK,
   KEY_SKB_PRIORITY,
 } from '../../gen/arena.ts';
@@ -38,6 +44,7 @@ type DropName = (typeof DROP_REASON_NAMES)[number];
 /** Number of the `userspace` action's data, which the fast path hands back in the upcall. */
 export type UserdataId = (userdata: Userdata) => number;
 
+const HASHES = { l4: HASH_L4, sym_l4: HASH_SYM_L4 } as const;
 const PROTO = { tcp: 6, udp: 17, sctp: 132 } as const;
 /** `set` attributes that are written as they are: operation, bytes in the list (key and mask each padded to that). */
 const PLAIN: Partial<Record<DpSetAttr, { op: number; size: number }>> = {
@@ -62,14 +69,21 @@ const COMPILED: ReadonlySet<DpAction['type']> = new Set<DpAction['type']>([
   'trunc',
   'drop',
   'recirc',
+  'hash',
+  'lb_output',
 ]);
+
+/** Lists inside an action. */
+function nestedLists(action: DpAction): readonly (readonly DpAction[])[] {
+  if (action.type === 'clone' || action.type === 'sample') return [action.actions];
+  return action.type === 'check_pkt_len' ? [action.ifGreater, action.ifLessEqual] : [];
+}
 
 function areKnown(actions: readonly DpAction[]): boolean {
   return actions.every((a) => {
-    if (a.type === 'set') return a.attr !== 'nsh';
-    if (a.type === 'clone') return areKnown(a.actions);
-    if (a.type === 'check_pkt_len') return areKnown(a.ifGreater) && areKnown(a.ifLessEqual);
-    return COMPILED.has(a.type);
+    if (a.type === 'set') return a.attr !== 'nsh' && a.attr !== 'nd_ext';
+    const nested = nestedLists(a);
+    return nested.length > 0 ? nested.every(areKnown) : COMPILED.has(a.type);
   });
 }
 
@@ -103,11 +117,29 @@ function compileSet({ attr, key, mask }: Extract<DpAction, { type: 'set' }>): nu
 
 /** True when the action leaves the frame and its length alone, so that an output before it may wait. Whatever is behind a `recirc` may change it. */
 function keepsPacket(action: DpAction): boolean {
-  return action.type === 'output' || action.type === 'userspace' || action.type === 'drop';
+  return ['output', 'lb_output', 'userspace', 'hash', 'drop'].includes(action.type);
 }
 
-/** `mayWait`: nothing after it changes the packet. `last`: nothing after it uses the packet. */
-function compileOne(action: DpAction, mayWait: boolean, last: boolean, userdata: UserdataId): number[] {
+/** True when the packet has other headers after the action, or may have. */
+function changesHeaders(action: DpAction): boolean {
+  if (action.type === 'set') return action.attr !== 'skb_mark' && action.attr !== 'skb_priority';
+  return action.type.startsWith('push_') || action.type.startsWith('pop_');
+}
+
+/** What an action's place in its list means. */
+interface Place {
+  /** Nothing after it changes the packet. */
+  mayWait: boolean;
+  /** Nothing after it uses the packet. */
+  last: boolean;
+  /** The packet's headers may have been changed before it. */
+  changed: boolean;
+}
+
+function compileOne(action: DpAction, place: Place, userdata: UserdataId): number[] {
+  const { mayWait, last, changed } = place;
+  const nested = (op: number, operands: number[]) =>
+    compileNested(op, operands, nestedLists(action), changed, userdata);
   switch (action.type) {
     case 'output':
       return [head(ACT_OUTPUT, 2), action.port, mayWait ? ACT_F_LAST_USE : 0];
@@ -127,10 +159,18 @@ function compileOne(action: DpAction, mayWait: boolean, last: boolean, userdata:
       return [head(ACT_TRUNC, 1), action.maxLen];
     case 'recirc':
       return [head(ACT_RECIRC, 2), action.recircId, last ? ACT_F_LAST_USE : 0];
+    case 'hash':
+      return [head(ACT_HASH, 3), HASHES[action.algorithm], action.basis >>> 0, changed ? ACT_F_CHANGED : 0];
+    case 'lb_output': {
+      const flags = (mayWait ? ACT_F_LAST_USE : 0) | (changed ? ACT_F_CHANGED : 0);
+      return [head(ACT_LB_OUTPUT, 2), action.bondId >>> 0, flags];
+    }
     case 'clone':
-      return compileNested(ACT_CLONE, [], [action.actions], userdata);
+      return nested(ACT_CLONE, []);
+    case 'sample':
+      return nested(ACT_SAMPLE, [action.probability >>> 0]);
     case 'check_pkt_len':
-      return compileNested(ACT_CHECK_PKT_LEN, [action.pktLen], [action.ifGreater, action.ifLessEqual], userdata);
+      return nested(ACT_CHECK_PKT_LEN, [action.pktLen]);
     case 'drop':
       return [head(ACT_DROP, 1), DROP_REASON_NAMES.indexOf(dropActionCounter(action.reason) as DropName)];
     default:
@@ -139,8 +179,14 @@ function compileOne(action: DpAction, mayWait: boolean, last: boolean, userdata:
 }
 
 /** `check_pkt_len` names the length of its first list, so that the second is found; outputs inside a nested list never wait. */
-function compileNested(op: number, operands: number[], lists: DpAction[][], userdata: UserdataId): number[] {
-  const words = lists.map((list) => compileList(list, false, userdata));
+function compileNested(
+  op: number,
+  operands: number[],
+  lists: readonly (readonly DpAction[])[],
+  changed: boolean,
+  userdata: UserdataId,
+): number[] {
+  const words = lists.map((list) => compileList(list, { mayWait: false, changed }, userdata));
   const sizes = op === ACT_CHECK_PKT_LEN ? [words[0]!.length] : [];
   const body = [...operands, ...sizes, ...words.flat()];
   return [head(op, body.length), ...body];
@@ -151,13 +197,21 @@ function goesOn(action: DpAction, last: boolean): DpAction {
   return action.type === 'check_pkt_len' && !last ? { type: 'clone', actions: [action] } : action;
 }
 
-function compileList(actions: readonly DpAction[], mayWait: boolean, userdata: UserdataId): number[] {
+/** `mayWait`: the packet is not used after the list. `changed`: its headers may have been changed before it. */
+function compileList(
+  actions: readonly DpAction[],
+  { mayWait, changed }: Pick<Place, 'mayWait' | 'changed'>,
+  userdata: UserdataId,
+): number[] {
+  const firstChange = changed ? -1 : actions.findIndex(changesHeaders);
   // Walking backwards: an output may wait while nothing behind it touches the packet.
   const parts: number[][] = [];
   let waits = mayWait;
   for (let i = actions.length - 1; i >= 0; i--) {
-    const action = goesOn(actions[i]!, i === actions.length - 1);
-    parts.push(compileOne(action, waits, mayWait && i === actions.length - 1, userdata));
+    const isLast = i === actions.length - 1;
+    const action = goesOn(actions[i]!, isLast);
+    const changedHere = changed || (firstChange >= 0 && firstChange < i);
+    parts.push(compileOne(action, { mayWait: waits, last: mayWait && isLast, changed: changedHere }, userdata));
     if (!keepsPacket(action)) waits = false;
   }
   return [...parts.reverse().flat(), ACT_END];
@@ -166,16 +220,14 @@ function compileList(actions: readonly DpAction[], mayWait: boolean, userdata: U
 /** The words of an action list as the fast path runs it (protocols/arena.ts, ACT_*). One that it can't run goes to the control thread whole. */
 export function compileActions(actions: readonly DpAction[], userdata: UserdataId): number[] {
   if (!isCompilable(actions)) return [head(ACT_USERSPACE, 1), userdata({ kind: 'slow_list', actions }), ACT_END];
-  return compileList(actions, true, userdata);
+  return compileList(actions, { mayWait: true, changed: false }, userdata);
 }
 
 /** How often the list recirculates a packet at most, a branch that is not taken included. */
 export function countRecircs(actions: readonly DpAction[]): number {
   return actions.reduce((n, action) => {
-    if (action.type === 'recirc') return n + 1;
-    if (action.type === 'clone') return n + countRecircs(action.actions);
-    if (action.type === 'check_pkt_len') return n + countRecircs(action.ifGreater) + countRecircs(action.ifLessEqual);
-    return n;
+    const nested = nestedLists(action).reduce((sum, list) => sum + countRecircs(list), 0);
+    return n + nested + (action.type === 'recirc' ? 1 : 0);
   }, 0);
 }
 

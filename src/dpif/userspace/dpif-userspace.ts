@@ -26,7 +26,6 @@ import {
 import { type Netdev, NetdevError, type NetdevStats } from '../../netdev/netdev.ts';
 import { close } from '../../sys/fd.ts';
 import { getAffinity } from '../../sys/sched.ts';
-import { Bonds } from '../bonds.ts';
 import { logUpcall } from '../dp-log.ts';
 import type {
   DpAction,
@@ -48,6 +47,7 @@ import type { TunnelPort } from '../odp-execute.ts';
 import { hasTunnel } from '../odp-tunnel-text.ts';
 import { extractKey, metadataOf, portMetadata } from '../packet-key.ts';
 import { type Arena, createArena } from './arena.ts';
+import { ArenaBonds } from './arena-bonds.ts';
 import { isCompilable } from './compile-actions.ts';
 import { Counters } from './counters.ts';
 import { DatapathThread, loadModules } from './datapath-thread.ts';
@@ -100,7 +100,7 @@ export class UserspaceDpif implements Dpif {
   readonly #nowMs: () => number;
   readonly #reapTimer: NodeJS.Timeout;
   readonly #meters: Meters;
-  readonly #bonds = new Bonds();
+  readonly #bonds: ArenaBonds;
   readonly #slow: SlowPath;
   readonly #slowDrops = new Map<string, bigint>(DROP_COUNTERS.map((name) => [name, 0n]));
   readonly #maxFlows: number;
@@ -125,6 +125,16 @@ export class UserspaceDpif implements Dpif {
     this.#nowMs = options.clock ? () => options.clock!.monotonicMs() : () => Math.trunc(performance.now());
     this.#meters = new Meters(this.#nowMs);
     this.#maxFlows = options.maxFlows ?? FLOWS_MAX;
+    this.#cores = options.defaultCores ?? getAffinity().slice(0, 1);
+    const modules = loadModules();
+    const { arena, fd } = createArena();
+    this.#arena = arena;
+    this.#arenaFd = fd;
+    this.#main = new DatapathThread(0, arena, modules);
+    this.#own = new OwnPackets(arena, this.#main, this.#nowMs, (vring, message) => this.#onTrap(vring, message));
+    this.#pool = new PmdPool(arena, modules, (vring, message) => this.#onTrap(vring, message));
+    this.#rcu = new Rcu(arena, () => this.#pool.nThreads);
+    this.#bonds = new ArenaBonds({ arena, rcu: this.#rcu, nThreads: () => this.#pool.nThreads, warn: this.#warn });
     this.#slow = new SlowPath({
       output: (port, packet, inPort) => this.#outputSlow(port, packet, inPort),
       recirculate: (packet, md, state) => this.#recirculateSlow(packet, md, state),
@@ -136,15 +146,6 @@ export class UserspaceDpif implements Dpif {
       bonds: this.#bonds,
       tunnelPort: (port) => this.#tunnels.get(port),
     });
-    this.#cores = options.defaultCores ?? getAffinity().slice(0, 1);
-    const modules = loadModules();
-    const { arena, fd } = createArena();
-    this.#arena = arena;
-    this.#arenaFd = fd;
-    this.#main = new DatapathThread(0, arena, modules);
-    this.#own = new OwnPackets(arena, this.#main, this.#nowMs, (vring, message) => this.#onTrap(vring, message));
-    this.#pool = new PmdPool(arena, modules, (vring, message) => this.#onTrap(vring, message));
-    this.#rcu = new Rcu(arena, () => this.#pool.nThreads);
     this.#table = new FlowTable(arena, this.#heap, this.#rcu, (flow) => this.#main.exports.flowHash(flow) >>> 0);
     this.#flows = new Megaflows({
       arena,

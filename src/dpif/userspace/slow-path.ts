@@ -28,7 +28,7 @@ export interface SlowPathDeps {
   nowMs(): number;
   vlanLimit(): number;
   meters: Meters;
-  bonds: Bonds;
+  bonds: Pick<Bonds, 'choose'>;
   tunnelPort(port: OdpPort): TunnelPort | undefined;
 }
 

@@ -26,6 +26,8 @@ export const BUCKET_WAYS: u32 = 7;
 export const CLONE_DEPTH_MAX: u32 = 10;
 export const GROUP_TABLE_SIZE: u32 = 128;
 export const RECIRC_DEPTH_MAX: u32 = 6;
+export const BONDS_MAX: u32 = 256;
+export const BOND_BUCKETS: u32 = 256;
 export const ARENA_VERSION: u32 = 5;
 export const ARENA_MAGIC: u32 = 1414680129;
 export const PORT_KIND_NONE: u32 = 0;
@@ -44,7 +46,9 @@ export const UPCALL_ACTION: u32 = 2;
 export const UPCALL_OUTPUT: u32 = 3;
 export const UPCALL_WRAP: u32 = 4;
 export const EPOCH_OFFLINE: u32 = 4294967295;
-export const FIRST_RECIRC_PKT: u32 = 43;
+export const SCRATCH_PKT: u32 = 43;
+export const FIRST_RECIRC_PKT: u32 = 44;
+export const NO_PORT: u32 = 4294967295;
 export const PKT_F_NO_RSS: u32 = 1;
 export const ACT_END: u32 = 0;
 export const ACT_OUTPUT: u32 = 1;
@@ -68,11 +72,17 @@ export const ACT_DROP: u32 = 18;
 export const ACT_RECIRC: u32 = 19;
 export const ACT_SAMPLE: u32 = 20;
 export const ACT_CHECK_PKT_LEN: u32 = 21;
+export const ACT_HASH: u32 = 22;
+export const ACT_LB_OUTPUT: u32 = 24;
+export const HASH_L4: u32 = 0;
+export const HASH_SYM_L4: u32 = 1;
+export const SAMPLE_ALL: u32 = 4294967295;
 export const ACTIONS_F_PLAIN: u32 = 1;
 export const ACTIONS_F_RECIRC: u32 = 2;
 export const ACTIONS_F_RECIRC_MANY: u32 = 4;
 export const ACTIONS_F_MASK: u32 = 63;
 export const ACT_F_LAST_USE: u32 = 1;
+export const ACT_F_CHANGED: u32 = 2;
 export const DROP_UPCALL_ERROR: u32 = 0;
 export const DROP_LOCK_ERROR: u32 = 1;
 export const DROP_RX_INVALID_PACKET: u32 = 2;
@@ -114,6 +124,7 @@ export const DROP_SOCKET_RX_BAD_OFFLOAD: u32 = 37;
 export const DROP_SOCKET_TX_RING_FULL: u32 = 38;
 export const DROP_SOCKET_TX_NOT_READY: u32 = 39;
 export const DROP_SOCKET_TX_OVERSIZE: u32 = 40;
+export const DROP_INVALID_BOND: u32 = 41;
 export const HEADER_MAGIC: u32 = 0;
 export const HEADER_VERSION: u32 = 4;
 /** ctl: RCU epoch; a thread copies it at each quiescent point */
@@ -331,6 +342,15 @@ export const TX_BATCH_QUEUED: u32 = 4;
 export const TX_BATCH_PKTS: u32 = 8;
 /** bytes of a TX_BATCH */
 export const TX_BATCH__SIZE: u32 = 192;
+/** its id + 1, 0: no bond */
+export const BOND_KEY: u32 = 0;
+/** port of each bucket, NO_PORT: none */
+export const BOND_MEMBERS: u32 = 8;
+/** bytes of a BOND */
+export const BOND__SIZE: u32 = 1088;
+export const BOND_BYTES_BYTES: u32 = 0;
+/** bytes of a BOND_BYTES */
+export const BOND_BYTES__SIZE: u32 = 2048;
 export const GROUP_FLOW: u32 = 0;
 export const GROUP_HEAD: u32 = 4;
 export const GROUP_TAIL: u32 = 8;
@@ -519,65 +539,71 @@ export const ARENA_THREADS: u32 = 1445888;
 export const ARENA_RXQS: u32 = 1511424;
 /** from one thread to the next */
 export const ARENA_RXQS_STRIDE: u32 = 8192;
-/** 235 × PKT a thread */
+/** 236 × PKT a thread */
 export const ARENA_PKTS: u32 = 1642496;
 /** from one thread to the next */
 export const ARENA_PKTS_STRIDE: u32 = 61440;
-/** 235 × SLOT a thread */
+/** 236 × SLOT a thread */
 export const ARENA_SLOTS: u32 = 2625536;
 /** from one thread to the next */
 export const ARENA_SLOTS_STRIDE: u32 = 544768;
-/** 235 × BIG_SLOT a thread */
+/** 236 × BIG_SLOT a thread */
 export const ARENA_BIG_SLOTS: u32 = 11341824;
 /** from one thread to the next */
-export const ARENA_BIG_SLOTS_STRIDE: u32 = 15478784;
+export const ARENA_BIG_SLOTS_STRIDE: u32 = 15544320;
 /** 32 × TAIL a thread */
-export const ARENA_TAILS: u32 = 259002368;
+export const ARENA_TAILS: u32 = 260050944;
 /** from one thread to the next */
 export const ARENA_TAILS_STRIDE: u32 = 65536;
 /** 512 × TX_BATCH a thread */
-export const ARENA_TX_BATCHES: u32 = 260050944;
+export const ARENA_TX_BATCHES: u32 = 261099520;
 /** from one thread to the next */
 export const ARENA_TX_BATCHES_STRIDE: u32 = 98304;
 /** 224 × GROUP a thread */
-export const ARENA_GROUPS: u32 = 261623808;
+export const ARENA_GROUPS: u32 = 262672384;
 /** from one thread to the next */
 export const ARENA_GROUPS_STRIDE: u32 = 8192;
 /** 128 × GROUP_HASH a thread */
-export const ARENA_GROUP_TABLE: u32 = 261754880;
+export const ARENA_GROUP_TABLE: u32 = 262803456;
 /** from one thread to the next */
 export const ARENA_GROUP_TABLE_STRIDE: u32 = 4096;
 /** 512 × PORT_STATS a thread */
-export const ARENA_PORT_STATS: u32 = 261820416;
+export const ARENA_PORT_STATS: u32 = 262868992;
 /** from one thread to the next */
 export const ARENA_PORT_STATS_STRIDE: u32 = 65536;
 /** 512 × SIMPLE a thread */
-export const ARENA_SIMPLES: u32 = 262868992;
+export const ARENA_SIMPLES: u32 = 263917568;
 /** from one thread to the next */
 export const ARENA_SIMPLES_STRIDE: u32 = 4096;
 /** 4096 × EMC_ENTRY a thread */
-export const ARENA_EMC: u32 = 262934528;
+export const ARENA_EMC: u32 = 263983104;
 /** from one thread to the next */
 export const ARENA_EMC_STRIDE: u32 = 262144;
 /** 4096 × SMC_BUCKET a thread */
-export const ARENA_SMC: u32 = 267128832;
+export const ARENA_SMC: u32 = 268177408;
 /** from one thread to the next */
 export const ARENA_SMC_STRIDE: u32 = 262144;
 /** 4096 × SUBTABLE_HITS a thread */
-export const ARENA_SUBTABLE_HITS: u32 = 271323136;
+export const ARENA_SUBTABLE_HITS: u32 = 272371712;
 /** from one thread to the next */
 export const ARENA_SUBTABLE_HITS_STRIDE: u32 = 16384;
+/** 256 × BOND */
+export const ARENA_BONDS: u32 = 272633856;
+/** 256 × BOND_BYTES a thread */
+export const ARENA_BOND_BYTES: u32 = 272912384;
+/** from one thread to the next */
+export const ARENA_BOND_BYTES_STRIDE: u32 = 524288;
 /** 1048576 × BYTE a thread */
-export const ARENA_UPCALLS: u32 = 271585280;
+export const ARENA_UPCALLS: u32 = 281300992;
 /** from one thread to the next */
 export const ARENA_UPCALLS_STRIDE: u32 = 1048576;
 /** 1048576 × FLOW */
-export const ARENA_FLOWS: u32 = 288362496;
+export const ARENA_FLOWS: u32 = 298078208;
 /** 1048576 × FLOW_STATS a thread */
-export const ARENA_FLOW_STATS: u32 = 489689088;
+export const ARENA_FLOW_STATS: u32 = 499404800;
 /** from one thread to the next */
 export const ARENA_FLOW_STATS_STRIDE: u32 = 33554432;
 /** 268435456 × BYTE */
-export const ARENA_HEAP: u32 = 1026560000;
+export const ARENA_HEAP: u32 = 1036275712;
 /** bytes of the arena */
-export const ARENA__SIZE: u32 = 1295056896;
+export const ARENA__SIZE: u32 = 1304756224;

@@ -43,6 +43,7 @@ import {
 } from '../../../gen/arena.ts';
 import type { DpAction } from '../../dpif.ts';
 import { type Arena, createArena } from '../arena.ts';
+import { ArenaBonds } from '../arena-bonds.ts';
 import { actionFlags, compileActions } from '../compile-actions.ts';
 import { Counters } from '../counters.ts';
 import {
@@ -83,6 +84,7 @@ export class Rig {
   readonly counters: Counters;
   readonly heap = new ArenaHeap();
   readonly rcu: Rcu;
+  readonly bonds: ArenaBonds;
   readonly table: FlowTable;
   readonly vhost: VhostPorts;
   readonly sockets: SocketPorts;
@@ -95,6 +97,7 @@ export class Rig {
     this.counters = new Counters(this.arena);
     const pool = new PmdPool(this.arena, modules, () => {});
     this.rcu = new Rcu(this.arena, () => 1);
+    this.bonds = new ArenaBonds({ arena: this.arena, rcu: this.rcu, nThreads: () => 1, warn: (m) => console.warn(m) });
     this.table = new FlowTable(this.arena, this.heap, this.rcu, (flow) => this.exports.flowHash(flow) >>> 0);
     const records = new VringRecords();
     this.vhost = new VhostPorts(this.arena, pool, this.thread, () => Promise.resolve(), records);
