@@ -47,6 +47,8 @@ export const LIMITS = {
   GROUP_TABLE_SIZE: 128,
   /** How often a packet may be recirculated (Open vSwitch's MAX_RECIRC_DEPTH). */
   RECIRC_DEPTH_MAX: 6,
+  METERS_MAX: 1 << 18,
+  METER_BANDS_MAX: 8,
   BONDS_MAX: 256,
   /** Buckets that a bond spreads its packets over by hash. */
   BOND_BUCKETS: 256,
@@ -326,6 +328,34 @@ export const STRUCTS: Readonly<Record<string, { align: number; rows: readonly Ro
       ['PKTS', 4 * LIMITS.BATCH_MAX],
     ],
   },
+  /** Offset of a meter, by its id; 0: there is none. Written by ctl. */
+  METER_REF: { align: 4, rows: [['AT', 4]] },
+  /** A meter, in the heap. Its bands follow, those of the highest rate first. Every thread counts here. */
+  METER: {
+    align: 64,
+    rows: [
+      ['KBPS', 4, '1: rates are of kbit, 0: of packets'],
+      ['NBANDS', 4],
+      ['PACKETS', 8],
+      ['BYTES', 8],
+    ],
+  },
+  /** A token bucket. A token is a bit, or a thousandth of a packet. */
+  METER_BAND: {
+    align: 8,
+    rows: [
+      [
+        'SPENT',
+        8,
+        'tokens that there would have been by now, at RATE from time 0 on, less those that are there; wraps',
+      ],
+      ['SIZE', 8, 'tokens that fit the bucket'],
+      ['PACKETS', 8, 'dropped by this band'],
+      ['BYTES', 8],
+      ['RATE', 4, 'tokens a millisecond'],
+      ['PAD', 4],
+    ],
+  },
   /** Members of a bond that `lb_output` spreads over; found from `id % BONDS_MAX` on. Written by ctl. */
   BOND: {
     align: 64,
@@ -464,6 +494,7 @@ export const REGIONS: readonly (readonly [name: string, struct: string, count: n
   ['EMC', 'EMC_ENTRY', LIMITS.EMC_ENTRIES, true],
   ['SMC', 'SMC_BUCKET', LIMITS.SMC_BUCKETS, true],
   ['SUBTABLE_HITS', 'SUBTABLE_HITS', LIMITS.SUBTABLES_MAX, true],
+  ['METERS', 'METER_REF', LIMITS.METERS_MAX],
   ['BONDS', 'BOND', LIMITS.BONDS_MAX],
   ['BOND_BYTES', 'BOND_BYTES', LIMITS.BONDS_MAX, true],
   ['UPCALLS', 'BYTE', LIMITS.UPCALL_RING_SIZE, true],
@@ -521,6 +552,7 @@ export const CONSTANTS: Readonly<Record<string, number>> = {
   ACT_SAMPLE: 20, // probability, words of the nested list
   ACT_CHECK_PKT_LEN: 21, // length, words if greater, words if less or equal
   ACT_HASH: 22, // HASH_*, basis, flags
+  ACT_METER: 23, // id
   ACT_LB_OUTPUT: 24, // bond, flags
   HASH_L4: 0,
   HASH_SYM_L4: 1,

@@ -7,6 +7,7 @@ import {
   ACT_F_LAST_USE,
   ACT_HASH,
   ACT_LB_OUTPUT,
+  ACT_METER,
   ACT_OUTPUT,
   ACT_POP_MPLS,
   ACT_POP_VLAN,
@@ -50,6 +51,7 @@ import {
 } from './gen/arena';
 import { popMpls, popVlan, pushMpls, pushVlan } from './encap';
 import { random } from './emc';
+import { meterGroup } from './meter';
 import { outputNow, queueOutput } from './output';
 import { lookUpAgain } from './recirc';
 import { setArp, setEth, setIcmp, setIpv4, setIpv6, setMeta, setMpls, setNd, setTransport } from './set-field';
@@ -236,8 +238,9 @@ function steer(head: u32, op: u32, operands: u32): bool {
   return true;
 }
 
-/** Runs the list at `actions` on the packets linked from `head`. An empty list drops them. */
-export function runActions(actions: u32, head: u32): void {
+/** Runs the list at `actions` on the packets linked from `group`. An empty list drops them. */
+export function runActions(actions: u32, group: u32): void {
+  let head = group;
   let at = actions;
   if (load<u32>(at) == ACT_END) drop(DROP_ACTION_OF_PIPELINE, groupCount(head));
   for (;;) {
@@ -249,6 +252,9 @@ export function runActions(actions: u32, head: u32): void {
     else if (op == ACT_END) return;
     else if (op >= ACT_SET_ETH && op <= ACT_SET_META) setEach(head, op, operands);
     else if (op >= ACT_PUSH_VLAN && op <= ACT_POP_MPLS) encapEach(head, op, operands);
-    else if (!steer(head, op, operands)) return;
+    else if (op == ACT_METER) {
+      head = meterGroup(head, load<u32>(operands));
+      if (!head) return;
+    } else if (!steer(head, op, operands)) return;
   }
 }

@@ -26,6 +26,8 @@ export const BUCKET_WAYS = 7;
 export const CLONE_DEPTH_MAX = 10;
 export const GROUP_TABLE_SIZE = 128;
 export const RECIRC_DEPTH_MAX = 6;
+export const METERS_MAX = 262144;
+export const METER_BANDS_MAX = 8;
 export const BONDS_MAX = 256;
 export const BOND_BUCKETS = 256;
 export const ARENA_VERSION = 5;
@@ -73,6 +75,7 @@ export const ACT_RECIRC = 19;
 export const ACT_SAMPLE = 20;
 export const ACT_CHECK_PKT_LEN = 21;
 export const ACT_HASH = 22;
+export const ACT_METER = 23;
 export const ACT_LB_OUTPUT = 24;
 export const HASH_L4 = 0;
 export const HASH_SYM_L4 = 1;
@@ -342,6 +345,28 @@ export const TX_BATCH_QUEUED = 4;
 export const TX_BATCH_PKTS = 8;
 /** bytes of a TX_BATCH */
 export const TX_BATCH__SIZE = 192;
+export const METER_REF_AT = 0;
+/** bytes of a METER_REF */
+export const METER_REF__SIZE = 4;
+/** 1: rates are of kbit, 0: of packets */
+export const METER_KBPS = 0;
+export const METER_NBANDS = 4;
+export const METER_PACKETS = 8;
+export const METER_BYTES = 16;
+/** bytes of a METER */
+export const METER__SIZE = 64;
+/** tokens that there would have been by now, at RATE from time 0 on, less those that are there; wraps */
+export const METER_BAND_SPENT = 0;
+/** tokens that fit the bucket */
+export const METER_BAND_SIZE = 8;
+/** dropped by this band */
+export const METER_BAND_PACKETS = 16;
+export const METER_BAND_BYTES = 24;
+/** tokens a millisecond */
+export const METER_BAND_RATE = 32;
+export const METER_BAND_PAD = 36;
+/** bytes of a METER_BAND */
+export const METER_BAND__SIZE = 40;
 /** its id + 1, 0: no bond */
 export const BOND_KEY = 0;
 /** port of each bucket, NO_PORT: none */
@@ -587,24 +612,26 @@ export const ARENA_SMC_STRIDE = 262144;
 export const ARENA_SUBTABLE_HITS = 272371712;
 /** from one thread to the next */
 export const ARENA_SUBTABLE_HITS_STRIDE = 16384;
+/** 262144 × METER_REF */
+export const ARENA_METERS = 272633856;
 /** 256 × BOND */
-export const ARENA_BONDS = 272633856;
+export const ARENA_BONDS = 273682432;
 /** 256 × BOND_BYTES a thread */
-export const ARENA_BOND_BYTES = 272912384;
+export const ARENA_BOND_BYTES = 273960960;
 /** from one thread to the next */
 export const ARENA_BOND_BYTES_STRIDE = 524288;
 /** 1048576 × BYTE a thread */
-export const ARENA_UPCALLS = 281300992;
+export const ARENA_UPCALLS = 282349568;
 /** from one thread to the next */
 export const ARENA_UPCALLS_STRIDE = 1048576;
 /** 1048576 × FLOW */
-export const ARENA_FLOWS = 298078208;
+export const ARENA_FLOWS = 299126784;
 /** 1048576 × FLOW_STATS a thread */
-export const ARENA_FLOW_STATS = 499404800;
+export const ARENA_FLOW_STATS = 500453376;
 /** from one thread to the next */
 export const ARENA_FLOW_STATS_STRIDE = 33554432;
 /** 268435456 × BYTE */
-export const ARENA_HEAP = 1036275712;
+export const ARENA_HEAP = 1037324288;
 /** bytes of the arena */
-export const ARENA__SIZE = 1304756224;
+export const ARENA__SIZE = 1305804800;
 export const DROP_REASON_NAMES = ["datapath_drop_upcall_error","datapath_drop_lock_error","datapath_drop_rx_invalid_packet","datapath_drop_userspace_action_error","datapath_drop_invalid_port","datapath_drop_invalid_tnl_port","datapath_drop_recirc_error","datapath_drop_meter","datapath_drop_sample_error","drop_action_of_pipeline","vhost_rx_bad_descriptor","vhost_rx_bad_chain","vhost_rx_oversize","vhost_rx_runt","vhost_rx_bad_header","vhost_tx_ring_full","vhost_tx_bad_descriptor","vhost_tx_not_ready","vhost_tx_oversize","soft_tx_ring_full","upcall_ring_full","datapath_drop_unsupported_action","vhost_bad_index","drop_action_bridge_not_found","drop_action_recursion_too_deep","drop_action_too_many_resubmit","drop_action_stack_too_deep","drop_action_no_recirculation_context","drop_action_recirculation_conflict","drop_action_too_many_mpls_labels","drop_action_invalid_tunnel_metadata","drop_action_unsupported_packet_type","drop_action_congestion","drop_action_forwarding_disabled","socket_rx_bad_frame","socket_rx_oversize","socket_rx_runt","socket_rx_bad_offload","socket_tx_ring_full","socket_tx_not_ready","socket_tx_oversize","datapath_drop_invalid_bond"] as const;

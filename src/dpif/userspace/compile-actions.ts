@@ -7,6 +7,7 @@ import {
   ACT_F_LAST_USE,
   ACT_HASH,
   ACT_LB_OUTPUT,
+  ACT_METER,
   ACT_OUTPUT,
   ACT_POP_MPLS,
   ACT_POP_VLAN,
@@ -71,6 +72,7 @@ const COMPILED: ReadonlySet<DpAction['type']> = new Set<DpAction['type']>([
   'recirc',
   'hash',
   'lb_output',
+  'meter',
 ]);
 
 /** Lists inside an action. */
@@ -117,7 +119,7 @@ function compileSet({ attr, key, mask }: Extract<DpAction, { type: 'set' }>): nu
 
 /** True when the action leaves the frame and its length alone, so that an output before it may wait. Whatever is behind a `recirc` may change it. */
 function keepsPacket(action: DpAction): boolean {
-  return ['output', 'lb_output', 'userspace', 'hash', 'drop'].includes(action.type);
+  return ['output', 'lb_output', 'userspace', 'hash', 'meter', 'drop'].includes(action.type);
 }
 
 /** True when the packet has other headers after the action, or may have. */
@@ -165,6 +167,8 @@ function compileOne(action: DpAction, place: Place, userdata: UserdataId): numbe
       const flags = (mayWait ? ACT_F_LAST_USE : 0) | (changed ? ACT_F_CHANGED : 0);
       return [head(ACT_LB_OUTPUT, 2), action.bondId >>> 0, flags];
     }
+    case 'meter':
+      return [head(ACT_METER, 1), action.meterId >>> 0];
     case 'clone':
       return nested(ACT_CLONE, []);
     case 'sample':

@@ -127,15 +127,16 @@ describe('userspace datapath', () => {
     const [from, to] = [new DummyNetdev('p1', 'dummy'), new DummyNetdev('p2', 'dummy')];
     await dpif.portAdd(from);
     const port = await dpif.portAdd(to);
-    const meter: DpAction = { type: 'meter', meterId: 1 };
     // No such list comes from translation; it stands for what nobody has thought of.
     const broken: DpAction = {
-      type: 'meter',
-      get meterId(): number {
+      type: 'ct',
+      commit: false,
+      force: false,
+      get zone(): number {
         throw new Error('no number');
       },
     };
-    dpif.setUpcallHandler(({ key }) => [meter, ...(key.tpSrc === 1 ? [broken] : []), output(port)]);
+    dpif.setUpcallHandler(({ key }) => [{ type: 'ct_clear' }, ...(key.tpSrc === 1 ? [broken] : []), output(port)]);
     from.receive(udp(1));
     from.receive(udp(2));
     assert.equal(dpif.portStats(port).txPackets, 1n);

@@ -42,12 +42,13 @@ import type {
 } from '../dpif.ts';
 import { DROP_COUNTERS } from '../drop-names.ts';
 import { NETDEV_FEATURES } from '../features.ts';
-import { MAX_BANDS, MAX_METERS, Meters } from '../meters.ts';
+import { MAX_BANDS, MAX_METERS } from '../meters.ts';
 import type { TunnelPort } from '../odp-execute.ts';
 import { hasTunnel } from '../odp-tunnel-text.ts';
 import { extractKey, metadataOf, portMetadata } from '../packet-key.ts';
 import { type Arena, createArena } from './arena.ts';
 import { ArenaBonds } from './arena-bonds.ts';
+import { ArenaMeters } from './arena-meters.ts';
 import { isCompilable } from './compile-actions.ts';
 import { Counters } from './counters.ts';
 import { DatapathThread, loadModules } from './datapath-thread.ts';
@@ -99,7 +100,7 @@ export class UserspaceDpif implements Dpif {
   readonly #preferPort: (name: string) => number | undefined;
   readonly #nowMs: () => number;
   readonly #reapTimer: NodeJS.Timeout;
-  readonly #meters: Meters;
+  readonly #meters: ArenaMeters;
   readonly #bonds: ArenaBonds;
   readonly #slow: SlowPath;
   readonly #slowDrops = new Map<string, bigint>(DROP_COUNTERS.map((name) => [name, 0n]));
@@ -123,7 +124,6 @@ export class UserspaceDpif implements Dpif {
     this.#warn = options.warn ?? (() => {});
     this.#preferPort = options.preferPort ?? (() => undefined);
     this.#nowMs = options.clock ? () => options.clock!.monotonicMs() : () => Math.trunc(performance.now());
-    this.#meters = new Meters(this.#nowMs);
     this.#maxFlows = options.maxFlows ?? FLOWS_MAX;
     this.#cores = options.defaultCores ?? getAffinity().slice(0, 1);
     const modules = loadModules();
@@ -134,6 +134,7 @@ export class UserspaceDpif implements Dpif {
     this.#own = new OwnPackets(arena, this.#main, this.#nowMs, (vring, message) => this.#onTrap(vring, message));
     this.#pool = new PmdPool(arena, modules, (vring, message) => this.#onTrap(vring, message));
     this.#rcu = new Rcu(arena, () => this.#pool.nThreads);
+    this.#meters = new ArenaMeters({ arena, heap: this.#heap, rcu: this.#rcu, nowMs: this.#nowMs });
     this.#bonds = new ArenaBonds({ arena, rcu: this.#rcu, nThreads: () => this.#pool.nThreads, warn: this.#warn });
     this.#slow = new SlowPath({
       output: (port, packet, inPort) => this.#outputSlow(port, packet, inPort),

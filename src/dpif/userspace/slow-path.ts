@@ -27,7 +27,7 @@ export interface SlowPathDeps {
   drop(reason: string): void;
   nowMs(): number;
   vlanLimit(): number;
-  meters: Meters;
+  meters: Pick<Meters, 'run'>;
   bonds: Pick<Bonds, 'choose'>;
   tunnelPort(port: OdpPort): TunnelPort | undefined;
 }

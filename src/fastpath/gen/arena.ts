@@ -26,6 +26,8 @@ export const BUCKET_WAYS: u32 = 7;
 export const CLONE_DEPTH_MAX: u32 = 10;
 export const GROUP_TABLE_SIZE: u32 = 128;
 export const RECIRC_DEPTH_MAX: u32 = 6;
+export const METERS_MAX: u32 = 262144;
+export const METER_BANDS_MAX: u32 = 8;
 export const BONDS_MAX: u32 = 256;
 export const BOND_BUCKETS: u32 = 256;
 export const ARENA_VERSION: u32 = 5;
@@ -73,6 +75,7 @@ export const ACT_RECIRC: u32 = 19;
 export const ACT_SAMPLE: u32 = 20;
 export const ACT_CHECK_PKT_LEN: u32 = 21;
 export const ACT_HASH: u32 = 22;
+export const ACT_METER: u32 = 23;
 export const ACT_LB_OUTPUT: u32 = 24;
 export const HASH_L4: u32 = 0;
 export const HASH_SYM_L4: u32 = 1;
@@ -342,6 +345,28 @@ export const TX_BATCH_QUEUED: u32 = 4;
 export const TX_BATCH_PKTS: u32 = 8;
 /** bytes of a TX_BATCH */
 export const TX_BATCH__SIZE: u32 = 192;
+export const METER_REF_AT: u32 = 0;
+/** bytes of a METER_REF */
+export const METER_REF__SIZE: u32 = 4;
+/** 1: rates are of kbit, 0: of packets */
+export const METER_KBPS: u32 = 0;
+export const METER_NBANDS: u32 = 4;
+export const METER_PACKETS: u32 = 8;
+export const METER_BYTES: u32 = 16;
+/** bytes of a METER */
+export const METER__SIZE: u32 = 64;
+/** tokens that there would have been by now, at RATE from time 0 on, less those that are there; wraps */
+export const METER_BAND_SPENT: u32 = 0;
+/** tokens that fit the bucket */
+export const METER_BAND_SIZE: u32 = 8;
+/** dropped by this band */
+export const METER_BAND_PACKETS: u32 = 16;
+export const METER_BAND_BYTES: u32 = 24;
+/** tokens a millisecond */
+export const METER_BAND_RATE: u32 = 32;
+export const METER_BAND_PAD: u32 = 36;
+/** bytes of a METER_BAND */
+export const METER_BAND__SIZE: u32 = 40;
 /** its id + 1, 0: no bond */
 export const BOND_KEY: u32 = 0;
 /** port of each bucket, NO_PORT: none */
@@ -587,23 +612,25 @@ export const ARENA_SMC_STRIDE: u32 = 262144;
 export const ARENA_SUBTABLE_HITS: u32 = 272371712;
 /** from one thread to the next */
 export const ARENA_SUBTABLE_HITS_STRIDE: u32 = 16384;
+/** 262144 × METER_REF */
+export const ARENA_METERS: u32 = 272633856;
 /** 256 × BOND */
-export const ARENA_BONDS: u32 = 272633856;
+export const ARENA_BONDS: u32 = 273682432;
 /** 256 × BOND_BYTES a thread */
-export const ARENA_BOND_BYTES: u32 = 272912384;
+export const ARENA_BOND_BYTES: u32 = 273960960;
 /** from one thread to the next */
 export const ARENA_BOND_BYTES_STRIDE: u32 = 524288;
 /** 1048576 × BYTE a thread */
-export const ARENA_UPCALLS: u32 = 281300992;
+export const ARENA_UPCALLS: u32 = 282349568;
 /** from one thread to the next */
 export const ARENA_UPCALLS_STRIDE: u32 = 1048576;
 /** 1048576 × FLOW */
-export const ARENA_FLOWS: u32 = 298078208;
+export const ARENA_FLOWS: u32 = 299126784;
 /** 1048576 × FLOW_STATS a thread */
-export const ARENA_FLOW_STATS: u32 = 499404800;
+export const ARENA_FLOW_STATS: u32 = 500453376;
 /** from one thread to the next */
 export const ARENA_FLOW_STATS_STRIDE: u32 = 33554432;
 /** 268435456 × BYTE */
-export const ARENA_HEAP: u32 = 1036275712;
+export const ARENA_HEAP: u32 = 1037324288;
 /** bytes of the arena */
-export const ARENA__SIZE: u32 = 1304756224;
+export const ARENA__SIZE: u32 = 1305804800;

@@ -37,6 +37,7 @@ import {
   THREAD_EMC_ASKED,
   THREAD_EMC_FOUND,
   THREAD_EMC_REST,
+  THREAD_NOW_MS,
   THREAD_UNRELEASED,
   UPCALL_OUTPUT,
   VRING_BROKEN,
@@ -44,6 +45,7 @@ import {
 import type { DpAction } from '../../dpif.ts';
 import { type Arena, createArena } from '../arena.ts';
 import { ArenaBonds } from '../arena-bonds.ts';
+import { ArenaMeters } from '../arena-meters.ts';
 import { actionFlags, compileActions } from '../compile-actions.ts';
 import { Counters } from '../counters.ts';
 import {
@@ -85,6 +87,7 @@ export class Rig {
   readonly heap = new ArenaHeap();
   readonly rcu: Rcu;
   readonly bonds: ArenaBonds;
+  readonly meters: ArenaMeters;
   readonly table: FlowTable;
   readonly vhost: VhostPorts;
   readonly sockets: SocketPorts;
@@ -98,6 +101,8 @@ export class Rig {
     const pool = new PmdPool(this.arena, modules, () => {});
     this.rcu = new Rcu(this.arena, () => 1);
     this.bonds = new ArenaBonds({ arena: this.arena, rcu: this.rcu, nThreads: () => 1, warn: (m) => console.warn(m) });
+    const now = () => this.arena.f64[(ARENA_THREADS + THREAD_NOW_MS) >> 3]!;
+    this.meters = new ArenaMeters({ arena: this.arena, heap: this.heap, rcu: this.rcu, nowMs: now });
     this.table = new FlowTable(this.arena, this.heap, this.rcu, (flow) => this.exports.flowHash(flow) >>> 0);
     const records = new VringRecords();
     this.vhost = new VhostPorts(this.arena, pool, this.thread, () => Promise.resolve(), records);
@@ -111,6 +116,11 @@ export class Rig {
 
   setVlanLimit(limit: number): void {
     this.arena.set(ARENA_HEADER + HEADER_VLAN_LIMIT, limit);
+  }
+
+  /** The time that this thread's packets see. */
+  setNowMs(now: number): void {
+    this.arena.f64[(ARENA_THREADS + THREAD_NOW_MS) >> 3] = now;
   }
 
   /** `emc`: every packet is put in, none is. An EMC that has turned itself off is asked again. */
