@@ -98,6 +98,7 @@ export const DROP_REASONS = [
   'socket_tx_not_ready',
   'socket_tx_oversize',
   'datapath_drop_invalid_bond',
+  'datapath_drop_nsh_decap_error',
 ] as const;
 
 type Row = readonly [name: string, bytes: number, doc?: string];
@@ -554,6 +555,12 @@ export const CONSTANTS: Readonly<Record<string, number>> = {
   ACT_HASH: 22, // HASH_*, basis, flags
   ACT_METER: 23, // id
   ACT_LB_OUTPUT: 24, // bond, flags
+  ACT_PUSH_ETH: 25, // dst[6] src[6]
+  ACT_POP_ETH: 26,
+  ACT_PUSH_NSH: 27, // bytes, the header
+  ACT_POP_NSH: 28,
+  ACT_SET_NSH: 29, // key 24, mask 24
+  ACT_ETHERNET_ONLY: 33, // userdata id: packets that have no Ethernet header go up with it, the others are parsed again
   HASH_L4: 0,
   HASH_SYM_L4: 1,
   SAMPLE_ALL: 0xffffffff, // a probability: every packet

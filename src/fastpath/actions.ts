@@ -4,13 +4,16 @@ import {
   ACT_CLONE,
   ACT_DROP,
   ACT_END,
+  ACT_ETHERNET_ONLY,
   ACT_F_LAST_USE,
   ACT_HASH,
   ACT_LB_OUTPUT,
   ACT_METER,
   ACT_OUTPUT,
   ACT_POP_MPLS,
+  ACT_POP_NSH,
   ACT_POP_VLAN,
+  ACT_PUSH_ETH,
   ACT_PUSH_MPLS,
   ACT_PUSH_VLAN,
   ACT_RECIRC,
@@ -23,6 +26,7 @@ import {
   ACT_SET_META,
   ACT_SET_MPLS,
   ACT_SET_ND,
+  ACT_SET_NSH,
   ACT_SET_TP,
   ACT_TRUNC,
   ACT_USERSPACE,
@@ -53,6 +57,7 @@ import { popMpls, popVlan, pushMpls, pushVlan } from './encap';
 import { random } from './emc';
 import { meterGroup } from './meter';
 import { outputNow, queueOutput } from './output';
+import { changeTypes, packetType, parseNow, setNsh } from './packet-type';
 import { lookUpAgain } from './recirc';
 import { setArp, setEth, setIcmp, setIpv4, setIpv6, setMeta, setMpls, setNd, setTransport } from './set-field';
 import { bigSlotAt, headLength, pullUp } from './tail';
@@ -116,15 +121,39 @@ function lbOutput(head: u32, id: u32, flags: u32): void {
   }
 }
 
+function userspaceOne(pkt: u32, userdata: u32): void {
+  const cut = load<u32>(pkt, PKT_TRUNC);
+  const len = load<u32>(pkt, PKT_LEN);
+  store<u32>(pkt, 0, PKT_TRUNC);
+  if (sendUp(UPCALL_ACTION, pkt, load<u32>(pkt + PKT_KEY, KEY_IN_PORT), userdata, cutLength(len, cut))) return;
+  bump(thread + THREAD_STAT_LOST, 1);
+  drop(DROP_UPCALL_RING_FULL, 1);
+}
+
 function userspace(head: u32, userdata: u32): void {
+  for (let pkt = head; pkt; pkt = load<u32>(pkt, PKT_NEXT)) userspaceOne(pkt, userdata);
+}
+
+/** Sends packets without an Ethernet header up, with what is left to do to them; returns the first of the others, whose keys are right again. */
+function ethernetOnly(head: u32, userdata: u32): u32 {
+  let first: u32 = 0;
+  let last: u32 = 0;
   for (let pkt = head; pkt; pkt = load<u32>(pkt, PKT_NEXT)) {
-    const cut = load<u32>(pkt, PKT_TRUNC);
-    const len = load<u32>(pkt, PKT_LEN);
-    store<u32>(pkt, 0, PKT_TRUNC);
-    if (sendUp(UPCALL_ACTION, pkt, load<u32>(pkt + PKT_KEY, KEY_IN_PORT), userdata, cutLength(len, cut))) continue;
-    bump(thread + THREAD_STAT_LOST, 1);
-    drop(DROP_UPCALL_RING_FULL, 1);
+    if (packetType(pkt)) {
+      userspaceOne(pkt, userdata);
+      continue;
+    }
+    parseNow(pkt);
+    if (last) store<u32>(last, pkt, PKT_NEXT);
+    else first = pkt;
+    last = pkt;
   }
+  if (last) store<u32>(last, 0, PKT_NEXT);
+  return first;
+}
+
+function setNshEach(head: u32, operands: u32): void {
+  for (let pkt = head; pkt; pkt = load<u32>(pkt, PKT_NEXT)) setNsh(pkt, operands);
 }
 
 /** Clones that are being run, one in the other. */
@@ -222,6 +251,7 @@ function hashGroup(head: u32, algorithm: u32, basis: u32, flags: u32): void {
 /** The actions that say where packets go; false: the list ends here. */
 function steer(head: u32, op: u32, operands: u32): bool {
   if (op == ACT_USERSPACE) userspace(head, load<u32>(operands));
+  else if (op == ACT_SET_NSH) setNshEach(head, operands);
   else if (op == ACT_TRUNC) truncate(head, load<u32>(operands));
   else if (op == ACT_HASH) hashGroup(head, load<u32>(operands), load<u32>(operands, 4), load<u32>(operands, 8));
   else if (op == ACT_RECIRC) recirculate(head, load<u32>(operands), load<u32>(operands, 4));
@@ -238,6 +268,13 @@ function steer(head: u32, op: u32, operands: u32): bool {
   return true;
 }
 
+/** The actions that some packets of a group may not survive; returns the first of the others. */
+function thin(head: u32, op: u32, operands: u32): u32 {
+  if (op == ACT_METER) return meterGroup(head, load<u32>(operands));
+  if (op == ACT_ETHERNET_ONLY) return ethernetOnly(head, load<u32>(operands));
+  return changeTypes(head, op, operands);
+}
+
 /** Runs the list at `actions` on the packets linked from `group`. An empty list drops them. */
 export function runActions(actions: u32, group: u32): void {
   let head = group;
@@ -252,8 +289,8 @@ export function runActions(actions: u32, group: u32): void {
     else if (op == ACT_END) return;
     else if (op >= ACT_SET_ETH && op <= ACT_SET_META) setEach(head, op, operands);
     else if (op >= ACT_PUSH_VLAN && op <= ACT_POP_MPLS) encapEach(head, op, operands);
-    else if (op == ACT_METER) {
-      head = meterGroup(head, load<u32>(operands));
+    else if (op == ACT_METER || op == ACT_ETHERNET_ONLY || (op >= ACT_PUSH_ETH && op <= ACT_POP_NSH)) {
+      head = thin(head, op, operands);
       if (!head) return;
     } else if (!steer(head, op, operands)) return;
   }

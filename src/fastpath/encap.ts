@@ -22,13 +22,13 @@ function shiftOffset(at: u32, by: i32): void {
 }
 
 /** True when the slot has room for `size` bytes before the frame, and the frame stays one that fits any slot. */
-function hasRoom(pkt: u32, size: u32): bool {
+export function hasRoom(pkt: u32, size: u32): bool {
   const max = (isSmall(pkt) ? FRAME_MAX : BIG_FRAME_MAX) + PACKET_HEADROOM;
   return headroom(pkt) >= size && load<u32>(pkt, PKT_LEN) + size <= max;
 }
 
 /** Moves the frame's start by `-by` bytes and the header offsets with it. */
-function grow(pkt: u32, by: i32): void {
+export function grow(pkt: u32, by: i32): void {
   store<u32>(pkt, load<u32>(pkt, PKT_DATA) - by, PKT_DATA);
   store<u32>(pkt, load<u32>(pkt, PKT_LEN) + by, PKT_LEN);
   shiftOffset(pkt + PKT_L2_5, by);

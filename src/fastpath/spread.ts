@@ -14,11 +14,9 @@ import {
   KEY_DP_HASH,
   NO_PORT,
   PKT__SIZE,
-  PKT_DATA,
   PKT_F_NO_RSS,
   PKT_FLAGS,
   PKT_KEY,
-  PKT_LEN,
   PKT_LONG,
   SCRATCH_PKT,
 } from './gen/arena';
@@ -32,8 +30,7 @@ import { bump, pkts, threadIndex } from './thread';
 function upToDate(pkt: u32, flags: u32): u32 {
   if (!(flags & ACT_F_CHANGED)) return pkt;
   const scratch = pkts + SCRATCH_PKT * PKT__SIZE;
-  store<u32>(scratch, load<u32>(pkt, PKT_DATA), PKT_DATA);
-  store<u32>(scratch, load<u32>(pkt, PKT_LEN), PKT_LEN);
+  memory.copy(scratch, pkt, PKT_KEY);
   extract(scratch, 0);
   return scratch;
 }

@@ -77,6 +77,12 @@ export const ACT_CHECK_PKT_LEN = 21;
 export const ACT_HASH = 22;
 export const ACT_METER = 23;
 export const ACT_LB_OUTPUT = 24;
+export const ACT_PUSH_ETH = 25;
+export const ACT_POP_ETH = 26;
+export const ACT_PUSH_NSH = 27;
+export const ACT_POP_NSH = 28;
+export const ACT_SET_NSH = 29;
+export const ACT_ETHERNET_ONLY = 33;
 export const HASH_L4 = 0;
 export const HASH_SYM_L4 = 1;
 export const SAMPLE_ALL = 4294967295;
@@ -128,6 +134,7 @@ export const DROP_SOCKET_TX_RING_FULL = 38;
 export const DROP_SOCKET_TX_NOT_READY = 39;
 export const DROP_SOCKET_TX_OVERSIZE = 40;
 export const DROP_INVALID_BOND = 41;
+export const DROP_NSH_DECAP_ERROR = 42;
 export const HEADER_MAGIC = 0;
 export const HEADER_VERSION = 4;
 /** ctl: RCU epoch; a thread copies it at each quiescent point */
@@ -634,4 +641,4 @@ export const ARENA_FLOW_STATS_STRIDE = 33554432;
 export const ARENA_HEAP = 1037324288;
 /** bytes of the arena */
 export const ARENA__SIZE = 1305804800;
-export const DROP_REASON_NAMES = ["datapath_drop_upcall_error","datapath_drop_lock_error","datapath_drop_rx_invalid_packet","datapath_drop_userspace_action_error","datapath_drop_invalid_port","datapath_drop_invalid_tnl_port","datapath_drop_recirc_error","datapath_drop_meter","datapath_drop_sample_error","drop_action_of_pipeline","vhost_rx_bad_descriptor","vhost_rx_bad_chain","vhost_rx_oversize","vhost_rx_runt","vhost_rx_bad_header","vhost_tx_ring_full","vhost_tx_bad_descriptor","vhost_tx_not_ready","vhost_tx_oversize","soft_tx_ring_full","upcall_ring_full","datapath_drop_unsupported_action","vhost_bad_index","drop_action_bridge_not_found","drop_action_recursion_too_deep","drop_action_too_many_resubmit","drop_action_stack_too_deep","drop_action_no_recirculation_context","drop_action_recirculation_conflict","drop_action_too_many_mpls_labels","drop_action_invalid_tunnel_metadata","drop_action_unsupported_packet_type","drop_action_congestion","drop_action_forwarding_disabled","socket_rx_bad_frame","socket_rx_oversize","socket_rx_runt","socket_rx_bad_offload","socket_tx_ring_full","socket_tx_not_ready","socket_tx_oversize","datapath_drop_invalid_bond"] as const;
+export const DROP_REASON_NAMES = ["datapath_drop_upcall_error","datapath_drop_lock_error","datapath_drop_rx_invalid_packet","datapath_drop_userspace_action_error","datapath_drop_invalid_port","datapath_drop_invalid_tnl_port","datapath_drop_recirc_error","datapath_drop_meter","datapath_drop_sample_error","drop_action_of_pipeline","vhost_rx_bad_descriptor","vhost_rx_bad_chain","vhost_rx_oversize","vhost_rx_runt","vhost_rx_bad_header","vhost_tx_ring_full","vhost_tx_bad_descriptor","vhost_tx_not_ready","vhost_tx_oversize","soft_tx_ring_full","upcall_ring_full","datapath_drop_unsupported_action","vhost_bad_index","drop_action_bridge_not_found","drop_action_recursion_too_deep","drop_action_too_many_resubmit","drop_action_stack_too_deep","drop_action_no_recirculation_context","drop_action_recirculation_conflict","drop_action_too_many_mpls_labels","drop_action_invalid_tunnel_metadata","drop_action_unsupported_packet_type","drop_action_congestion","drop_action_forwarding_disabled","socket_rx_bad_frame","socket_rx_oversize","socket_rx_runt","socket_rx_bad_offload","socket_tx_ring_full","socket_tx_not_ready","socket_tx_oversize","datapath_drop_invalid_bond","datapath_drop_nsh_decap_error"] as const;

@@ -3,15 +3,20 @@ import {
   ACT_CLONE,
   ACT_DROP,
   ACT_END,
+  ACT_ETHERNET_ONLY,
   ACT_F_CHANGED,
   ACT_F_LAST_USE,
   ACT_HASH,
   ACT_LB_OUTPUT,
   ACT_METER,
   ACT_OUTPUT,
+  ACT_POP_ETH,
   ACT_POP_MPLS,
+  ACT_POP_NSH,
   ACT_POP_VLAN,
+  ACT_PUSH_ETH,
   ACT_PUSH_MPLS,
+  ACT_PUSH_NSH,
   ACT_PUSH_VLAN,
   ACT_RECIRC,
   ACT_SAMPLE,
@@ -23,6 +28,7 @@ import {
   ACT_SET_META,
   ACT_SET_MPLS,
   ACT_SET_ND,
+  ACT_SET_NSH,
   ACT_SET_TP,
   ACT_TRUNC,
   ACT_USERSPACE,
@@ -35,6 +41,7 @@ import {
   HASH_SYM_L4,
   KEY_PKT_MARK,
   KEY_SKB_PRIORITY,
+  PACKET_HEADROOM,
 } from '../../gen/arena.ts';
 import type { DpAction, DpSetAttr } from '../dpif.ts';
 import { dropActionCounter } from '../drop-names.ts';
@@ -57,6 +64,7 @@ const PLAIN: Partial<Record<DpSetAttr, { op: number; size: number }>> = {
   icmpv6: { op: ACT_SET_ICMP, size: 4 },
   nd: { op: ACT_SET_ND, size: 28 },
   mpls: { op: ACT_SET_MPLS, size: 4 },
+  nsh: { op: ACT_SET_NSH, size: 24 },
 };
 
 /** Actions that the fast path runs by itself. */
@@ -73,6 +81,10 @@ const COMPILED: ReadonlySet<DpAction['type']> = new Set<DpAction['type']>([
   'hash',
   'lb_output',
   'meter',
+  'push_eth',
+  'pop_eth',
+  'push_nsh',
+  'pop_nsh',
 ]);
 
 /** Lists inside an action. */
@@ -83,15 +95,31 @@ function nestedLists(action: DpAction): readonly (readonly DpAction[])[] {
 
 function areKnown(actions: readonly DpAction[]): boolean {
   return actions.every((a) => {
-    if (a.type === 'set') return a.attr !== 'nsh' && a.attr !== 'nd_ext';
+    if (a.type === 'set') return a.attr !== 'nd_ext';
     const nested = nestedLists(a);
     return nested.length > 0 ? nested.every(areKnown) : COMPILED.has(a.type);
   });
 }
 
-/** True when a list can be compiled for the fast path: it knows all the actions, and has records for what they recirculate. */
+/** Bytes that the list puts before a packet, at most: those of nested lists are taken off again. */
+function pushedBytes(actions: readonly DpAction[]): number {
+  let bytes = 0;
+  for (const action of actions) {
+    if (action.type === 'push_nsh') bytes += action.nsh.length;
+    else if (action.type === 'push_eth') bytes += 14;
+    else if (action.type.startsWith('push_')) bytes += 4;
+    bytes += Math.max(0, ...nestedLists(action).map(pushedBytes));
+  }
+  return bytes;
+}
+
+const encapsulates = (actions: readonly DpAction[]): boolean =>
+  actions.some((a) => a.type === 'push_nsh' || a.type === 'push_eth' || nestedLists(a).some(encapsulates));
+
+/** True when a list can be compiled for the fast path: it knows all the actions, has records for what they recirculate, and room before the packet. */
 export function isCompilable(actions: readonly DpAction[]): boolean {
-  return areKnown(actions) && countRecircs(actions) <= BATCH_MAX;
+  if (!areKnown(actions) || countRecircs(actions) > BATCH_MAX) return false;
+  return !encapsulates(actions) || pushedBytes(actions) <= PACKET_HEADROOM;
 }
 
 const head = (op: number, nWords: number) => op | (nWords << 16);
@@ -112,7 +140,6 @@ function compileSet({ attr, key, mask }: Extract<DpAction, { type: 'set' }>): nu
   if (attr === 'tcp' || attr === 'udp' || attr === 'sctp') {
     return [head(ACT_SET_TP, 3), PROTO[attr], ...toWords(key, 4), ...toWords(mask, 4)];
   }
-  if (attr === 'nsh') return [head(0xfff, 0)];
   const at = attr === 'skb_mark' ? KEY_PKT_MARK : KEY_SKB_PRIORITY;
   return [head(ACT_SET_META, 3), at, ...toWords(key, 4), ...toWords(mask, 4)];
 }
@@ -126,6 +153,24 @@ function keepsPacket(action: DpAction): boolean {
 function changesHeaders(action: DpAction): boolean {
   if (action.type === 'set') return action.attr !== 'skb_mark' && action.attr !== 'skb_priority';
   return action.type.startsWith('push_') || action.type.startsWith('pop_');
+}
+
+/** Actions after which a packet may have no Ethernet header. */
+const MAY_BARE: ReadonlySet<DpAction['type']> = new Set<DpAction['type']>(['pop_eth', 'push_nsh', 'pop_nsh']);
+
+/** Places of the actions that the fast path has for Ethernet frames only, and before which a packet may be something else. */
+function bareBefore(actions: readonly DpAction[]): Set<number> {
+  const places = new Set<number>();
+  let bare = false;
+  actions.forEach((action, i) => {
+    if (MAY_BARE.has(action.type)) bare = true;
+    else if (action.type === 'push_eth') bare = false;
+    else if (bare && !(action.type === 'set' && action.attr === 'nsh')) {
+      places.add(i);
+      bare = false;
+    }
+  });
+  return places;
 }
 
 /** What an action's place in its list means. */
@@ -169,6 +214,18 @@ function compileOne(action: DpAction, place: Place, userdata: UserdataId): numbe
     }
     case 'meter':
       return [head(ACT_METER, 1), action.meterId >>> 0];
+    case 'push_eth':
+      return [head(ACT_PUSH_ETH, 3), ...toWords(Uint8Array.of(...action.dst, ...action.src), 12)];
+    case 'pop_eth':
+      return [head(ACT_POP_ETH, 0)];
+    case 'push_nsh':
+      return [
+        head(ACT_PUSH_NSH, 1 + action.nsh.length / 4),
+        action.nsh.length,
+        ...toWords(action.nsh, action.nsh.length),
+      ];
+    case 'pop_nsh':
+      return [head(ACT_POP_NSH, 0)];
     case 'clone':
       return nested(ACT_CLONE, []);
     case 'sample':
@@ -207,6 +264,7 @@ function compileList(
   { mayWait, changed }: Pick<Place, 'mayWait' | 'changed'>,
   userdata: UserdataId,
 ): number[] {
+  const guarded = bareBefore(actions);
   const firstChange = changed ? -1 : actions.findIndex(changesHeaders);
   // Walking backwards: an output may wait while nothing behind it touches the packet.
   const parts: number[][] = [];
@@ -216,6 +274,8 @@ function compileList(
     const action = goesOn(actions[i]!, isLast);
     const changedHere = changed || (firstChange >= 0 && firstChange < i);
     parts.push(compileOne(action, { mayWait: waits, last: mayWait && isLast, changed: changedHere }, userdata));
+    if (guarded.has(i))
+      parts.push([head(ACT_ETHERNET_ONLY, 1), userdata({ kind: 'slow_list', actions: actions.slice(i) })]);
     if (!keepsPacket(action)) waits = false;
   }
   return [...parts.reverse().flat(), ACT_END];

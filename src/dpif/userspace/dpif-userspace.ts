@@ -422,7 +422,8 @@ export class UserspaceDpif implements Dpif {
   /** What the fast path can't tell apart has no flow, but for packets that were recirculated or come from tunnels: those are told apart on the control thread. */
   flowPut(key: Flow, mask: FlowWildcards, actions: readonly DpAction[]): DpFlow | undefined {
     if (this.flowCount() >= this.#maxFlows && !this.#flows.has(key, mask)) return undefined;
-    if ((key.recircId !== 0 || hasTunnel(key)) && looksBeyondKey(mask, key)) return this.#slow.put(key, mask, actions);
+    if (key.packetType !== 0 || ((key.recircId !== 0 || hasTunnel(key)) && looksBeyondKey(mask, key)))
+      return this.#slow.put(key, mask, actions);
     return looksBeyondKey(mask) ? undefined : this.#flows.put(key, mask, actions);
   }
 
@@ -458,7 +459,7 @@ export class UserspaceDpif implements Dpif {
 
   /** Of `md` only the metadata counts. */
   #executeOn(packet: Uint8Array, md: Flow, actions: readonly DpAction[], state: PacketState): void {
-    if (!isCompilable(actions)) {
+    if (md.packetType !== 0 || !isCompilable(actions)) {
       this.#runSlow(packet, md, actions, state);
       return;
     }

@@ -44,6 +44,25 @@ const pushMpls = fc
   .map((lse): DpAction[] => [{ type: 'push_mpls', ethertype: 0x8847, lse: lse >>> 0 }]);
 const popMpls = fc.constant<DpAction[]>([{ type: 'pop_mpls', ethertype: 0x8847 }]);
 
+/** NSH (RFC 8300) of metadata type 1, and of type 2 without metadata. */
+const pushNsh = fc
+  .tuple(fc.boolean(), fc.uint8Array({ minLength: 24, maxLength: 24 }))
+  .map(([fixed, rest]): DpAction[] => {
+    const nsh = rest.slice(0, fixed ? 24 : 8);
+    nsh.set([0x0f, 0xc0 | (nsh.length / 4), fixed ? 1 : 2]);
+    return [{ type: 'push_nsh', nsh }];
+  });
+const pushEth = fc
+  .uint8Array({ minLength: 12, maxLength: 12 })
+  .map((b): DpAction[] => [{ type: 'push_eth', src: b.slice(0, 6), dst: b.slice(6) }]);
+const popEth = fc.constant<DpAction[]>([{ type: 'pop_eth' }]);
+const popNsh = fc.constant<DpAction[]>([{ type: 'pop_nsh' }]);
+const encapsulation = fc.tuple(pushNsh, pushEth).map((parts) => parts.flat());
+const decapsulation = fc.tuple(popEth, popNsh).map((parts) => parts.flat());
+
+/** What changes a packet's type, at random and as translation has it. */
+export const typeChanges = [pushNsh, pushEth, popEth, popNsh, encapsulation, encapsulation, decapsulation, set('nsh')];
+
 /** What translation makes of a flow that matches this kind of packet. */
 export const KIND_ACTIONS: Readonly<Record<keyof typeof frames, readonly fc.Arbitrary<DpAction[]>[]>> = {
   ipv4: [set('ipv4'), set('tcp'), set('udp'), set('sctp'), set('icmp')],
