@@ -140,7 +140,10 @@ const ATTACK_MASKS = SUBTABLES_MAX - 8;
 function explosion(rig: Rig): void {
   const drop = rig.actions([]);
   let n = 0;
-  for (const { key, mask } of explosionMasks(IN_PORT)) if (n++ < ATTACK_MASKS) insert(rig, key, mask, drop);
+  for (const { key, mask } of explosionMasks(IN_PORT)) {
+    const used = rig.table.admit(key, mask);
+    if (n++ < ATTACK_MASKS && rig.table.find(key, used) === 0) insert(rig, key, used, drop);
+  }
   const wc = commonMask();
   wc.tpDst = 0xffff;
   const key = packetFlow();
@@ -259,6 +262,8 @@ function measure(row: Row): Result {
       batch.forEach(row.write);
       runBatch(stages, row.caches, spent);
     }
+    rig.table.rank();
+    rig.rcu.reap();
     if (w > row.windows / 2 && (!best || all(spent) < all(best))) best = spent;
   }
   const ns = (ms: number) => (ms * 1e6) / (WINDOW_BATCHES * BATCH_MAX);

@@ -1,7 +1,7 @@
 /**
- * Datapath classifier: tuple space search over the subtables of a packet's input port, in the order in which the control
- * thread ranks them, by their hits. The control
- * thread writes the tables; a reader sees a bucket's entry when its flow index is stored, last.
+ * Datapath classifier: tuple space search over the subtables of a packet's input port, in the order in which the control thread ranks them, by their hits. What
+ * is found beyond the first ones of a long list goes into the signature cache, which is asked before the rest is searched. The control thread writes the
+ * tables; a reader sees a bucket's entry when its flow index is stored, last.
  */
 import {
   ARENA_HEADER,
@@ -36,10 +36,18 @@ import {
 } from './gen/arena';
 import { lengthenKey } from './extract';
 import { finish, mix } from './hash';
+import { smcInsert, smcLookup, smcTouchBucket, smcTouchFlow } from './smc';
 import { flowAt, portAt, subtableHitsAt, thread } from './thread';
 
 /** Subtables that the last `dpclsBatch` looked at for the packets that it found a flow for, together. */
 export let searched: u32 = 0;
+
+/** Lists with more subtables than this are long; of these, so many are searched before the signature cache is asked. */
+const LONG_LIST: u32 = 32;
+const SHALLOW: u32 = 4;
+
+/** What is found now goes into the signature cache. */
+let deep: bool = false;
 
 // @ts-ignore: decorator
 @inline
@@ -198,6 +206,13 @@ function candidatePass(subtable: u32, n: u32): u32 {
   return some;
 }
 
+// @ts-ignore: decorator
+@inline
+function found(pkt: u32, flow: u32): void {
+  store<u32>(pkt, flow, PKT_FLOW);
+  if (deep) smcInsert(pkt, flow);
+}
+
 /** Gives each listed packet its flow of this subtable; those without stay in the list. Returns how many. */
 // @ts-ignore: decorator
 @inline
@@ -208,7 +223,7 @@ function comparePass(subtable: u32, n: u32): u32 {
     let flow = load<u32>(thread + i * 4, THREAD_LOOK_FOUND);
     // Another flow's hash, or one that is being deleted: there may be a second of the hash.
     if (flow && !alike(flow, subtable, pkt)) flow = searchSubtable(subtable, pkt);
-    if (flow) store<u32>(pkt, flow, PKT_FLOW);
+    if (flow) found(pkt, flow);
     else store<u32>(thread + left++ * 4, pkt, THREAD_LOOK_PKTS);
   }
   return left;
@@ -228,7 +243,7 @@ function searchOne(subtable: u32): u32 {
   const pkt = load<u32>(thread, THREAD_LOOK_PKTS);
   const flow = searchSubtable(subtable, pkt);
   if (!flow) return 1;
-  store<u32>(pkt, flow, PKT_FLOW);
+  found(pkt, flow);
   return 0;
 }
 
@@ -243,9 +258,34 @@ function searchPasses(subtable: u32, n: u32): u32 {
 function searchBatch(subtable: u32, n: u32): u32 {
   if (load<u32>(subtable, SUBTABLE_LONG)) for (let i: u32 = 0; i < n; i++) lengthenKey(load<u32>(thread + i * 4, THREAD_LOOK_PKTS));
   const left = n == 1 ? searchOne(subtable) : searchPasses(subtable, n);
-  if (left == n) return n;
+  if (left != n) countHits(subtable, n - left);
+  return left;
+}
+
+// @ts-ignore: decorator
+@inline
+function countHits(subtable: u32, n: u32): void {
   const hits = subtableHitsAt(subtable);
-  store<u32>(hits, load<u32>(hits) + (n - left));
+  store<u32>(hits, load<u32>(hits) + n);
+}
+
+/** The signature cache's answers for the listed packets, each counted as its subtable's; those without stay in the list. Returns how many. */
+function askSignatures(n: u32): u32 {
+  let touched: u32 = 0;
+  for (let i: u32 = 0; i < n; i++) touched |= smcTouchBucket(load<u32>(thread + i * 4, THREAD_LOOK_PKTS));
+  for (let i: u32 = 0; i < n; i++) touched |= smcTouchFlow(load<u32>(thread + i * 4, THREAD_LOOK_PKTS));
+  store<u32>(thread, touched, THREAD_TOUCHED);
+  let left: u32 = 0;
+  for (let i: u32 = 0; i < n; i++) {
+    const pkt = load<u32>(thread + i * 4, THREAD_LOOK_PKTS);
+    const flow = smcLookup(pkt);
+    if (!flow) {
+      store<u32>(thread + left++ * 4, pkt, THREAD_LOOK_PKTS);
+      continue;
+    }
+    store<u32>(pkt, flow, PKT_FLOW);
+    countHits(load<u32>(flowAt(flow), FLOW_SUBTABLE), 1);
+  }
   return left;
 }
 
@@ -258,8 +298,13 @@ export function dpclsBatch(n: u32, list: u32): u32 {
   if (!list) return n;
   const count = load<u32>(list);
   let left = n;
+  deep = false;
   for (let i: u32 = 1; i <= count && left != 0; i++) {
     const before = left;
+    if (i == SHALLOW + 1 && count > LONG_LIST) {
+      left = askSignatures(left);
+      deep = true;
+    }
     left = searchBatch(load<u32>(list + i * 4), left);
     searched += i * (before - left);
   }

@@ -71,6 +71,8 @@ const ETH_TYPE_NSH = 0x894f;
 /** Upcalls handled in one turn of the event loop. */
 const UPCALLS_A_TURN = 128;
 const REAP_EVERY_MS = 100;
+/** Turns of the reaper from one ranking of the subtables to the next. */
+const REAPS_A_RANKING = 10;
 const ETHERNET_OVERHEAD = 18;
 /** Frames that soft ports may answer with before the event loop goes on. */
 const FRAMES_A_TURN = 1024;
@@ -163,7 +165,9 @@ export class UserspaceDpif implements Dpif {
     this.#counters = new Counters(arena);
     this.#setCaches(100, false);
     this.#readers.set(0, new UpcallReader(arena, 0));
+    let turn = 0;
     this.#reapTimer = setInterval(() => {
+      if (++turn % REAPS_A_RANKING === 0) this.#table.rank();
       this.#rcu.reap();
       this.#warnOfBroken();
     }, REAP_EVERY_MS).unref();

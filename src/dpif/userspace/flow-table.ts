@@ -4,6 +4,8 @@ import {
   ARENA_FLOW_STATS_STRIDE,
   ARENA_FLOWS,
   ARENA_PORTS,
+  ARENA_SUBTABLE_HITS,
+  ARENA_SUBTABLE_HITS_STRIDE,
   ARENA_SUBTABLES,
   BUCKET__SIZE,
   BUCKET_FLOWS,
@@ -40,17 +42,20 @@ import {
   SUBTABLE__SIZE,
   SUBTABLE_BUCKET_MASK,
   SUBTABLE_BUCKETS,
+  SUBTABLE_HITS__SIZE,
   SUBTABLE_LONG,
   SUBTABLE_MASKS,
   SUBTABLE_NFLOWS,
   SUBTABLE_NWORDS,
   SUBTABLE_WORDS,
   SUBTABLES_MAX,
+  THREADS_MAX,
 } from '../../gen/arena.ts';
 import type { DpFlowStats } from '../dpif.ts';
 import type { Arena } from './arena.ts';
 import { flowToKey } from './flow-key.ts';
 import type { ArenaHeap } from './heap.ts';
+import { bitsOf, covers, wholePacket } from './masks.ts';
 import type { Rcu } from './rcu.ts';
 
 /** What a simple port's megaflows may look at (src/fastpath/simple.ts), in the bytes of a key. */
@@ -61,6 +66,14 @@ SIMPLE_MASK.fill(0xff, KEY_VLAN_TCI0, KEY_VLAN_TCI0 + 2);
 SIMPLE_MASK.fill(0xff, KEY_NW_FRAG, KEY_NW_FRAG + 1);
 
 const FIRST_BUCKETS = 16;
+/** Masks that a list may have whatever they are for. Above, a new one has to be wanted by MASK_WANTED flows, and above MASKS_MAX there is none: `FlowTable.admit`. */
+export const MASKS_FREE = 64;
+export const MASKS_MAX = 256;
+export const MASK_WANTED = 32;
+/** Masks whose wants are counted at a time. */
+const WANTS_MAX = 4096;
+/** A list is ordered anew when that saves a twentieth of the subtables that are searched. */
+const WORTH_RANKING = 0.95;
 
 /**
  * Which list of subtables a flow belongs to: packets that were recirculated have lists of their own, so that they neither slow the others nor end their
@@ -80,6 +93,11 @@ interface Subtable {
   nFlows: number;
   /** Overflow buckets, by offset. */
   chained: number[];
+  /** As it was first asked for. */
+  wc: FlowWildcards;
+  /** The hits that `rank` knows of; and how many there were lately, each half as much as the one after. */
+  hits: number;
+  score: number;
 }
 
 /**
@@ -95,6 +113,8 @@ export class FlowTable {
   readonly #byAt = new Map<number, Subtable>();
   readonly #byList = new Map<number, Subtable[]>();
   readonly #lists = new Map<number, { at: number; size: number }>();
+  /** Flows that asked for a mask which is not there, by its id. */
+  readonly #wants = new Map<string, number>();
   readonly #freeFlows: number[] = [];
   readonly #freeSubtables: number[] = [];
   #nextFlow = 1;
@@ -132,10 +152,60 @@ export class FlowTable {
     return this.#search(subtable, this.#flowHash(this.#probe), this.#probe);
   }
 
+  /**
+   * The mask that a flow for a packet with this key and mask is to be put in with: `mask`, unless its list has so many others that this one is to wait.
+   * Then it is one of those that has all its bits, the widest, or everything that the packet has: a narrower megaflow is as true, and what it costs to
+   * search a port's subtables has a limit, whoever sends. A key that has no bit outside its mask is no packet's, and its mask stays.
+   */
+  admit(key: Flow, mask: FlowWildcards): FlowWildcards {
+    const subtables = this.#byList.get(listOf(key)) ?? [];
+    if (subtables.length < MASKS_FREE || covers(mask, key)) return mask;
+    const id = this.#load(key, mask);
+    if (this.#subtables.has(id)) return mask;
+    if (subtables.length < MASKS_MAX && this.#wantedEnough(id)) return mask;
+    const covering = subtables.filter((s) => covers(s.wc, mask));
+    if (covering.length > 0) return covering.reduce((a, b) => (bitsOf(b.wc) < bitsOf(a.wc) ? b : a)).wc;
+    return wholePacket(key, mask);
+  }
+
+  #wantedEnough(id: string): boolean {
+    if (this.#wants.size >= WANTS_MAX) this.#wants.clear();
+    const wants = (this.#wants.get(id) ?? 0) + 1;
+    if (wants < MASK_WANTED) this.#wants.set(id, wants);
+    else this.#wants.delete(id);
+    return wants >= MASK_WANTED;
+  }
+
+  /** Orders each list of subtables by their hits of late, the most first. */
+  rank(): void {
+    for (const [list, subtables] of this.#byList) {
+      for (const s of subtables) this.#score(s);
+      if (subtables.length < 2) continue;
+      const ranked = [...subtables].sort((a, b) => b.score - a.score);
+      if (searched(ranked) >= searched(subtables) * WORTH_RANKING) continue;
+      this.#byList.set(list, ranked);
+      if (!this.#publishList(list)) this.#byList.set(list, subtables);
+    }
+  }
+
+  #score(subtable: Subtable): void {
+    const hits = this.#hitsOf(subtable.at);
+    subtable.score = subtable.score / 2 + ((hits - subtable.hits) >>> 0);
+    subtable.hits = hits;
+  }
+
+  /** Packets that found their flow in the subtable, by all threads; modulo 2^32. */
+  #hitsOf(at: number): number {
+    const offset = ARENA_SUBTABLE_HITS + ((at - ARENA_SUBTABLES) / SUBTABLE__SIZE) * SUBTABLE_HITS__SIZE;
+    let sum = 0;
+    for (let t = 0; t < THREADS_MAX; t++) sum += this.#arena.get(offset + t * ARENA_SUBTABLE_HITS_STRIDE);
+    return sum >>> 0;
+  }
+
   /** Installs a flow whose actions stand at `actions`. Returns its index; 0 when there is no room. */
   insert(key: Flow, mask: FlowWildcards, actions: number): number {
     const id = this.#load(key, mask);
-    const subtable = this.#subtables.get(id) ?? this.#newSubtable(id, listOf(key));
+    const subtable = this.#subtables.get(id) ?? this.#newSubtable(id, listOf(key), mask);
     if (!subtable) return 0;
     // Before the record is written, which names its subtable.
     if (subtable.nFlows >= subtable.nBuckets * 4) this.#grow(subtable);
@@ -258,13 +328,25 @@ export class FlowTable {
     return undefined;
   }
 
-  #newSubtable(id: string, list: number): Subtable | undefined {
+  #newSubtable(id: string, list: number, mask: FlowWildcards): Subtable | undefined {
     const taken = this.#takeSubtable(FIRST_BUCKETS);
     if (!taken) return undefined;
     const at = ARENA_SUBTABLES + taken.index * SUBTABLE__SIZE;
     const words = this.#maskWords();
     const simple = this.#maskKey.every((bits, i) => (bits & ~SIMPLE_MASK[i]!) === 0);
-    const subtable: Subtable = { id, list, at, words, simple, nBuckets: FIRST_BUCKETS, nFlows: 0, chained: [] };
+    const subtable: Subtable = {
+      id,
+      list,
+      at,
+      words,
+      simple,
+      nBuckets: FIRST_BUCKETS,
+      nFlows: 0,
+      chained: [],
+      wc: mask.clone(),
+      hits: this.#hitsOf(at),
+      score: 0,
+    };
     this.#writeSubtable(subtable, taken.buckets);
     const others = this.#byList.get(list) ?? [];
     this.#byList.set(list, [...others, subtable]);
@@ -375,6 +457,7 @@ export class FlowTable {
     subtable.at = ARENA_SUBTABLES + taken.index * SUBTABLE__SIZE;
     subtable.nBuckets = nBuckets;
     subtable.chained = [];
+    subtable.hits = this.#hitsOf(subtable.at);
     this.#arena.u8.copyWithin(subtable.at, old.at, old.at + SUBTABLE__SIZE);
     this.#arena.set(subtable.at + SUBTABLE_BUCKETS, taken.buckets);
     this.#arena.set(subtable.at + SUBTABLE_BUCKET_MASK, nBuckets - 1);
@@ -471,6 +554,9 @@ export class FlowTable {
     return true;
   }
 }
+
+/** What the packets counted in the scores cost in this order, in subtables. */
+const searched = (subtables: readonly Subtable[]) => subtables.reduce((sum, s, i) => sum + (i + 1) * s.score, 0);
 
 const flowAt = (flow: number) => ARENA_FLOWS + flow * FLOW__SIZE;
 const statsAt = (t: number, flow: number) => ARENA_FLOW_STATS + t * ARENA_FLOW_STATS_STRIDE + flow * FLOW_STATS__SIZE;

@@ -78,12 +78,14 @@ export class Megaflows {
 
   /** Whether there is a flow with this very key and mask. */
   has(key: Flow, mask: FlowWildcards): boolean {
-    return this.#flows.has(this.#deps.table.find(key, mask));
+    const { table } = this.#deps;
+    return this.#flows.has(table.find(key, table.admit(key, mask)));
   }
 
   /** See `Dpif.flowPut`. */
-  put(key: Flow, mask: FlowWildcards, actions: readonly DpAction[]): DpFlow | undefined {
+  put(key: Flow, wanted: FlowWildcards, actions: readonly DpAction[]): DpFlow | undefined {
     const { table, maxFlows } = this.#deps;
+    const mask = table.admit(key, wanted);
     const existing = this.#flows.get(table.find(key, mask));
     if (existing) {
       this.modify(existing, actions);
