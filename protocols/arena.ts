@@ -41,6 +41,8 @@ export const LIMITS = {
   UPCALL_MISS_RESERVE: 1 << 18,
   /** Bytes of upcalls above which queues that miss are left alone until the control thread has caught up. */
   UPCALL_BACKLOG: 64 << 10,
+  /** For how many ms of nine times as many a queue is left alone at most: above, it is polled, and its misses are dropped. */
+  UPCALL_WAIT_MS: 100,
   BUCKET_WAYS: 7,
   /** How deep `clone` may nest. */
   CLONE_DEPTH_MAX: 10,
@@ -99,6 +101,7 @@ export const DROP_REASONS = [
   'socket_tx_oversize',
   'datapath_drop_invalid_bond',
   'datapath_drop_nsh_decap_error',
+  'upcall_over_budget',
 ] as const;
 
 type Row = readonly [name: string, bytes: number, doc?: string];
@@ -393,8 +396,10 @@ export const STRUCTS: Readonly<Record<string, { align: number; rows: readonly Ro
       ['VRING', 4],
       ['PORT', 4],
       ['PACKETS', 4],
-      ['MISSED', 4, 'pmd: the last batch had misses'],
-      ['PAD', 12],
+      ['MISSED', 4, 'pmd: RXQ_MISSED_*'],
+      ['WAITED', 4, 'pmd: eighths of a ms that it was left alone, less one for each ms that it was not'],
+      ['LOOKED_MS', 4, 'pmd: when WAITED was counted last, low word'],
+      ['PAD', 4],
     ],
   },
   /** A record of the upcall ring; the packet follows. */
@@ -462,6 +467,7 @@ export const STRUCTS: Readonly<Record<string, { align: number; rows: readonly Ro
       ['TOUCHED', 4, 'pmd: nothing; what was loaded only to be in the cache goes here'],
       ['EMC_ASKED', 4, 'pmd: packets that the EMC was asked for in this window'],
       ['EMC_FOUND', 4, 'pmd: those that it knew'],
+      ['UPCALLS_SPENT', 4, 'pmd: the rxq that is being served has used up its share of upcalls: misses are dropped'],
       ['EMC_REST', 4, 'pmd: packets that it is not asked for yet, because it knew few'],
       ['DROPS', 8 * LIMITS.DROP_REASONS_MAX],
       ['DIRTY', 2 * LIMITS.PORTS_MAX, 'port numbers, u16'],
@@ -520,6 +526,9 @@ export const CONSTANTS: Readonly<Record<string, number>> = {
   VRING_F_LOOP: 1024, // what is sent is received by the ring of the same slots
   VRING_BROKEN_CHAIN: 1,
   VRING_BROKEN_INDEX: 2,
+  RXQ_MISSED_NONE: 0,
+  RXQ_MISSED_SOME: 1, // the last batch had misses
+  RXQ_MISSED_WAITS: 2, // and now the queue is left alone
   UPCALL_MISS: 1,
   UPCALL_ACTION: 2,
   UPCALL_OUTPUT: 3,

@@ -30,11 +30,16 @@ import {
   PORT_STATS_RX_PACKETS,
   PORTS_MAX,
   RXQ__SIZE,
+  RXQ_LOOKED_MS,
   RXQ_MISSED,
+  RXQ_MISSED_NONE,
+  RXQ_MISSED_SOME,
+  RXQ_MISSED_WAITS,
   RXQ_PACKETS,
   RXQ_PORT,
   RXQ_SLOT,
   RXQ_VRING,
+  RXQ_WAITED,
   THREAD_CALLS_PENDING,
   THREAD_EPOCH,
   THREAD_LAST_RXQ,
@@ -54,9 +59,11 @@ import {
   THREAD_UNRELEASED,
   THREAD_UPCALL_HEAD,
   THREAD_UPCALL_TAIL,
+  THREAD_UPCALLS_SPENT,
   TX_BATCH_COUNT,
   UPCALL_BACKLOG,
   VRING_BROKEN,
+  UPCALL_WAIT_MS,
 } from './gen/arena';
 import { resetActions, runActions } from './actions';
 import { dpclsLookup, flowHash } from './dpcls';
@@ -193,11 +200,34 @@ function quiesce(): void {
   atomic.store<u32>(thread, atomic.load<u32>(ARENA_HEADER + HEADER_EPOCH), THREAD_EPOCH);
 }
 
-/** True while the control thread has much to answer: queues with unknown flows wait, in the guest's ring, and the others go on. */
+/**
+ * True while the control thread has much to answer: queues with unknown flows wait, in the guest's ring, and the others go on. A queue that waits does so until half
+ * of it is answered: waits are few and long, so that a clock of milliseconds can measure them.
+ */
 // @ts-ignore: decorator
 @inline
-function upcallsBehind(): bool {
-  return load<u32>(thread, THREAD_UPCALL_HEAD) - atomic.load<u32>(thread, THREAD_UPCALL_TAIL) > UPCALL_BACKLOG;
+function upcallsBehind(missed: u32): bool {
+  const backlog = load<u32>(thread, THREAD_UPCALL_HEAD) - atomic.load<u32>(thread, THREAD_UPCALL_TAIL);
+  return backlog > (missed == RXQ_MISSED_WAITS ? UPCALL_BACKLOG / 2 : UPCALL_BACKLOG);
+}
+
+/**
+ * True while the rxq, which misses, is to be left alone: a burst of new flows waits and loses nothing. A flood of them has used that up in UPCALL_WAIT_MS and
+ * gets it back at an eighth of the time, so that the established flows among it go on.
+ */
+// @ts-ignore: decorator
+@inline
+function mayWait(rxq: u32): bool {
+  const now = <u32>(<u64>load<f64>(thread, THREAD_NOW_MS));
+  const passed = now - load<u32>(rxq, RXQ_LOOKED_MS);
+  let waited = load<u32>(rxq, RXQ_WAITED);
+  if (load<u32>(rxq, RXQ_MISSED) == RXQ_MISSED_WAITS) waited += min<u32>(passed, UPCALL_WAIT_MS) * 8;
+  else waited -= min(waited, passed);
+  store<u32>(rxq, now, RXQ_LOOKED_MS);
+  store<u32>(rxq, waited, RXQ_WAITED);
+  const may = waited < UPCALL_WAIT_MS * 8;
+  store<u32>(rxq, may ? RXQ_MISSED_WAITS : RXQ_MISSED_SOME, RXQ_MISSED);
+  return may;
 }
 
 /** The guest may have the buffers of the burst back that was just processed. */
@@ -220,7 +250,10 @@ export function run(iterations: u32): u32 {
     let received: u32 = 0;
     for (let i: u32 = 0; i < n; i++) {
       const rxq = rxqs + i * RXQ__SIZE;
-      if (load<u32>(rxq, RXQ_MISSED) && upcallsBehind()) continue;
+      const missed = load<u32>(rxq, RXQ_MISSED);
+      const spent = missed != RXQ_MISSED_NONE && upcallsBehind(missed);
+      if (spent && mayWait(rxq)) continue;
+      store<u32>(thread, spent ? 1 : 0, THREAD_UPCALLS_SPENT);
       store<u32>(thread, i, THREAD_LAST_RXQ);
       const count = call_indirect<u32>(load<u32>(rxq, RXQ_SLOT), threadIndex, load<u32>(rxq, RXQ_VRING));
       if (!count) continue;
@@ -230,11 +263,12 @@ export function run(iterations: u32): u32 {
       process(count, load<u32>(rxq, RXQ_PORT));
       if (load<u32>(thread, THREAD_UNRELEASED)) releaseBurst(rxq);
       const after = load<u64>(thread, THREAD_STAT_MISS) + load<u64>(thread, THREAD_STAT_LOST);
-      store<u32>(rxq, after != misses ? 1 : 0, RXQ_MISSED);
+      store<u32>(rxq, after != misses ? RXQ_MISSED_SOME : RXQ_MISSED_NONE, RXQ_MISSED);
     }
     if (received) busy++;
     if (load<u32>(thread, THREAD_CALLS_PENDING) || atomic.load<u32>(thread, THREAD_STOP)) break;
   }
+  store<u32>(thread, 0, THREAD_UPCALLS_SPENT);
   bump(thread + THREAD_STAT_ITERATIONS, done);
   bump(thread + THREAD_STAT_BUSY_ITERATIONS, busy);
   store<u32>(thread, done, THREAD_PASSES);
@@ -295,6 +329,7 @@ export function resetBatch(): void {
   for (let port: u32 = 0; port < PORTS_MAX; port++) store<u32>(txBatchAt(port), 0, TX_BATCH_COUNT);
   store<u32>(thread, 0, THREAD_NDIRTY);
   store<u32>(thread, 0, THREAD_CALLS_PENDING);
+  store<u32>(thread, 0, THREAD_UPCALLS_SPENT);
   freeRecords();
   startAt(0);
   resetActions();

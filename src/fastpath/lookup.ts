@@ -4,6 +4,7 @@
  */
 import {
   ARENA_HEADER,
+  DROP_UPCALL_OVER_BUDGET,
   DROP_UPCALL_RING_FULL,
   GROUP__SIZE,
   GROUP_BYTES,
@@ -41,6 +42,7 @@ import {
   THREAD_STAT_RECIRC,
   THREAD_STAT_SMC,
   THREAD_TOUCHED,
+  THREAD_UPCALLS_SPENT,
   UPCALL_MISS,
 } from './gen/arena';
 import { dpclsBatch, listFor, searched } from './dpcls';
@@ -193,7 +195,10 @@ function remember(n: u32): void {
 }
 
 function miss(pkt: u32): void {
-  if (sendUp(UPCALL_MISS, pkt, load<u32>(pkt + PKT_KEY, KEY_IN_PORT), 0, load<u32>(pkt, PKT_LEN))) {
+  if (load<u32>(thread, THREAD_UPCALLS_SPENT)) {
+    bump(thread + THREAD_STAT_LOST, 1);
+    drop(DROP_UPCALL_OVER_BUDGET, 1);
+  } else if (sendUp(UPCALL_MISS, pkt, load<u32>(pkt + PKT_KEY, KEY_IN_PORT), 0, load<u32>(pkt, PKT_LEN))) {
     bump(thread + THREAD_STAT_MISS, 1);
   } else {
     bump(thread + THREAD_STAT_LOST, 1);

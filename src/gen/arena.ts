@@ -22,6 +22,7 @@ export const DROP_REASONS_MAX = 64;
 export const UPCALL_RING_SIZE = 1048576;
 export const UPCALL_MISS_RESERVE = 262144;
 export const UPCALL_BACKLOG = 65536;
+export const UPCALL_WAIT_MS = 100;
 export const BUCKET_WAYS = 7;
 export const CLONE_DEPTH_MAX = 10;
 export const GROUP_TABLE_SIZE = 128;
@@ -43,6 +44,9 @@ export const VRING_F_SINK = 512;
 export const VRING_F_LOOP = 1024;
 export const VRING_BROKEN_CHAIN = 1;
 export const VRING_BROKEN_INDEX = 2;
+export const RXQ_MISSED_NONE = 0;
+export const RXQ_MISSED_SOME = 1;
+export const RXQ_MISSED_WAITS = 2;
 export const UPCALL_MISS = 1;
 export const UPCALL_ACTION = 2;
 export const UPCALL_OUTPUT = 3;
@@ -135,6 +139,7 @@ export const DROP_SOCKET_TX_NOT_READY = 39;
 export const DROP_SOCKET_TX_OVERSIZE = 40;
 export const DROP_INVALID_BOND = 41;
 export const DROP_NSH_DECAP_ERROR = 42;
+export const DROP_UPCALL_OVER_BUDGET = 43;
 export const HEADER_MAGIC = 0;
 export const HEADER_VERSION = 4;
 /** ctl: RCU epoch; a thread copies it at each quiescent point */
@@ -399,9 +404,13 @@ export const RXQ_SLOT = 0;
 export const RXQ_VRING = 4;
 export const RXQ_PORT = 8;
 export const RXQ_PACKETS = 12;
-/** pmd: the last batch had misses */
+/** pmd: RXQ_MISSED_* */
 export const RXQ_MISSED = 16;
-export const RXQ_PAD = 20;
+/** pmd: eighths of a ms that it was left alone, less one for each ms that it was not */
+export const RXQ_WAITED = 20;
+/** pmd: when WAITED was counted last, low word */
+export const RXQ_LOOKED_MS = 24;
+export const RXQ_PAD = 28;
 /** bytes of a RXQ */
 export const RXQ__SIZE = 32;
 /** UPCALL_* */
@@ -506,11 +515,13 @@ export const THREAD_TOUCHED = 1072;
 export const THREAD_EMC_ASKED = 1076;
 /** pmd: those that it knew */
 export const THREAD_EMC_FOUND = 1080;
+/** pmd: the rxq that is being served has used up its share of upcalls: misses are dropped */
+export const THREAD_UPCALLS_SPENT = 1084;
 /** pmd: packets that it is not asked for yet, because it knew few */
-export const THREAD_EMC_REST = 1084;
-export const THREAD_DROPS = 1088;
+export const THREAD_EMC_REST = 1088;
+export const THREAD_DROPS = 1096;
 /** port numbers, u16 */
-export const THREAD_DIRTY = 1600;
+export const THREAD_DIRTY = 1608;
 /** bytes of a THREAD */
 export const THREAD__SIZE = 4096;
 export const KEY_IN_PORT = 0;
@@ -641,4 +652,4 @@ export const ARENA_FLOW_STATS_STRIDE = 33554432;
 export const ARENA_HEAP = 1037324288;
 /** bytes of the arena */
 export const ARENA__SIZE = 1305804800;
-export const DROP_REASON_NAMES = ["datapath_drop_upcall_error","datapath_drop_lock_error","datapath_drop_rx_invalid_packet","datapath_drop_userspace_action_error","datapath_drop_invalid_port","datapath_drop_invalid_tnl_port","datapath_drop_recirc_error","datapath_drop_meter","datapath_drop_sample_error","drop_action_of_pipeline","vhost_rx_bad_descriptor","vhost_rx_bad_chain","vhost_rx_oversize","vhost_rx_runt","vhost_rx_bad_header","vhost_tx_ring_full","vhost_tx_bad_descriptor","vhost_tx_not_ready","vhost_tx_oversize","soft_tx_ring_full","upcall_ring_full","datapath_drop_unsupported_action","vhost_bad_index","drop_action_bridge_not_found","drop_action_recursion_too_deep","drop_action_too_many_resubmit","drop_action_stack_too_deep","drop_action_no_recirculation_context","drop_action_recirculation_conflict","drop_action_too_many_mpls_labels","drop_action_invalid_tunnel_metadata","drop_action_unsupported_packet_type","drop_action_congestion","drop_action_forwarding_disabled","socket_rx_bad_frame","socket_rx_oversize","socket_rx_runt","socket_rx_bad_offload","socket_tx_ring_full","socket_tx_not_ready","socket_tx_oversize","datapath_drop_invalid_bond","datapath_drop_nsh_decap_error"] as const;
+export const DROP_REASON_NAMES = ["datapath_drop_upcall_error","datapath_drop_lock_error","datapath_drop_rx_invalid_packet","datapath_drop_userspace_action_error","datapath_drop_invalid_port","datapath_drop_invalid_tnl_port","datapath_drop_recirc_error","datapath_drop_meter","datapath_drop_sample_error","drop_action_of_pipeline","vhost_rx_bad_descriptor","vhost_rx_bad_chain","vhost_rx_oversize","vhost_rx_runt","vhost_rx_bad_header","vhost_tx_ring_full","vhost_tx_bad_descriptor","vhost_tx_not_ready","vhost_tx_oversize","soft_tx_ring_full","upcall_ring_full","datapath_drop_unsupported_action","vhost_bad_index","drop_action_bridge_not_found","drop_action_recursion_too_deep","drop_action_too_many_resubmit","drop_action_stack_too_deep","drop_action_no_recirculation_context","drop_action_recirculation_conflict","drop_action_too_many_mpls_labels","drop_action_invalid_tunnel_metadata","drop_action_unsupported_packet_type","drop_action_congestion","drop_action_forwarding_disabled","socket_rx_bad_frame","socket_rx_oversize","socket_rx_runt","socket_rx_bad_offload","socket_tx_ring_full","socket_tx_not_ready","socket_tx_oversize","datapath_drop_invalid_bond","datapath_drop_nsh_decap_error","upcall_over_budget"] as const;

@@ -4,11 +4,13 @@ import {
   ARENA_RXQS_STRIDE,
   ARENA_THREADS,
   RXQ__SIZE,
+  RXQ_LOOKED_MS,
   RXQ_MISSED,
   RXQ_PACKETS,
   RXQ_PORT,
   RXQ_SLOT,
   RXQ_VRING,
+  RXQ_WAITED,
   RXQS_MAX,
   THREAD__SIZE,
   THREAD_BUSY_NS,
@@ -259,7 +261,7 @@ class Pmd {
       this.#arena.set(at + RXQ_VRING, q.vring);
       this.#arena.set(at + RXQ_PORT, q.port);
       this.#arena.set(at + RXQ_PACKETS, 0);
-      this.#arena.set(at + RXQ_MISSED, 0);
+      for (const field of [RXQ_MISSED, RXQ_WAITED, RXQ_LOOKED_MS]) this.#arena.set(at + field, 0);
     });
     this.#arena.set(this.#record + THREAD_NRXQS, rxqs.length);
     for (const q of rxqs) this.#guarded(q, 0);

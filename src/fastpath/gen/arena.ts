@@ -22,6 +22,7 @@ export const DROP_REASONS_MAX: u32 = 64;
 export const UPCALL_RING_SIZE: u32 = 1048576;
 export const UPCALL_MISS_RESERVE: u32 = 262144;
 export const UPCALL_BACKLOG: u32 = 65536;
+export const UPCALL_WAIT_MS: u32 = 100;
 export const BUCKET_WAYS: u32 = 7;
 export const CLONE_DEPTH_MAX: u32 = 10;
 export const GROUP_TABLE_SIZE: u32 = 128;
@@ -43,6 +44,9 @@ export const VRING_F_SINK: u32 = 512;
 export const VRING_F_LOOP: u32 = 1024;
 export const VRING_BROKEN_CHAIN: u32 = 1;
 export const VRING_BROKEN_INDEX: u32 = 2;
+export const RXQ_MISSED_NONE: u32 = 0;
+export const RXQ_MISSED_SOME: u32 = 1;
+export const RXQ_MISSED_WAITS: u32 = 2;
 export const UPCALL_MISS: u32 = 1;
 export const UPCALL_ACTION: u32 = 2;
 export const UPCALL_OUTPUT: u32 = 3;
@@ -135,6 +139,7 @@ export const DROP_SOCKET_TX_NOT_READY: u32 = 39;
 export const DROP_SOCKET_TX_OVERSIZE: u32 = 40;
 export const DROP_INVALID_BOND: u32 = 41;
 export const DROP_NSH_DECAP_ERROR: u32 = 42;
+export const DROP_UPCALL_OVER_BUDGET: u32 = 43;
 export const HEADER_MAGIC: u32 = 0;
 export const HEADER_VERSION: u32 = 4;
 /** ctl: RCU epoch; a thread copies it at each quiescent point */
@@ -399,9 +404,13 @@ export const RXQ_SLOT: u32 = 0;
 export const RXQ_VRING: u32 = 4;
 export const RXQ_PORT: u32 = 8;
 export const RXQ_PACKETS: u32 = 12;
-/** pmd: the last batch had misses */
+/** pmd: RXQ_MISSED_* */
 export const RXQ_MISSED: u32 = 16;
-export const RXQ_PAD: u32 = 20;
+/** pmd: eighths of a ms that it was left alone, less one for each ms that it was not */
+export const RXQ_WAITED: u32 = 20;
+/** pmd: when WAITED was counted last, low word */
+export const RXQ_LOOKED_MS: u32 = 24;
+export const RXQ_PAD: u32 = 28;
 /** bytes of a RXQ */
 export const RXQ__SIZE: u32 = 32;
 /** UPCALL_* */
@@ -506,11 +515,13 @@ export const THREAD_TOUCHED: u32 = 1072;
 export const THREAD_EMC_ASKED: u32 = 1076;
 /** pmd: those that it knew */
 export const THREAD_EMC_FOUND: u32 = 1080;
+/** pmd: the rxq that is being served has used up its share of upcalls: misses are dropped */
+export const THREAD_UPCALLS_SPENT: u32 = 1084;
 /** pmd: packets that it is not asked for yet, because it knew few */
-export const THREAD_EMC_REST: u32 = 1084;
-export const THREAD_DROPS: u32 = 1088;
+export const THREAD_EMC_REST: u32 = 1088;
+export const THREAD_DROPS: u32 = 1096;
 /** port numbers, u16 */
-export const THREAD_DIRTY: u32 = 1600;
+export const THREAD_DIRTY: u32 = 1608;
 /** bytes of a THREAD */
 export const THREAD__SIZE: u32 = 4096;
 export const KEY_IN_PORT: u32 = 0;

@@ -4,6 +4,7 @@ import {
   ARENA_HEADER,
   ARENA_PKTS,
   ARENA_PORTS,
+  ARENA_RXQS,
   ARENA_SLOTS,
   ARENA_TAILS,
   ARENA_THREADS,
@@ -33,11 +34,16 @@ import {
   PORT_KIND_SOFT,
   PORT_KIND_VHOST,
   PORT_MAX_FRAME,
+  RXQ__SIZE,
+  RXQ_PORT,
+  RXQ_SLOT,
+  RXQ_VRING,
   SLOT__SIZE,
   THREAD_EMC_ASKED,
   THREAD_EMC_FOUND,
   THREAD_EMC_REST,
   THREAD_NOW_MS,
+  THREAD_NRXQS,
   THREAD_UNRELEASED,
   UPCALL_OUTPUT,
   VRING_BROKEN,
@@ -53,6 +59,7 @@ import {
   type DatapathModules,
   DatapathThread,
   loadModules,
+  rxSlot,
   type VringExports,
 } from '../datapath-thread.ts';
 import { FlowTable } from '../flow-table.ts';
@@ -162,6 +169,24 @@ export class Rig {
     return this.arena.get(running.at + VRING_BROKEN);
   }
 
+  /** These are the rings that `poll` serves, as a PMD does. */
+  serve(rings: readonly RunningRing[]): void {
+    for (const [i, { at, port }] of rings.entries()) {
+      const rxq = ARENA_RXQS + i * RXQ__SIZE;
+      this.arena.u8.fill(0, rxq, rxq + RXQ__SIZE);
+      this.arena.set(rxq + RXQ_SLOT, rxSlot(port.guest));
+      this.arena.set(rxq + RXQ_VRING, at);
+      this.arena.set(rxq + RXQ_PORT, port.port);
+    }
+    this.arena.set(ARENA_THREADS + THREAD_NRXQS, rings.length);
+  }
+
+  /** One pass over what is served, at that time. */
+  poll(nowMs: number): void {
+    this.arena.f64[(ARENA_THREADS + THREAD_NOW_MS) >> 3] = nowMs;
+    this.exports.run(1);
+  }
+
   /** Polls the ring once; the frames that the fast path took. */
   rx(running: RunningRing): Uint8Array[] {
     const n = running.exports.rx(0, running.at);
@@ -242,6 +267,11 @@ export class Rig {
     const out: UpcallRecord[] = [];
     while (this.#upcalls.drain(1024, (r) => out.push({ ...r, packet: r.packet.slice() }))) {}
     return out;
+  }
+
+  /** Handles `n` records, as the control thread does. */
+  take(n: number): void {
+    this.#upcalls.drain(n, () => {});
   }
 
   /** The frames that left by soft ports, in order. */
