@@ -126,6 +126,9 @@ export class FlowTable {
   readonly #flowKey = new Uint8Array(KEY__SIZE);
   readonly #mask32 = new Uint32Array(this.#maskKey.buffer);
   readonly #key32 = new Uint32Array(this.#flowKey.buffer);
+  #lastList = -1;
+  readonly #lastMask = new Uint32Array(KEY__WORDS * 2);
+  #lastId = '';
 
   /** `flowHash`: the fast path's hash of a flow record's masked key. */
   constructor(arena: Arena, heap: ArenaHeap, rcu: Rcu, flowHash: (flow: number) => number) {
@@ -290,7 +293,18 @@ export class FlowTable {
     // Without a first tag there is no TPID and no second tag: those bits say nothing more.
     if (key.vlanTci0 === 0 && mask.vlanTci0 === 0xffff) this.#maskKey.fill(0, KEY_VLAN_TPID0, KEY_VLAN_TPID0 + 6);
     for (let i = 0; i < KEY__WORDS * 2; i++) this.#key32[i]! &= this.#mask32[i]!;
-    return `${listOf(key)}:${String.fromCharCode(...new Uint16Array(this.#maskKey.buffer))}`;
+    return this.#idOf(listOf(key));
+  }
+
+  /** The id of the mask in the scratch buffer. Flow after flow has the same one: it is written anew only when it is another's. */
+  #idOf(list: number): string {
+    let same = list === this.#lastList;
+    for (let i = 0; same && i < KEY__WORDS * 2; i++) same = this.#mask32[i] === this.#lastMask[i];
+    if (same) return this.#lastId;
+    this.#lastList = list;
+    this.#lastMask.set(this.#mask32);
+    this.#lastId = `${list}:${String.fromCharCode(...new Uint16Array(this.#maskKey.buffer))}`;
+    return this.#lastId;
   }
 
   #maskWords(): number[] {
