@@ -11,16 +11,18 @@ const PLACES = FLOW_KEY_MEMBERS.map(({ name, offset, size }) => ({
   native: name === 'in_port' || name === 'recirc_id',
 }));
 
-function toKey(from: Uint8Array, to: Uint8Array): void {
-  for (const { key, flow, size, native } of PLACES) {
-    for (let i = 0; i < size; i++) to[key + i] = from[native ? flow + size - 1 - i : flow + i]!;
-  }
-}
+/** Where each byte of the key comes from in a Flow: pairs of key offset and Flow offset. */
+const BYTES = Uint16Array.from(
+  PLACES.flatMap(({ key, flow, size, native }) =>
+    Array.from({ length: size }, (_, i) => [key + i, native ? flow + size - 1 - i : flow + i]).flat(),
+  ),
+);
 
 /** Writes a flow, or a mask, into the KEY__SIZE bytes of a fast path key. Members that no packet can carry are left out. */
 export function flowToKey(flow: Flow | FlowWildcards, key: Uint8Array): void {
+  const from = flow.u8;
   key.fill(0, 0, KEY__SIZE);
-  toKey(flow.u8, key);
+  for (let i = 0; i < BYTES.length; i += 2) key[BYTES[i]!] = from[BYTES[i + 1]!]!;
 }
 
 /** The Flow of a key; `long` is false when only the short words of `key` are written. */
