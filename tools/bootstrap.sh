@@ -10,4 +10,5 @@ if ! cmp -s package-lock.json "$stamp" 2>/dev/null; then
   cp package-lock.json "$stamp"
 fi
 [ "${1:-}" = --install-only ] && exit 0
-exec node_modules/.bin/node tools/build.ts
+node_modules/.bin/node tools/build.ts
+exec node_modules/.bin/node --disable-warning=ExperimentalWarning tools/bundle.ts
