@@ -4,7 +4,7 @@
  *
  *   npm test -- [--only PATTERN] [--root DIR] [--timeout MS]
  *
- * `--only` takes a part of a file's path; where no path holds it, a pattern of test names. The files of test/system run one after the
+ * `--only` takes a pattern of file paths; where no path matches it, it is one of test names. The files of test/system run one after the
  * other, after the rest: they share huge pages, cores and network namespaces. TURNOUT_REQUIRE_ALL=1 makes a skip a failure. What a file
  * leaves running is ended.
  */
@@ -41,7 +41,7 @@ export function select(root: string, only?: string): Selection {
   const files = FOLDERS.filter((folder) => existsSync(join(root, folder)))
     .flatMap((folder) => globSync(`${folder}/**/*.test.ts`, { cwd: root }))
     .sort();
-  const named = only === undefined ? files : files.filter((file) => file.includes(only));
+  const named = only === undefined ? files : files.filter((file) => new RegExp(only).test(file));
   const chosen = named.length > 0 ? named : files;
   const isSystem = (file: string) => file.startsWith('test/system/');
   return {
