@@ -11,8 +11,8 @@ import { requirePeer } from '../support/require.ts';
 import { defer } from './support/cleanup.ts';
 import { type Attachment, attachment, type CniAnswer, callPlugin, type Json } from './support/cni.ts';
 import { makeNetns } from './support/netns.ts';
-import { PLUG_PEERS, startPlugSwitch } from './support/plug.ts';
-import { SWITCH, SWITCH_PEERS, Switch } from './support/switch.ts';
+import { PLUG_PEERS } from './support/plug.ts';
+import { SWITCH, Switch } from './support/switch.ts';
 
 const DONE: CniAnswer = { status: 0, json: undefined, stderr: '' };
 
@@ -40,7 +40,7 @@ const NOTHING = { links: [], ports: [] };
 
 test('pods with an ordinary kernel stack', async (t) => {
   if (!requirePeer(t, ...PLUG_PEERS, 'cni-plugins')) return;
-  const sw = await startPlugSwitch(t);
+  const sw = await Switch.start(t);
   const scratch = mkdtempSync(join(sw.root, 'cni-'));
   await sw.sh('ovs-vsctl add-br br0 -- set bridge br0 datapath_type=netdev');
   const ranges = [[{ subnet: '10.10.0.0/29', gateway: '10.10.0.1' }], [{ subnet: 'fd00:10::/64' }]];
@@ -269,7 +269,7 @@ test('pods with an ordinary kernel stack', async (t) => {
 });
 
 test('pods with a DPDK application', async (t) => {
-  if (!requirePeer(t, ...SWITCH_PEERS, 'nsenter', 'cni-plugins')) return;
+  if (!requirePeer(t, ...PLUG_PEERS, 'cni-plugins')) return;
   const sw = await Switch.start(t);
   if (SWITCH === 'ovs') await sw.initDpdk();
   await sw.sh('ovs-vsctl add-br br0 -- set bridge br0 datapath_type=netdev');

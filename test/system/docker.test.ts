@@ -6,8 +6,8 @@ import { fileURLToPath } from 'node:url';
 import { check, command, eventually, Running } from '../../bench/peers/process.ts';
 import { requirePeer } from '../support/require.ts';
 import { Docker } from './support/docker.ts';
-import { PLUG_PEERS, startPlugSwitch } from './support/plug.ts';
-import type { Switch } from './support/switch.ts';
+import { PLUG_PEERS } from './support/plug.ts';
+import { Switch } from './support/switch.ts';
 
 const OVS_DOCKER = join(dirname(fileURLToPath(import.meta.url)), '../../compat/bin/ovs-docker');
 
@@ -19,7 +19,7 @@ interface Stage {
 }
 
 async function setUp(t: TestContext): Promise<Stage> {
-  const sw = await startPlugSwitch(t);
+  const sw = await Switch.start(t);
   const docker = await Docker.start(t, ['shell']);
   const env = { ...sw.env, DOCKER_HOST: docker.host };
   return { sw, docker, ovsDocker: (...args) => command([...sw.netns.prefix, OVS_DOCKER, ...args], { env }) };
