@@ -1,11 +1,19 @@
 /** The figures of every kind of result in one form, which the table, the plots and docs/performance.md are made of. */
 import type { ControlResult, IdleResult, ThroughputResult } from './compare.ts';
+import type { ContainersResult } from './containers.ts';
 import type { ExplosionResult } from './explosion.ts';
 import { type LatencyResult, latencyAt } from './latency.ts';
 import type { MemoryResult } from './memory.ts';
 import type { Spread } from './statistics.ts';
 
-export type Result = ThroughputResult | ExplosionResult | LatencyResult | MemoryResult | IdleResult | ControlResult;
+export type Result =
+  | ThroughputResult
+  | ExplosionResult
+  | LatencyResult
+  | MemoryResult
+  | IdleResult
+  | ContainersResult
+  | ControlResult;
 
 export interface Figure {
   row: string;
@@ -151,6 +159,43 @@ function idleFigures({ row, runs, probeFloorUs }: IdleResult): Figure[] {
   ];
 }
 
+function containersFigures(result: ContainersResult): Figure[] {
+  const { row, gbps, cpuPerGb, roundTripUs, kernelBridge, ratio, roundTripRatio } = result;
+  return [
+    {
+      row: row.name,
+      title: `${row.title}: TCP`,
+      unit: 'Gbit/s',
+      digits: 2,
+      better: 'more',
+      goal: row.goal,
+      aim: row.aim,
+      ...both(gbps.turnout, gbps['ovs-dpdk']),
+      ...optional('ratio', ratio),
+      ...optional('value', ratio?.median),
+      note: `the kernel's bridge ${kernelBridge.gbps.median.toFixed(1)}`,
+    },
+    {
+      row: row.name,
+      title: `${row.title}: CPU of the switch`,
+      unit: 's a GB',
+      digits: 2,
+      better: 'less',
+      ...both(cpuPerGb.turnout, cpuPerGb['ovs-dpdk']),
+    },
+    {
+      row: row.name,
+      title: `${row.title}: ping`,
+      unit: 'µs',
+      digits: 0,
+      better: 'less',
+      ...both(roundTripUs.turnout, roundTripUs['ovs-dpdk']),
+      ...optional('ratio', roundTripRatio),
+      note: `the kernel's bridge ${kernelBridge.roundTripUs.median.toFixed(0)}`,
+    },
+  ];
+}
+
 function controlFigures({ row, spreads, ratio }: ControlResult): Figure[] {
   const { turnout, 'ovs-dpdk': ovs } = spreads;
   const common = { row: row.name, better: 'less' } as const;
@@ -187,6 +232,8 @@ export function figures(result: Result): Figure[] {
       return memoryFigures(result as MemoryResult);
     case 'idle':
       return idleFigures(result as IdleResult);
+    case 'containers':
+      return containersFigures(result as ContainersResult);
     case 'control':
       return controlFigures(result as ControlResult);
   }

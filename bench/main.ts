@@ -6,6 +6,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { parseArgs } from 'node:util';
 import { compareControl, compareIdle, compareThroughput } from './compare.ts';
+import { compareContainers } from './containers.ts';
 import { RESULTS, type Record, writeDocs } from './docs.ts';
 import { compareExplosion } from './explosion.ts';
 import type { Result } from './figures.ts';
@@ -131,6 +132,8 @@ function compareRow(row: Row, plan: Plan): Promise<Result> {
       return compareMemory(row, plan);
     case 'idle':
       return compareIdle(row, plan);
+    case 'containers':
+      return compareContainers(row, plan);
     case 'control':
       return compareControl(row, plan);
   }

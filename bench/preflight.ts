@@ -42,6 +42,10 @@ const PROGRAMS: readonly [program: string, what: string][] = [
   ['ovs-ofctl', `${APT} openvswitch-common`],
   ['ovsdb-tool', `${APT} openvswitch-common`],
   ['taskset', `${APT} util-linux`],
+  ['ip', `${APT} iproute2`],
+  ['ping', `${APT} iputils-ping`],
+  ['iperf3', `${APT} iperf3`],
+  ['ethtool', `${APT} ethtool`],
 ];
 const OVS_DPDK = '/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk';
 

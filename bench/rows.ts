@@ -46,12 +46,20 @@ export interface IdleRow extends RowBase {
   kind: 'idle';
 }
 
+/** TCP and pings between two containers with a kernel stack: see containers.ts. */
+export interface ContainersRow extends RowBase {
+  kind: 'containers';
+  /** Whether the containers leave checksums and segmentation to what is below them. */
+  offloads: boolean;
+  ovsConfig?: OtherConfig;
+}
+
 /** Flow-mods, dumps, memory: see control.ts. */
 export interface ControlRow extends RowBase {
   kind: 'control';
 }
 
-export type Row = ThroughputRow | ExplosionRow | LatencyRow | MemoryRow | IdleRow | ControlRow;
+export type Row = ThroughputRow | ExplosionRow | LatencyRow | MemoryRow | IdleRow | ContainersRow | ControlRow;
 
 const flowgen = (nFlows: number, size = 60): Traffic => ({ generator: 'testpmd-flowgen', nFlows, size });
 
@@ -153,6 +161,23 @@ export const ROWS: readonly Row[] = [
     title: 'idle: CPU, and the first packet after 10 s of silence',
     goal: 0.1,
     aim: 0.01,
+  },
+  {
+    kind: 'containers',
+    name: 'containers-tso',
+    title: 'container to container by veth, with TSO',
+    offloads: true,
+    ovsConfig: { 'userspace-tso-enable': 'true' },
+    goal: 1,
+    aim: 4,
+  },
+  {
+    kind: 'containers',
+    name: 'containers',
+    title: 'container to container by veth, no offloads',
+    offloads: false,
+    goal: 1,
+    aim: 4,
   },
   {
     kind: 'control',
