@@ -83,14 +83,22 @@ function child(value: Yaml, indent: string): string {
   return isEmpty ? ` ${JSON.stringify(value)}\n` : `\n${write(value, `${indent}  `)}`;
 }
 
+/** A whole number of more digits than a JavaScript number keeps is read as its text. */
+const keepDigits = (_: string, value: Yaml): Yaml =>
+  typeof value === 'number' && /^-?\d+$/.test(JSON.stringify(value)) && !Number.isSafeInteger(value)
+    ? JSON.stringify(value)
+    : value;
+
 test('property: what is written is read', () => {
   fc.assert(
     fc.property(fc.jsonValue({ maxDepth: 5 }), (json) => {
-      const value = JSON.parse(JSON.stringify(json)) as Yaml;
-      const isEmpty = typeof value !== 'object' || value === null || Object.keys(value).length === 0;
-      const text = isEmpty ? `${JSON.stringify(value)}\n` : write(value, '');
+      const written = JSON.parse(JSON.stringify(json)) as Yaml;
+      const value = JSON.parse(JSON.stringify(json), keepDigits) as Yaml;
+      const isEmpty = typeof written !== 'object' || written === null || Object.keys(written).length === 0;
+      const text = isEmpty ? `${JSON.stringify(written)}\n` : write(written, '');
       assert.deepEqual(JSON.parse(JSON.stringify(parseYaml(text))), [value], text);
     }),
+    { examples: [[[[9007199254740992]]]] },
   );
 });
 
