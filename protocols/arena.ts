@@ -102,6 +102,8 @@ export const DROP_REASONS = [
   'datapath_drop_invalid_bond',
   'datapath_drop_nsh_decap_error',
   'upcall_over_budget',
+  'datapath_drop_tunnel_push_error',
+  'datapath_drop_tunnel_pop_error',
 ] as const;
 
 type Row = readonly [name: string, bytes: number, doc?: string];
@@ -119,6 +121,8 @@ export const STRUCTS: Readonly<Record<string, { align: number; rows: readonly Ro
       ['SMC_ENABLE', 4, 'ctl'],
       ['NOTIFY', 4, 'any thread adds 1 and notifies when its upcall ring got something'],
       ['VLAN_LIMIT', 4, 'ctl: VLAN tags that extract looks into (other_config:vlan-limit), at most 2'],
+      ['TUNNEL_PORT_MIN', 4, 'ctl: UDP source ports of tunnels start here'],
+      ['TUNNEL_PORT_SPAN', 4, 'ctl: and are below this many more'],
       ['HASH_SEED', 8, 'ctl: random, so that nobody can choose flows that share a bucket'],
     ],
   },
@@ -135,6 +139,7 @@ export const STRUCTS: Readonly<Record<string, { align: number; rows: readonly Ro
       ['TX_LOCKED', 4, 'more threads than tx queues: take the ring lock'],
       ['MAX_FRAME', 4, 'longest frame that may leave here'],
       ['SIMPLE', 4, '1 when all its megaflows look at no more than the port, Ethertype, tag and fragmentation'],
+      ['TUNNEL', 4, 'TUNNEL_*: what comes out of packets that are popped into this port; 0: the control thread knows'],
     ],
   },
   PORT_STATS: {
@@ -573,6 +578,16 @@ export const CONSTANTS: Readonly<Record<string, number>> = {
   HASH_L4: 0,
   HASH_SYM_L4: 1,
   SAMPLE_ALL: 0xffffffff, // a probability: every packet
+  ACT_TUNNEL_PUSH: 31, // port that it goes on by, kind | flags << 8 | size of the header << 16, sum of the IPv4 header's words without length, header
+  ACT_TUNNEL_POP: 32, // tunnel's port, flags, userdata id of the same for the control thread
+  TUNNEL_NONE: 0,
+  TUNNEL_VXLAN: 1,
+  TUNNEL_GENEVE: 2,
+  TUNNEL_GRE: 3,
+  TUNNEL_KIND_MASK: 255,
+  TUNNEL_F_GBP: 256, // of PORT_TUNNEL: VXLAN group policy is understood
+  TUNNEL_PUSH_F_CSUM: 1, // there is a checksum over the payload
+  TUNNEL_PUSH_F_LOOK: 2, // what follows looks at the new headers
   ACTIONS_F_PLAIN: 1, // the list only sends the packet on or drops it: it needs no parsed header
   ACTIONS_F_RECIRC: 2, // the list recirculates a packet once at most
   ACTIONS_F_RECIRC_MANY: 4, // up to BATCH_MAX times

@@ -1,6 +1,7 @@
 /**
  * The key that the fast path extracts from a packet and looks up: 64-bit words at fixed places. One row a word, members in order of
- * address. Bytes of the packet keep network order; `in_port` and `recirc_id` are native.
+ * address. Bytes of the packet keep network order; `in_port` and `recirc_id` are native. Of Geneve's options (raw, with their size in
+ * `tun_metadata_present`) there are as many as go in; packets with more are the control thread's.
  *
  * The first `FLOW_KEY_SHORT_WORDS` words hold all there is of an IPv4, TCP, UDP or plain Ethernet packet; a packet whose other words are all zero
  * is `short`, and those words are written only when a lookup wants them.
@@ -81,5 +82,30 @@ export const FLOW_KEY_WORDS: readonly (readonly FlowKeyMember[])[] = [
     ['skb_priority', 4],
     ['pkt_mark', 4],
   ],
-  [['pad2', 8]],
+  [['tun_id', 8]],
+  [
+    ['tun_src', 4],
+    ['tun_dst', 4],
+  ],
+  [['tun_ipv6_src', 16]],
+  [],
+  [['tun_ipv6_dst', 16]],
+  [],
+  [
+    ['tun_flags', 2],
+    ['tun_tos', 1],
+    ['tun_ttl', 1],
+    ['tun_tp_src', 2],
+    ['tun_tp_dst', 2],
+  ],
+  [
+    ['tun_gbp_id', 2],
+    ['tun_gbp_flags', 1],
+    ['pad2', 1],
+    ['tun_metadata_present', 2],
+    ['pad3', 2],
+  ],
+  [['tun_metadata', 24]],
+  [],
+  [],
 ];

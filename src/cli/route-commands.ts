@@ -2,7 +2,7 @@ import { formatMapped, parseMac, parseMapped } from '../base/address.ts';
 import { UnixctlError, type UnixctlRegistry } from '../base/unixctl-registry.ts';
 import { type OvsRouter, parseNetwork, type Route } from '../netdev/ovs-router.ts';
 import { MAX_AGING_S, type TnlNeighCache } from '../netdev/tnl-neigh-cache.ts';
-import { tunnelSourcePorts } from '../netdev/tunnel-config.ts';
+import { setTunnelSourcePorts, tunnelSourcePorts } from '../netdev/tunnel-config.ts';
 
 /** `ovs/route/…` and `tnl/…` of ovs-appctl: what tunnels are sent by. */
 
@@ -102,7 +102,7 @@ function registerPortRange(registry: Registry): void {
     const valid = (n: number) => n > 0 && n <= 0xffff;
     if (!valid(min)) return 'Invalid min.';
     if (!valid(max)) return 'Invalid max.';
-    Object.assign(tunnelSourcePorts, min > max ? { min: max, max: min } : { min, max });
+    setTunnelSourcePorts(min > max ? { min: max, max: min } : { min, max });
     return 'OK';
   });
 }

@@ -29,6 +29,8 @@ import {
   ACT_SET_NSH,
   ACT_SET_TP,
   ACT_TRUNC,
+  ACT_TUNNEL_POP,
+  ACT_TUNNEL_PUSH,
   ACT_USERSPACE,
   BATCH_MAX,
   BONDS_MAX,
@@ -63,6 +65,8 @@ import { setArp, setEth, setIcmp, setIpv4, setIpv6, setMeta, setMpls, setNd, set
 import { bigSlotAt, headLength, pullUp } from './tail';
 import { chooseMember, findBond, hashPacket } from './spread';
 import { bump, drop, pkts, slotAt, thread } from './thread';
+import { popTunnels } from './tunnel-pop';
+import { pushTunnels } from './tunnel-push';
 import { sendUp } from './upcall';
 
 /** Packets of the group that starts at `head`. */
@@ -292,6 +296,10 @@ export function runActions(actions: u32, group: u32): void {
     else if (op == ACT_METER || op == ACT_ETHERNET_ONLY || (op >= ACT_PUSH_ETH && op <= ACT_POP_NSH)) {
       head = thin(head, op, operands);
       if (!head) return;
-    } else if (!steer(head, op, operands)) return;
+    } else if (op == ACT_TUNNEL_PUSH) {
+      head = pushTunnels(head, operands);
+      if (!head) return;
+    } else if (op == ACT_TUNNEL_POP) popTunnels(head, operands);
+    else if (!steer(head, op, operands)) return;
   }
 }

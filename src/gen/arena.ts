@@ -90,6 +90,16 @@ export const ACT_ETHERNET_ONLY = 33;
 export const HASH_L4 = 0;
 export const HASH_SYM_L4 = 1;
 export const SAMPLE_ALL = 4294967295;
+export const ACT_TUNNEL_PUSH = 31;
+export const ACT_TUNNEL_POP = 32;
+export const TUNNEL_NONE = 0;
+export const TUNNEL_VXLAN = 1;
+export const TUNNEL_GENEVE = 2;
+export const TUNNEL_GRE = 3;
+export const TUNNEL_KIND_MASK = 255;
+export const TUNNEL_F_GBP = 256;
+export const TUNNEL_PUSH_F_CSUM = 1;
+export const TUNNEL_PUSH_F_LOOK = 2;
 export const ACTIONS_F_PLAIN = 1;
 export const ACTIONS_F_RECIRC = 2;
 export const ACTIONS_F_RECIRC_MANY = 4;
@@ -140,6 +150,8 @@ export const DROP_SOCKET_TX_OVERSIZE = 40;
 export const DROP_INVALID_BOND = 41;
 export const DROP_NSH_DECAP_ERROR = 42;
 export const DROP_UPCALL_OVER_BUDGET = 43;
+export const DROP_TUNNEL_PUSH_ERROR = 44;
+export const DROP_TUNNEL_POP_ERROR = 45;
 export const HEADER_MAGIC = 0;
 export const HEADER_VERSION = 4;
 /** ctl: RCU epoch; a thread copies it at each quiescent point */
@@ -153,8 +165,12 @@ export const HEADER_SMC_ENABLE = 20;
 export const HEADER_NOTIFY = 24;
 /** ctl: VLAN tags that extract looks into (other_config:vlan-limit), at most 2 */
 export const HEADER_VLAN_LIMIT = 28;
+/** ctl: UDP source ports of tunnels start here */
+export const HEADER_TUNNEL_PORT_MIN = 32;
+/** ctl: and are below this many more */
+export const HEADER_TUNNEL_PORT_SPAN = 36;
 /** ctl: random, so that nobody can choose flows that share a bucket */
-export const HEADER_HASH_SEED = 32;
+export const HEADER_HASH_SEED = 40;
 /** bytes of a HEADER */
 export const HEADER__SIZE = 4096;
 /** PORT_KIND_* */
@@ -175,6 +191,8 @@ export const PORT_TX_LOCKED = 88;
 export const PORT_MAX_FRAME = 92;
 /** 1 when all its megaflows look at no more than the port, Ethertype, tag and fragmentation */
 export const PORT_SIMPLE = 96;
+/** TUNNEL_*: what comes out of packets that are popped into this port; 0: the control thread knows */
+export const PORT_TUNNEL = 100;
 /** bytes of a PORT */
 export const PORT__SIZE = 128;
 export const PORT_STATS_RX_PACKETS = 0;
@@ -251,9 +269,9 @@ export const SUBTABLE_PAD = 20;
 /** index of each word, u8 */
 export const SUBTABLE_WORDS = 24;
 /** mask of each word, u64, in the same order */
-export const SUBTABLE_MASKS = 48;
+export const SUBTABLE_MASKS = 64;
 /** bytes of a SUBTABLE */
-export const SUBTABLE__SIZE = 256;
+export const SUBTABLE__SIZE = 320;
 export const BUCKET_HASHES = 0;
 export const BUCKET_FLOWS = 28;
 export const BUCKET_NEXT = 56;
@@ -275,7 +293,7 @@ export const FLOW_SUBTABLE = 12;
 /** masked words, in the order of the subtable */
 export const FLOW_KEY = 16;
 /** bytes of a FLOW */
-export const FLOW__SIZE = 192;
+export const FLOW__SIZE = 256;
 export const SIMPLE_FLOW = 0;
 export const SIMPLE_GEN = 4;
 /** bytes of a SIMPLE */
@@ -342,7 +360,7 @@ export const PKT_TAIL_SLOT = 60;
 /** starts a cache line */
 export const PKT_KEY = 64;
 /** bytes of a PKT */
-export const PKT__SIZE = 256;
+export const PKT__SIZE = 320;
 export const SLOT_BYTES = 0;
 /** bytes of a SLOT */
 export const SLOT__SIZE = 2304;
@@ -431,7 +449,7 @@ export const UPCALL_DEPTH = 28;
 export const UPCALL_LONG = 30;
 export const UPCALL_KEY = 32;
 /** bytes of a UPCALL */
-export const UPCALL__SIZE = 192;
+export const UPCALL__SIZE = 272;
 /** pmd: last epoch seen; 0xffffffff: offline */
 export const THREAD_EPOCH = 0;
 /** ctl, while the thread is paused */
@@ -500,28 +518,28 @@ export const THREAD_SLEEP_NS = 264;
 /** pmd: words of the key under the mask of the subtable that is searched */
 export const THREAD_MASKED = 272;
 /** pmd: packets that are being looked up, u32 */
-export const THREAD_LOOK_PKTS = 432;
+export const THREAD_LOOK_PKTS = 512;
 /** pmd: of each, its hash under the subtable that is searched */
-export const THREAD_LOOK_HASHES = 560;
+export const THREAD_LOOK_HASHES = 640;
 /** pmd: of each, the flow or EMC entry that it may have */
-export const THREAD_LOOK_FOUND = 688;
+export const THREAD_LOOK_FOUND = 768;
 /** pmd: packets that dpcls is asked for, u32 */
-export const THREAD_ASKED = 816;
+export const THREAD_ASKED = 896;
 /** pmd: of each, its list of subtables; 1: asked already */
-export const THREAD_LISTS = 944;
+export const THREAD_LISTS = 1024;
 /** pmd: nothing; what was loaded only to be in the cache goes here */
-export const THREAD_TOUCHED = 1072;
+export const THREAD_TOUCHED = 1152;
 /** pmd: packets that the EMC was asked for in this window */
-export const THREAD_EMC_ASKED = 1076;
+export const THREAD_EMC_ASKED = 1156;
 /** pmd: those that it knew */
-export const THREAD_EMC_FOUND = 1080;
+export const THREAD_EMC_FOUND = 1160;
 /** pmd: the rxq that is being served has used up its share of upcalls: misses are dropped */
-export const THREAD_UPCALLS_SPENT = 1084;
+export const THREAD_UPCALLS_SPENT = 1164;
 /** pmd: packets that it is not asked for yet, because it knew few */
-export const THREAD_EMC_REST = 1088;
-export const THREAD_DROPS = 1096;
+export const THREAD_EMC_REST = 1168;
+export const THREAD_DROPS = 1176;
 /** port numbers, u16 */
-export const THREAD_DIRTY = 1608;
+export const THREAD_DIRTY = 1688;
 /** bytes of a THREAD */
 export const THREAD__SIZE = 4096;
 export const KEY_IN_PORT = 0;
@@ -560,10 +578,25 @@ export const KEY_PACKET_TYPE = 136;
 export const KEY_DP_HASH = 140;
 export const KEY_SKB_PRIORITY = 144;
 export const KEY_PKT_MARK = 148;
-export const KEY_PAD2 = 152;
+export const KEY_TUN_ID = 152;
+export const KEY_TUN_SRC = 160;
+export const KEY_TUN_DST = 164;
+export const KEY_TUN_IPV6_SRC = 168;
+export const KEY_TUN_IPV6_DST = 184;
+export const KEY_TUN_FLAGS = 200;
+export const KEY_TUN_TOS = 202;
+export const KEY_TUN_TTL = 203;
+export const KEY_TUN_TP_SRC = 204;
+export const KEY_TUN_TP_DST = 206;
+export const KEY_TUN_GBP_ID = 208;
+export const KEY_TUN_GBP_FLAGS = 210;
+export const KEY_PAD2 = 211;
+export const KEY_TUN_METADATA_PRESENT = 212;
+export const KEY_PAD3 = 214;
+export const KEY_TUN_METADATA = 216;
 /** bytes of a flow key */
-export const KEY__SIZE = 160;
-export const KEY__WORDS = 20;
+export const KEY__SIZE = 240;
+export const KEY__WORDS = 30;
 export const KEY__SHORT_WORDS = 6;
 export const KEY__META_WORD = 17;
 /** 1 × HEADER */
@@ -577,79 +610,79 @@ export const ARENA_VRINGS = 135168;
 /** 4096 × SUBTABLE */
 export const ARENA_SUBTABLES = 397312;
 /** 16 × THREAD */
-export const ARENA_THREADS = 1445888;
+export const ARENA_THREADS = 1708032;
 /** 256 × RXQ a thread */
-export const ARENA_RXQS = 1511424;
+export const ARENA_RXQS = 1773568;
 /** from one thread to the next */
 export const ARENA_RXQS_STRIDE = 8192;
 /** 236 × PKT a thread */
-export const ARENA_PKTS = 1642496;
+export const ARENA_PKTS = 1904640;
 /** from one thread to the next */
-export const ARENA_PKTS_STRIDE = 61440;
+export const ARENA_PKTS_STRIDE = 77824;
 /** 236 × SLOT a thread */
-export const ARENA_SLOTS = 2625536;
+export const ARENA_SLOTS = 3149824;
 /** from one thread to the next */
 export const ARENA_SLOTS_STRIDE = 544768;
 /** 236 × BIG_SLOT a thread */
-export const ARENA_BIG_SLOTS = 11341824;
+export const ARENA_BIG_SLOTS = 11866112;
 /** from one thread to the next */
 export const ARENA_BIG_SLOTS_STRIDE = 15544320;
 /** 32 × TAIL a thread */
-export const ARENA_TAILS = 260050944;
+export const ARENA_TAILS = 260575232;
 /** from one thread to the next */
 export const ARENA_TAILS_STRIDE = 65536;
 /** 512 × TX_BATCH a thread */
-export const ARENA_TX_BATCHES = 261099520;
+export const ARENA_TX_BATCHES = 261623808;
 /** from one thread to the next */
 export const ARENA_TX_BATCHES_STRIDE = 98304;
 /** 224 × GROUP a thread */
-export const ARENA_GROUPS = 262672384;
+export const ARENA_GROUPS = 263196672;
 /** from one thread to the next */
 export const ARENA_GROUPS_STRIDE = 8192;
 /** 128 × GROUP_HASH a thread */
-export const ARENA_GROUP_TABLE = 262803456;
+export const ARENA_GROUP_TABLE = 263327744;
 /** from one thread to the next */
 export const ARENA_GROUP_TABLE_STRIDE = 4096;
 /** 512 × PORT_STATS a thread */
-export const ARENA_PORT_STATS = 262868992;
+export const ARENA_PORT_STATS = 263393280;
 /** from one thread to the next */
 export const ARENA_PORT_STATS_STRIDE = 65536;
 /** 512 × SIMPLE a thread */
-export const ARENA_SIMPLES = 263917568;
+export const ARENA_SIMPLES = 264441856;
 /** from one thread to the next */
 export const ARENA_SIMPLES_STRIDE = 4096;
 /** 4096 × EMC_ENTRY a thread */
-export const ARENA_EMC = 263983104;
+export const ARENA_EMC = 264507392;
 /** from one thread to the next */
 export const ARENA_EMC_STRIDE = 262144;
 /** 4096 × SMC_BUCKET a thread */
-export const ARENA_SMC = 268177408;
+export const ARENA_SMC = 268701696;
 /** from one thread to the next */
 export const ARENA_SMC_STRIDE = 262144;
 /** 4096 × SUBTABLE_HITS a thread */
-export const ARENA_SUBTABLE_HITS = 272371712;
+export const ARENA_SUBTABLE_HITS = 272896000;
 /** from one thread to the next */
 export const ARENA_SUBTABLE_HITS_STRIDE = 16384;
 /** 262144 × METER_REF */
-export const ARENA_METERS = 272633856;
+export const ARENA_METERS = 273158144;
 /** 256 × BOND */
-export const ARENA_BONDS = 273682432;
+export const ARENA_BONDS = 274206720;
 /** 256 × BOND_BYTES a thread */
-export const ARENA_BOND_BYTES = 273960960;
+export const ARENA_BOND_BYTES = 274485248;
 /** from one thread to the next */
 export const ARENA_BOND_BYTES_STRIDE = 524288;
 /** 1048576 × BYTE a thread */
-export const ARENA_UPCALLS = 282349568;
+export const ARENA_UPCALLS = 282873856;
 /** from one thread to the next */
 export const ARENA_UPCALLS_STRIDE = 1048576;
 /** 1048576 × FLOW */
-export const ARENA_FLOWS = 299126784;
+export const ARENA_FLOWS = 299651072;
 /** 1048576 × FLOW_STATS a thread */
-export const ARENA_FLOW_STATS = 500453376;
+export const ARENA_FLOW_STATS = 568086528;
 /** from one thread to the next */
 export const ARENA_FLOW_STATS_STRIDE = 33554432;
 /** 268435456 × BYTE */
-export const ARENA_HEAP = 1037324288;
+export const ARENA_HEAP = 1104957440;
 /** bytes of the arena */
-export const ARENA__SIZE = 1305804800;
-export const DROP_REASON_NAMES = ["datapath_drop_upcall_error","datapath_drop_lock_error","datapath_drop_rx_invalid_packet","datapath_drop_userspace_action_error","datapath_drop_invalid_port","datapath_drop_invalid_tnl_port","datapath_drop_recirc_error","datapath_drop_meter","datapath_drop_sample_error","drop_action_of_pipeline","vhost_rx_bad_descriptor","vhost_rx_bad_chain","vhost_rx_oversize","vhost_rx_runt","vhost_rx_bad_header","vhost_tx_ring_full","vhost_tx_bad_descriptor","vhost_tx_not_ready","vhost_tx_oversize","soft_tx_ring_full","upcall_ring_full","datapath_drop_unsupported_action","vhost_bad_index","drop_action_bridge_not_found","drop_action_recursion_too_deep","drop_action_too_many_resubmit","drop_action_stack_too_deep","drop_action_no_recirculation_context","drop_action_recirculation_conflict","drop_action_too_many_mpls_labels","drop_action_invalid_tunnel_metadata","drop_action_unsupported_packet_type","drop_action_congestion","drop_action_forwarding_disabled","socket_rx_bad_frame","socket_rx_oversize","socket_rx_runt","socket_rx_bad_offload","socket_tx_ring_full","socket_tx_not_ready","socket_tx_oversize","datapath_drop_invalid_bond","datapath_drop_nsh_decap_error","upcall_over_budget"] as const;
+export const ARENA__SIZE = 1373437952;
+export const DROP_REASON_NAMES = ["datapath_drop_upcall_error","datapath_drop_lock_error","datapath_drop_rx_invalid_packet","datapath_drop_userspace_action_error","datapath_drop_invalid_port","datapath_drop_invalid_tnl_port","datapath_drop_recirc_error","datapath_drop_meter","datapath_drop_sample_error","drop_action_of_pipeline","vhost_rx_bad_descriptor","vhost_rx_bad_chain","vhost_rx_oversize","vhost_rx_runt","vhost_rx_bad_header","vhost_tx_ring_full","vhost_tx_bad_descriptor","vhost_tx_not_ready","vhost_tx_oversize","soft_tx_ring_full","upcall_ring_full","datapath_drop_unsupported_action","vhost_bad_index","drop_action_bridge_not_found","drop_action_recursion_too_deep","drop_action_too_many_resubmit","drop_action_stack_too_deep","drop_action_no_recirculation_context","drop_action_recirculation_conflict","drop_action_too_many_mpls_labels","drop_action_invalid_tunnel_metadata","drop_action_unsupported_packet_type","drop_action_congestion","drop_action_forwarding_disabled","socket_rx_bad_frame","socket_rx_oversize","socket_rx_runt","socket_rx_bad_offload","socket_tx_ring_full","socket_tx_not_ready","socket_tx_oversize","datapath_drop_invalid_bond","datapath_drop_nsh_decap_error","upcall_over_budget","datapath_drop_tunnel_push_error","datapath_drop_tunnel_pop_error"] as const;

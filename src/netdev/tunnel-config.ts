@@ -75,5 +75,19 @@ export function tunnelProtocol(type: TunnelType): number {
   return type === 'vxlan' || type === 'geneve' || type === 'gtpu' ? 17 : 47;
 }
 
-/** UDP source ports of encapsulated packets (`tnl/egress_port_range`); of the whole program. */
+/** UDP source ports of encapsulated packets (`tnl/egress_port_range`), from `min` to below `max`; of the whole program. */
 export const tunnelSourcePorts = { min: 32768, max: 61000 };
+
+const portListeners = new Set<() => void>();
+
+/** Calls `listener` at once, and whenever there is another range; returns what ends that. */
+export function onTunnelSourcePorts(listener: () => void): () => void {
+  portListeners.add(listener);
+  listener();
+  return () => portListeners.delete(listener);
+}
+
+export function setTunnelSourcePorts(range: { min: number; max: number }): void {
+  Object.assign(tunnelSourcePorts, range);
+  for (const listener of portListeners) listener();
+}

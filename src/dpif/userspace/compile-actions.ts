@@ -31,6 +31,7 @@ import {
   ACT_SET_NSH,
   ACT_SET_TP,
   ACT_TRUNC,
+  ACT_TUNNEL_POP,
   ACT_USERSPACE,
   ACTIONS_F_PLAIN,
   ACTIONS_F_RECIRC,
@@ -45,6 +46,7 @@ import {
 } from '../../gen/arena.ts';
 import type { DpAction, DpSetAttr } from '../dpif.ts';
 import { dropActionCounter } from '../drop-names.ts';
+import { compilePush, isPushable } from './compile-tunnel.ts';
 import type { Userdata } from './userdata-table.ts';
 
 type DropName = (typeof DROP_REASON_NAMES)[number];
@@ -85,6 +87,7 @@ const COMPILED: ReadonlySet<DpAction['type']> = new Set<DpAction['type']>([
   'pop_eth',
   'push_nsh',
   'pop_nsh',
+  'tunnel_pop',
 ]);
 
 /** Lists inside an action. */
@@ -96,6 +99,7 @@ function nestedLists(action: DpAction): readonly (readonly DpAction[])[] {
 function areKnown(actions: readonly DpAction[]): boolean {
   return actions.every((a) => {
     if (a.type === 'set') return a.attr !== 'nd_ext';
+    if (a.type === 'tunnel_push') return isPushable(a);
     const nested = nestedLists(a);
     return nested.length > 0 ? nested.every(areKnown) : COMPILED.has(a.type);
   });
@@ -226,6 +230,13 @@ function compileOne(action: DpAction, place: Place, userdata: UserdataId): numbe
       ];
     case 'pop_nsh':
       return [head(ACT_POP_NSH, 0)];
+    case 'tunnel_pop':
+      return [
+        head(ACT_TUNNEL_POP, 3),
+        action.port,
+        last ? ACT_F_LAST_USE : 0,
+        userdata({ kind: 'slow_list', actions: [action] }),
+      ];
     case 'clone':
       return nested(ACT_CLONE, []);
     case 'sample':
@@ -273,7 +284,11 @@ function compileList(
     const isLast = i === actions.length - 1;
     const action = goesOn(actions[i]!, isLast);
     const changedHere = changed || (firstChange >= 0 && firstChange < i);
-    parts.push(compileOne(action, { mayWait: waits, last: mayWait && isLast, changed: changedHere }, userdata));
+    parts.push(
+      action.type === 'tunnel_push'
+        ? compilePush(action, actions.slice(i + 1))
+        : compileOne(action, { mayWait: waits, last: mayWait && isLast, changed: changedHere }, userdata),
+    );
     if (guarded.has(i))
       parts.push([head(ACT_ETHERNET_ONLY, 1), userdata({ kind: 'slow_list', actions: actions.slice(i) })]);
     if (!keepsPacket(action)) waits = false;
@@ -287,11 +302,11 @@ export function compileActions(actions: readonly DpAction[], userdata: UserdataI
   return compileList(actions, { mayWait: true, changed: false }, userdata);
 }
 
-/** How often the list recirculates a packet at most, a branch that is not taken included. */
+/** How often the list recirculates a packet at most, or takes it out of a tunnel, a branch that is not taken included. */
 export function countRecircs(actions: readonly DpAction[]): number {
   return actions.reduce((n, action) => {
     const nested = nestedLists(action).reduce((sum, list) => sum + countRecircs(list), 0);
-    return n + nested + (action.type === 'recirc' ? 1 : 0);
+    return n + nested + (action.type === 'recirc' || action.type === 'tunnel_pop' ? 1 : 0);
   }, 0);
 }
 

@@ -11,6 +11,8 @@ import {
   HEADER_EMC_INSERT_MIN,
   HEADER_NOTIFY,
   HEADER_SMC_ENABLE,
+  HEADER_TUNNEL_PORT_MIN,
+  HEADER_TUNNEL_PORT_SPAN,
   HEADER_VLAN_LIMIT,
   PORT__SIZE,
   PORT_KIND,
@@ -18,12 +20,15 @@ import {
   PORT_KIND_SOFT,
   PORT_KIND_VHOST,
   PORT_MAX_FRAME,
+  PORT_TUNNEL,
   PORTS_MAX,
+  TUNNEL_NONE,
   UPCALL_ACTION,
   UPCALL_MISS,
   UPCALL_OUTPUT,
 } from '../../gen/arena.ts';
 import { type Netdev, NetdevError, type NetdevStats } from '../../netdev/netdev.ts';
+import { onTunnelSourcePorts, tunnelSourcePorts } from '../../netdev/tunnel-config.ts';
 import { close } from '../../sys/fd.ts';
 import { getAffinity } from '../../sys/sched.ts';
 import { logUpcall } from '../dp-log.ts';
@@ -50,6 +55,7 @@ import { type Arena, createArena } from './arena.ts';
 import { ArenaBonds } from './arena-bonds.ts';
 import { ArenaMeters } from './arena-meters.ts';
 import { isCompilable } from './compile-actions.ts';
+import { popKind } from './compile-tunnel.ts';
 import { Counters } from './counters.ts';
 import { DatapathThread, loadModules } from './datapath-thread.ts';
 import { FlowTable } from './flow-table.ts';
@@ -107,6 +113,7 @@ export class UserspaceDpif implements Dpif {
   readonly #slow: SlowPath;
   readonly #slowDrops = new Map<string, bigint>(DROP_COUNTERS.map((name) => [name, 0n]));
   readonly #maxFlows: number;
+  readonly #endSourcePorts: () => void;
   #handler: UpcallHandler = () => [];
   #affinity: DpConfig['rxqAffinity'] = new Map();
   #placement: RxqPlacement[] = [];
@@ -164,6 +171,10 @@ export class UserspaceDpif implements Dpif {
     this.#sockets = new SocketPorts(arena, this.#pool, this.#main, () => this.#assign(), records);
     this.#counters = new Counters(arena);
     this.#setCaches(100, false);
+    this.#endSourcePorts = onTunnelSourcePorts(() => {
+      this.#arena.set(ARENA_HEADER + HEADER_TUNNEL_PORT_MIN, tunnelSourcePorts.min);
+      this.#arena.set(ARENA_HEADER + HEADER_TUNNEL_PORT_SPAN, tunnelSourcePorts.max - tunnelSourcePorts.min);
+    });
     this.#readers.set(0, new UpcallReader(arena, 0));
     let turn = 0;
     this.#reapTimer = setInterval(() => {
@@ -195,7 +206,10 @@ export class UserspaceDpif implements Dpif {
       this.#arena.publish(record + PORT_KIND, PORT_KIND_VHOST);
       await netdev.io.attach(socket);
     } else if (netdev.io.kind === 'tunnel') {
-      if (netdev.tunnel) this.#tunnels.set(port, { config: netdev.tunnel, state: { seq: 0 } });
+      if (netdev.tunnel) {
+        this.#tunnels.set(port, { config: netdev.tunnel, state: { seq: 0 } });
+        this.#arena.publish(record + PORT_TUNNEL, popKind(netdev.tunnel));
+      }
     } else if (netdev.io.kind === 'soft') {
       this.#arena.publish(record + PORT_KIND, PORT_KIND_SOFT);
       netdev.io.attach((frame) => {
@@ -231,6 +245,7 @@ export class UserspaceDpif implements Dpif {
   async portDel(port: OdpPort): Promise<void> {
     const record = ARENA_PORTS + port * PORT__SIZE;
     this.#arena.publish(record + PORT_KIND, PORT_KIND_NONE);
+    this.#arena.publish(record + PORT_TUNNEL, TUNNEL_NONE);
     await this.#vhost.remove(port);
     await this.#sockets.remove(port);
     await this.#pool.all({ type: 'sync' });
@@ -659,6 +674,7 @@ export class UserspaceDpif implements Dpif {
     if (this.#closed) return;
     this.#closed = true;
     clearInterval(this.#reapTimer);
+    this.#endSourcePorts();
     for (const port of [...this.#ports.keys()]) await this.portDel(odpPort(port));
     await this.#pool.setCores([], this.#newcomer());
     const word = (ARENA_HEADER + HEADER_NOTIFY) >> 2;

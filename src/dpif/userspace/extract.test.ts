@@ -17,7 +17,7 @@ import {
 } from '../../gen/arena.ts';
 import { FLOW_MEMBERS, type FlowMemberName } from '../../gen/flow.ts';
 import { FLOW_KEY_MEMBERS } from '../../gen/flow-key.ts';
-import { flowToKey, keyToFlow } from './flow-key.ts';
+import { flowToKey, keyToFlow, OUTSIDE_KEY } from './flow-key.ts';
 import { anyFrame, mutated } from './testing/packets.ts';
 import { Rig } from './testing/rig.ts';
 
@@ -107,6 +107,7 @@ describe('fast path keys', () => {
           const { offset, size } = FLOW_MEMBERS[name as FlowMemberName];
           flow.u8.set(random.subarray(offset, offset + size), offset);
         }
+        for (const { at, end } of OUTSIDE_KEY) flow.u8.fill(0, at, end);
         const key = new Uint8Array(KEY__SIZE);
         flowToKey(flow, key);
         assert.ok(keyToFlow(key, true, 0).equals(flow));

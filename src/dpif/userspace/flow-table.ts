@@ -32,6 +32,7 @@ import {
   KEY_NW_FRAG,
   KEY_PACKET_TYPE,
   KEY_RECIRC_ID,
+  KEY_TUN_ID,
   KEY_VLAN_TCI0,
   KEY_VLAN_TPID0,
   PORT__SIZE,
@@ -52,6 +53,7 @@ import {
   THREADS_MAX,
 } from '../../gen/arena.ts';
 import type { DpFlowStats } from '../dpif.ts';
+import { hasTunnel } from '../odp-tunnel-text.ts';
 import type { Arena } from './arena.ts';
 import { flowToKey } from './flow-key.ts';
 import type { ArenaHeap } from './heap.ts';
@@ -290,6 +292,8 @@ export class FlowTable {
     this.#mask32[KEY_RECIRC_ID / 4] = 0xffffffff;
     // All packets here are Ethernet frames.
     if (key.packetType === 0) this.#maskKey.fill(0, KEY_PACKET_TYPE, KEY_PACKET_TYPE + 4);
+    // Nor do packets of such ports come out of tunnels.
+    if (!hasTunnel(key)) this.#maskKey.fill(0, KEY_TUN_ID, KEY__SIZE);
     // Without a first tag there is no TPID and no second tag: those bits say nothing more.
     if (key.vlanTci0 === 0 && mask.vlanTci0 === 0xffff) this.#maskKey.fill(0, KEY_VLAN_TPID0, KEY_VLAN_TPID0 + 6);
     for (let i = 0; i < KEY__WORDS * 2; i++) this.#key32[i]! &= this.#mask32[i]!;

@@ -2,14 +2,13 @@ import type { OdpPort } from '../../base/types.ts';
 import type { Flow, FlowWildcards } from '../../flow/flow.ts';
 import { hash5Tuple } from '../../flow/flow-hash.ts';
 import { PKT_F_NO_RSS, RECIRC_DEPTH_MAX } from '../../gen/arena.ts';
-import { FLOW_MEMBERS, type FlowMemberName } from '../../gen/flow.ts';
-import { FLOW_KEY_MEMBERS } from '../../gen/flow-key.ts';
 import type { Bonds } from '../bonds.ts';
 import type { DpAction, DpFlow, DpFlowStats, DpUserdata, Upcall } from '../dpif.ts';
 import { DummyFlow, DummyFlowTable } from '../dummy/flow-table.ts';
 import type { Meters } from '../meters.ts';
 import { executeActions, type TunnelPort } from '../odp-execute.ts';
 import { extractKey } from '../packet-key.ts';
+import { OUTSIDE_KEY } from './flow-key.ts';
 import type { PacketState } from './own-packets.ts';
 
 /**
@@ -32,29 +31,25 @@ export interface SlowPathDeps {
   tunnelPort(port: OdpPort): TunnelPort | undefined;
 }
 
-const IN_KEY = new Set<string>(FLOW_KEY_MEMBERS.map(({ name }) => name));
 /** Members of a packet that are zero whatever it is, until an action of the slow path writes them. */
 const ALWAYS_ZERO = /^(tun_|ct_|reg\d|metadata|conj_id|actset_output)/;
-const OUTSIDE = (Object.keys(FLOW_MEMBERS) as FlowMemberName[]).filter((n) => !IN_KEY.has(n));
-const UNSEEN = OUTSIDE.filter((n) => !ALWAYS_ZERO.test(n));
-const METADATA_OUTSIDE = OUTSIDE.filter((n) => /^(tun_|ct_)/.test(n));
+const UNSEEN = OUTSIDE_KEY.filter(({ name }) => !ALWAYS_ZERO.test(name));
+const METADATA_OUTSIDE = OUTSIDE_KEY.filter(({ name }) => /^(tun_|ct_)/.test(name));
 
-const bytesOf = (f: Flow | FlowWildcards, name: FlowMemberName): Uint8Array => {
-  const { offset, size } = FLOW_MEMBERS[name];
-  return f.u8.subarray(offset, offset + size);
-};
+const bytesOf = (f: Flow | FlowWildcards, { at, end }: { at: number; end: number }): Uint8Array =>
+  f.u8.subarray(at, end);
 
 /** True when the mask looks at something that the fast path does not extract, or that it takes for zero while `key` has it otherwise. */
 export function looksBeyondKey(mask: FlowWildcards, key?: Flow): boolean {
-  if (UNSEEN.some((name) => bytesOf(mask, name).some((b) => b !== 0))) return true;
+  if (UNSEEN.some((part) => bytesOf(mask, part).some((b) => b !== 0))) return true;
   return (
-    key !== undefined && METADATA_OUTSIDE.some((name) => bytesOf(mask, name).some((b, i) => b & bytesOf(key, name)[i]!))
+    key !== undefined && METADATA_OUTSIDE.some((part) => bytesOf(mask, part).some((b, i) => b & bytesOf(key, part)[i]!))
   );
 }
 
 /** True when a packet carries metadata that the fast path's key has no room for. */
 export const carriesBeyondKey = (md: Flow): boolean =>
-  METADATA_OUTSIDE.some((name) => bytesOf(md, name).some((b) => b !== 0));
+  METADATA_OUTSIDE.some((part) => bytesOf(md, part).some((b) => b !== 0));
 
 export class SlowPath {
   /** Megaflows of packets that carry such metadata. */

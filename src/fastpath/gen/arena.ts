@@ -90,6 +90,16 @@ export const ACT_ETHERNET_ONLY: u32 = 33;
 export const HASH_L4: u32 = 0;
 export const HASH_SYM_L4: u32 = 1;
 export const SAMPLE_ALL: u32 = 4294967295;
+export const ACT_TUNNEL_PUSH: u32 = 31;
+export const ACT_TUNNEL_POP: u32 = 32;
+export const TUNNEL_NONE: u32 = 0;
+export const TUNNEL_VXLAN: u32 = 1;
+export const TUNNEL_GENEVE: u32 = 2;
+export const TUNNEL_GRE: u32 = 3;
+export const TUNNEL_KIND_MASK: u32 = 255;
+export const TUNNEL_F_GBP: u32 = 256;
+export const TUNNEL_PUSH_F_CSUM: u32 = 1;
+export const TUNNEL_PUSH_F_LOOK: u32 = 2;
 export const ACTIONS_F_PLAIN: u32 = 1;
 export const ACTIONS_F_RECIRC: u32 = 2;
 export const ACTIONS_F_RECIRC_MANY: u32 = 4;
@@ -140,6 +150,8 @@ export const DROP_SOCKET_TX_OVERSIZE: u32 = 40;
 export const DROP_INVALID_BOND: u32 = 41;
 export const DROP_NSH_DECAP_ERROR: u32 = 42;
 export const DROP_UPCALL_OVER_BUDGET: u32 = 43;
+export const DROP_TUNNEL_PUSH_ERROR: u32 = 44;
+export const DROP_TUNNEL_POP_ERROR: u32 = 45;
 export const HEADER_MAGIC: u32 = 0;
 export const HEADER_VERSION: u32 = 4;
 /** ctl: RCU epoch; a thread copies it at each quiescent point */
@@ -153,8 +165,12 @@ export const HEADER_SMC_ENABLE: u32 = 20;
 export const HEADER_NOTIFY: u32 = 24;
 /** ctl: VLAN tags that extract looks into (other_config:vlan-limit), at most 2 */
 export const HEADER_VLAN_LIMIT: u32 = 28;
+/** ctl: UDP source ports of tunnels start here */
+export const HEADER_TUNNEL_PORT_MIN: u32 = 32;
+/** ctl: and are below this many more */
+export const HEADER_TUNNEL_PORT_SPAN: u32 = 36;
 /** ctl: random, so that nobody can choose flows that share a bucket */
-export const HEADER_HASH_SEED: u32 = 32;
+export const HEADER_HASH_SEED: u32 = 40;
 /** bytes of a HEADER */
 export const HEADER__SIZE: u32 = 4096;
 /** PORT_KIND_* */
@@ -175,6 +191,8 @@ export const PORT_TX_LOCKED: u32 = 88;
 export const PORT_MAX_FRAME: u32 = 92;
 /** 1 when all its megaflows look at no more than the port, Ethertype, tag and fragmentation */
 export const PORT_SIMPLE: u32 = 96;
+/** TUNNEL_*: what comes out of packets that are popped into this port; 0: the control thread knows */
+export const PORT_TUNNEL: u32 = 100;
 /** bytes of a PORT */
 export const PORT__SIZE: u32 = 128;
 export const PORT_STATS_RX_PACKETS: u32 = 0;
@@ -251,9 +269,9 @@ export const SUBTABLE_PAD: u32 = 20;
 /** index of each word, u8 */
 export const SUBTABLE_WORDS: u32 = 24;
 /** mask of each word, u64, in the same order */
-export const SUBTABLE_MASKS: u32 = 48;
+export const SUBTABLE_MASKS: u32 = 64;
 /** bytes of a SUBTABLE */
-export const SUBTABLE__SIZE: u32 = 256;
+export const SUBTABLE__SIZE: u32 = 320;
 export const BUCKET_HASHES: u32 = 0;
 export const BUCKET_FLOWS: u32 = 28;
 export const BUCKET_NEXT: u32 = 56;
@@ -275,7 +293,7 @@ export const FLOW_SUBTABLE: u32 = 12;
 /** masked words, in the order of the subtable */
 export const FLOW_KEY: u32 = 16;
 /** bytes of a FLOW */
-export const FLOW__SIZE: u32 = 192;
+export const FLOW__SIZE: u32 = 256;
 export const SIMPLE_FLOW: u32 = 0;
 export const SIMPLE_GEN: u32 = 4;
 /** bytes of a SIMPLE */
@@ -342,7 +360,7 @@ export const PKT_TAIL_SLOT: u32 = 60;
 /** starts a cache line */
 export const PKT_KEY: u32 = 64;
 /** bytes of a PKT */
-export const PKT__SIZE: u32 = 256;
+export const PKT__SIZE: u32 = 320;
 export const SLOT_BYTES: u32 = 0;
 /** bytes of a SLOT */
 export const SLOT__SIZE: u32 = 2304;
@@ -431,7 +449,7 @@ export const UPCALL_DEPTH: u32 = 28;
 export const UPCALL_LONG: u32 = 30;
 export const UPCALL_KEY: u32 = 32;
 /** bytes of a UPCALL */
-export const UPCALL__SIZE: u32 = 192;
+export const UPCALL__SIZE: u32 = 272;
 /** pmd: last epoch seen; 0xffffffff: offline */
 export const THREAD_EPOCH: u32 = 0;
 /** ctl, while the thread is paused */
@@ -500,28 +518,28 @@ export const THREAD_SLEEP_NS: u32 = 264;
 /** pmd: words of the key under the mask of the subtable that is searched */
 export const THREAD_MASKED: u32 = 272;
 /** pmd: packets that are being looked up, u32 */
-export const THREAD_LOOK_PKTS: u32 = 432;
+export const THREAD_LOOK_PKTS: u32 = 512;
 /** pmd: of each, its hash under the subtable that is searched */
-export const THREAD_LOOK_HASHES: u32 = 560;
+export const THREAD_LOOK_HASHES: u32 = 640;
 /** pmd: of each, the flow or EMC entry that it may have */
-export const THREAD_LOOK_FOUND: u32 = 688;
+export const THREAD_LOOK_FOUND: u32 = 768;
 /** pmd: packets that dpcls is asked for, u32 */
-export const THREAD_ASKED: u32 = 816;
+export const THREAD_ASKED: u32 = 896;
 /** pmd: of each, its list of subtables; 1: asked already */
-export const THREAD_LISTS: u32 = 944;
+export const THREAD_LISTS: u32 = 1024;
 /** pmd: nothing; what was loaded only to be in the cache goes here */
-export const THREAD_TOUCHED: u32 = 1072;
+export const THREAD_TOUCHED: u32 = 1152;
 /** pmd: packets that the EMC was asked for in this window */
-export const THREAD_EMC_ASKED: u32 = 1076;
+export const THREAD_EMC_ASKED: u32 = 1156;
 /** pmd: those that it knew */
-export const THREAD_EMC_FOUND: u32 = 1080;
+export const THREAD_EMC_FOUND: u32 = 1160;
 /** pmd: the rxq that is being served has used up its share of upcalls: misses are dropped */
-export const THREAD_UPCALLS_SPENT: u32 = 1084;
+export const THREAD_UPCALLS_SPENT: u32 = 1164;
 /** pmd: packets that it is not asked for yet, because it knew few */
-export const THREAD_EMC_REST: u32 = 1088;
-export const THREAD_DROPS: u32 = 1096;
+export const THREAD_EMC_REST: u32 = 1168;
+export const THREAD_DROPS: u32 = 1176;
 /** port numbers, u16 */
-export const THREAD_DIRTY: u32 = 1608;
+export const THREAD_DIRTY: u32 = 1688;
 /** bytes of a THREAD */
 export const THREAD__SIZE: u32 = 4096;
 export const KEY_IN_PORT: u32 = 0;
@@ -560,10 +578,25 @@ export const KEY_PACKET_TYPE: u32 = 136;
 export const KEY_DP_HASH: u32 = 140;
 export const KEY_SKB_PRIORITY: u32 = 144;
 export const KEY_PKT_MARK: u32 = 148;
-export const KEY_PAD2: u32 = 152;
+export const KEY_TUN_ID: u32 = 152;
+export const KEY_TUN_SRC: u32 = 160;
+export const KEY_TUN_DST: u32 = 164;
+export const KEY_TUN_IPV6_SRC: u32 = 168;
+export const KEY_TUN_IPV6_DST: u32 = 184;
+export const KEY_TUN_FLAGS: u32 = 200;
+export const KEY_TUN_TOS: u32 = 202;
+export const KEY_TUN_TTL: u32 = 203;
+export const KEY_TUN_TP_SRC: u32 = 204;
+export const KEY_TUN_TP_DST: u32 = 206;
+export const KEY_TUN_GBP_ID: u32 = 208;
+export const KEY_TUN_GBP_FLAGS: u32 = 210;
+export const KEY_PAD2: u32 = 211;
+export const KEY_TUN_METADATA_PRESENT: u32 = 212;
+export const KEY_PAD3: u32 = 214;
+export const KEY_TUN_METADATA: u32 = 216;
 /** bytes of a flow key */
-export const KEY__SIZE: u32 = 160;
-export const KEY__WORDS: u32 = 20;
+export const KEY__SIZE: u32 = 240;
+export const KEY__WORDS: u32 = 30;
 export const KEY__SHORT_WORDS: u32 = 6;
 export const KEY__META_WORD: u32 = 17;
 /** 1 × HEADER */
@@ -577,78 +610,78 @@ export const ARENA_VRINGS: u32 = 135168;
 /** 4096 × SUBTABLE */
 export const ARENA_SUBTABLES: u32 = 397312;
 /** 16 × THREAD */
-export const ARENA_THREADS: u32 = 1445888;
+export const ARENA_THREADS: u32 = 1708032;
 /** 256 × RXQ a thread */
-export const ARENA_RXQS: u32 = 1511424;
+export const ARENA_RXQS: u32 = 1773568;
 /** from one thread to the next */
 export const ARENA_RXQS_STRIDE: u32 = 8192;
 /** 236 × PKT a thread */
-export const ARENA_PKTS: u32 = 1642496;
+export const ARENA_PKTS: u32 = 1904640;
 /** from one thread to the next */
-export const ARENA_PKTS_STRIDE: u32 = 61440;
+export const ARENA_PKTS_STRIDE: u32 = 77824;
 /** 236 × SLOT a thread */
-export const ARENA_SLOTS: u32 = 2625536;
+export const ARENA_SLOTS: u32 = 3149824;
 /** from one thread to the next */
 export const ARENA_SLOTS_STRIDE: u32 = 544768;
 /** 236 × BIG_SLOT a thread */
-export const ARENA_BIG_SLOTS: u32 = 11341824;
+export const ARENA_BIG_SLOTS: u32 = 11866112;
 /** from one thread to the next */
 export const ARENA_BIG_SLOTS_STRIDE: u32 = 15544320;
 /** 32 × TAIL a thread */
-export const ARENA_TAILS: u32 = 260050944;
+export const ARENA_TAILS: u32 = 260575232;
 /** from one thread to the next */
 export const ARENA_TAILS_STRIDE: u32 = 65536;
 /** 512 × TX_BATCH a thread */
-export const ARENA_TX_BATCHES: u32 = 261099520;
+export const ARENA_TX_BATCHES: u32 = 261623808;
 /** from one thread to the next */
 export const ARENA_TX_BATCHES_STRIDE: u32 = 98304;
 /** 224 × GROUP a thread */
-export const ARENA_GROUPS: u32 = 262672384;
+export const ARENA_GROUPS: u32 = 263196672;
 /** from one thread to the next */
 export const ARENA_GROUPS_STRIDE: u32 = 8192;
 /** 128 × GROUP_HASH a thread */
-export const ARENA_GROUP_TABLE: u32 = 262803456;
+export const ARENA_GROUP_TABLE: u32 = 263327744;
 /** from one thread to the next */
 export const ARENA_GROUP_TABLE_STRIDE: u32 = 4096;
 /** 512 × PORT_STATS a thread */
-export const ARENA_PORT_STATS: u32 = 262868992;
+export const ARENA_PORT_STATS: u32 = 263393280;
 /** from one thread to the next */
 export const ARENA_PORT_STATS_STRIDE: u32 = 65536;
 /** 512 × SIMPLE a thread */
-export const ARENA_SIMPLES: u32 = 263917568;
+export const ARENA_SIMPLES: u32 = 264441856;
 /** from one thread to the next */
 export const ARENA_SIMPLES_STRIDE: u32 = 4096;
 /** 4096 × EMC_ENTRY a thread */
-export const ARENA_EMC: u32 = 263983104;
+export const ARENA_EMC: u32 = 264507392;
 /** from one thread to the next */
 export const ARENA_EMC_STRIDE: u32 = 262144;
 /** 4096 × SMC_BUCKET a thread */
-export const ARENA_SMC: u32 = 268177408;
+export const ARENA_SMC: u32 = 268701696;
 /** from one thread to the next */
 export const ARENA_SMC_STRIDE: u32 = 262144;
 /** 4096 × SUBTABLE_HITS a thread */
-export const ARENA_SUBTABLE_HITS: u32 = 272371712;
+export const ARENA_SUBTABLE_HITS: u32 = 272896000;
 /** from one thread to the next */
 export const ARENA_SUBTABLE_HITS_STRIDE: u32 = 16384;
 /** 262144 × METER_REF */
-export const ARENA_METERS: u32 = 272633856;
+export const ARENA_METERS: u32 = 273158144;
 /** 256 × BOND */
-export const ARENA_BONDS: u32 = 273682432;
+export const ARENA_BONDS: u32 = 274206720;
 /** 256 × BOND_BYTES a thread */
-export const ARENA_BOND_BYTES: u32 = 273960960;
+export const ARENA_BOND_BYTES: u32 = 274485248;
 /** from one thread to the next */
 export const ARENA_BOND_BYTES_STRIDE: u32 = 524288;
 /** 1048576 × BYTE a thread */
-export const ARENA_UPCALLS: u32 = 282349568;
+export const ARENA_UPCALLS: u32 = 282873856;
 /** from one thread to the next */
 export const ARENA_UPCALLS_STRIDE: u32 = 1048576;
 /** 1048576 × FLOW */
-export const ARENA_FLOWS: u32 = 299126784;
+export const ARENA_FLOWS: u32 = 299651072;
 /** 1048576 × FLOW_STATS a thread */
-export const ARENA_FLOW_STATS: u32 = 500453376;
+export const ARENA_FLOW_STATS: u32 = 568086528;
 /** from one thread to the next */
 export const ARENA_FLOW_STATS_STRIDE: u32 = 33554432;
 /** 268435456 × BYTE */
-export const ARENA_HEAP: u32 = 1037324288;
+export const ARENA_HEAP: u32 = 1104957440;
 /** bytes of the arena */
-export const ARENA__SIZE: u32 = 1305804800;
+export const ARENA__SIZE: u32 = 1373437952;
