@@ -157,7 +157,7 @@ describe('tunnels in the fast path', () => {
     });
 
     test(`${kind}: what is popped has the key that the reference gives it, and bad packets are dropped`, () => {
-      const damage = fc.option(fc.record({ at: fc.nat(130), bits: fc.integer({ min: 1, max: 255 }) }), { freq: 3 });
+      const damage = fc.option(fc.record({ at: fc.nat(130), bits: fc.integer({ min: 1, max: 255 }) }), { freq: 1 });
       const outcomes = { inner: 0, slow: 0, drop: 0 };
       fc.assert(
         fc.property(
@@ -209,7 +209,7 @@ describe('tunnels in the fast path', () => {
         ),
         { numRuns: 600 },
       );
-      assert.ok(outcomes.inner > 100 && outcomes.drop > 20, JSON.stringify(outcomes));
+      assert.ok(outcomes.inner > 60 && outcomes.drop > 10, JSON.stringify(outcomes));
     });
   }
 
