@@ -13,11 +13,12 @@ const parseMark = (text: string | undefined): number | undefined => {
   return digits === undefined ? undefined : Number(digits) >>> 0;
 };
 
-function showRoute({ network, prefix, mark, bridge, gateway, source }: Route): string {
+function showRoute({ origin, network, prefix, mark, bridge, gateway, source }: Route): string {
   const ip = formatMapped(network);
   const bits = ip.includes(':') ? prefix : prefix - 96;
   const via = gateway ? ` GW ${formatMapped(gateway)}` : '';
-  return `User: ${ip}/${bits}${mark ? ` MARK ${mark}` : ''} dev ${bridge}${via} SRC ${formatMapped(source)}\n`;
+  const from = origin === 'user' ? 'User' : 'Cached';
+  return `${from}: ${ip}/${bits}${mark ? ` MARK ${mark}` : ''} dev ${bridge}${via} SRC ${formatMapped(source)}${origin === 'local' ? ' local' : ''}\n`;
 }
 
 function addRoute(router: OvsRouter, [to = '', bridge = '', third, fourth]: readonly string[]): string {

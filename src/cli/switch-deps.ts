@@ -13,6 +13,7 @@ import { links } from '../netdev/link-watcher.ts';
 import type { Netdev, NetdevProvider } from '../netdev/netdev.ts';
 import { type Address, OvsRouter, parseNetwork } from '../netdev/ovs-router.ts';
 import { patchProvider } from '../netdev/patch.ts';
+import { RouteMirror } from '../netdev/route-mirror.ts';
 import { systemProvider } from '../netdev/system.ts';
 import { tapProvider } from '../netdev/tap.ts';
 import { TnlNeighCache } from '../netdev/tnl-neigh-cache.ts';
@@ -28,6 +29,7 @@ import type { DummyLevel } from './vswitchd-options.ts';
 export interface SwitchPartsOptions {
   dummy: DummyLevel;
   disableSystem: boolean;
+  disableSystemRoute: boolean;
   clock: Clock;
   /** Makes the datapath `name` of a type; `dummy`: one for tests. */
   createDpif(name: string, type: string, dummy: boolean): Dpif;
@@ -49,6 +51,7 @@ export class SwitchParts implements SwitchDeps {
   readonly #options: SwitchPartsOptions;
   readonly #backends = new Map<string, OfprotoBackendApi>();
   readonly #providers = new Map<string, NetdevProvider>();
+  readonly #mirror: RouteMirror | undefined;
   #dpdk: 'undecided' | 'off' | 'on' = 'undecided';
 
   constructor(options: SwitchPartsOptions) {
@@ -58,6 +61,9 @@ export class SwitchParts implements SwitchDeps {
     const all = [patchProvider, ...tunnels, tapProvider, internalProvider, systemProvider, ...options.providers];
     for (const provider of all) this.#providers.set(provider.type, provider);
     if (options.dummy !== 'none') this.#enableDummies(options.dummy);
+    // Dummies stand for no interface of the host.
+    if (!options.disableSystemRoute && options.dummy !== 'override')
+      this.#mirror = new RouteMirror((routes) => this.router.setSystem(routes));
   }
 
   /** Dummies beside the other kinds, or in their place. */
@@ -202,6 +208,7 @@ export class SwitchParts implements SwitchDeps {
   }
 
   async close(): Promise<void> {
+    this.#mirror?.close();
     await this.ownDatapaths.close();
     for (const backend of this.#backends.values()) {
       await backend.close();

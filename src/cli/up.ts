@@ -120,6 +120,7 @@ async function serve(options: UpOptions, daemon: Daemon, dbPath: string): Promis
       dummy: level === undefined ? 'none' : level === 'override' || level === 'system' ? level : 'enabled',
       dummyNuma: undefined,
       disableSystem: false,
+      disableSystemRoute: false,
       mlockall: false,
       tls: {},
       show: undefined,

@@ -14,6 +14,8 @@ export interface VswitchdOptions {
   /** NUMA node of each core of a machine that is made up. */
   dummyNuma: string | undefined;
   disableSystem: boolean;
+  /** The host's routes are not looked at. */
+  disableSystemRoute: boolean;
   mlockall: boolean;
   tls: { privateKey?: string; certificate?: string; caCert?: string };
   /** Asked for help or the version instead. */
@@ -59,6 +61,7 @@ export function parseVswitchdOptions(argv: readonly string[], daemon: Daemon): V
     dummy: 'none',
     dummyNuma: undefined,
     disableSystem: false,
+    disableSystemRoute: false,
     mlockall: false,
     tls: {},
     show: undefined,
@@ -100,6 +103,9 @@ function takeOption(options: VswitchdOptions, name: keyof typeof LONG_OPTIONS, v
       break;
     case 'disable-system':
       options.disableSystem = true;
+      break;
+    case 'disable-system-route':
+      options.disableSystemRoute = true;
       break;
     case 'dpdk':
       throw new FatalError('Using --dpdk to configure DPDK is not supported.');

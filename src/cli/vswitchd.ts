@@ -73,6 +73,7 @@ export async function startVswitchd(
   const parts = new SwitchParts({
     dummy: options.dummy,
     disableSystem: options.disableSystem,
+    disableSystemRoute: options.disableSystemRoute,
     clock,
     createDpif: (name, type, dummy) => datapath.createDpif(name, type, clock, { enabled: dummy, cores }),
     createBackend: datapath.createBackend,

@@ -35,6 +35,30 @@ describe('routes of tunnels', () => {
     assert.equal(formatMapped(r.lookup(ip('10.0.0.9'), 0)!.source), '10.0.0.1');
   });
 
+  it("of the host come and go with it, after those put in by hand, before which come the host's own addresses", () => {
+    const r = router();
+    let changes = 0;
+    r.onChange(() => changes++);
+    const route = (to: string, local = false) => {
+      const { address, prefix } = net(to);
+      return { network: address, prefix, mark: 0, device: 'br0', gateway: undefined, local };
+    };
+    const host = [route('10.0.0.0/24'), route('10.0.0.1/32', true), route('172.16.0.0/16')];
+    r.setSystem(host);
+    r.setSystem(host);
+    assert.equal(changes, 1);
+    const origin = (to: string) => r.lookup(ip(to), 0)?.origin;
+    assert.deepEqual([origin('10.0.0.9'), origin('10.0.0.1'), origin('172.16.0.1')], ['host', 'local', undefined]);
+    assert.ok(r.add(net('10.0.0.0/24'), 'br0', 0));
+    assert.deepEqual([origin('10.0.0.9'), origin('10.0.0.1')], ['user', 'local']);
+    r.setSystem([]);
+    assert.deepEqual(
+      r.routes().map((one) => one.origin),
+      ['user'],
+    );
+    assert.ok(r.delete(net('10.0.0.0/24'), 0));
+  });
+
   it('are refused where the text is no network', () => {
     for (const text of ['', '1.2.3', '1.2.3.4/33', '::1/129', 'x/8', '1.2.3.4/-1'])
       assert.equal(parseNetwork(text), undefined, text);

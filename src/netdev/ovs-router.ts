@@ -1,13 +1,29 @@
+import { isDeepStrictEqual } from 'node:util';
 import { isMapped, mapped, parseMapped } from '../base/address.ts';
 
-/** The routes that tunnels go by: those that are put in by hand (`ovs/route/add`). IPv4 addresses are IPv4-mapped IPv6 ones here. */
+/** The routes that tunnels go by: those of the host, and those that are put in by hand (`ovs/route/add`). IPv4 addresses are IPv4-mapped IPv6 ones here. */
 
 export interface Address {
   address: Uint8Array;
   prefix: number;
 }
 
+/** A route of the host; `local`: to an address of its own. */
+export interface SystemRoute {
+  readonly network: Uint8Array;
+  readonly prefix: number;
+  readonly mark: number;
+  readonly device: string;
+  readonly gateway: Uint8Array | undefined;
+  readonly local: boolean;
+}
+
+/** Where a route is from, with what goes before a longer prefix. */
+export type RouteOrigin = 'host' | 'user' | 'local';
+const PRECEDENCE: Readonly<Record<RouteOrigin, number>> = { host: 0, user: 32, local: 64 };
+
 export interface Route {
+  readonly origin: RouteOrigin;
   /** 16 bytes, masked. */
   readonly network: Uint8Array;
   readonly prefix: number;
@@ -35,8 +51,10 @@ function masked(address: Uint8Array, prefix: number): Uint8Array {
 
 const equal = (a: Uint8Array, b: Uint8Array): boolean => Buffer.compare(a, b) === 0;
 
+const precedence = (r: Route): number => r.prefix + PRECEDENCE[r.origin];
+
 export class OvsRouter {
-  readonly #routes: Route[] = [];
+  #routes: Route[] = [];
   readonly #listeners: (() => void)[] = [];
   readonly #addressesOf: (device: string) => Iterable<Address>;
 
@@ -67,27 +85,47 @@ export class OvsRouter {
     if (!source) return false;
     const network = masked(to.address, to.prefix);
     this.delete(to, mark);
-    this.#routes.push({ network, prefix: to.prefix, mark, bridge, gateway, source });
+    this.#routes.push({ origin: 'user', network, prefix: to.prefix, mark, bridge, gateway, source });
     this.#changed();
     return true;
   }
 
   delete({ address, prefix }: { address: Uint8Array; prefix: number }, mark: number): boolean {
     const network = masked(address, prefix);
-    const i = this.#routes.findIndex((r) => r.prefix === prefix && r.mark === mark && equal(r.network, network));
+    const i = this.#routes.findIndex(
+      (r) => r.origin === 'user' && r.prefix === prefix && r.mark === mark && equal(r.network, network),
+    );
     if (i < 0) return false;
     this.#routes.splice(i, 1);
     this.#changed();
     return true;
   }
 
-  /** The longest prefix among the routes for that mark. `source`: an address of this host that the packet is to come from. */
+  /** Takes the host's routes for those of before. One by a device that has no address to send from is left out. */
+  setSystem(routes: readonly SystemRoute[]): void {
+    const known = routes.flatMap(({ network, prefix, mark, device, gateway, local }): Route[] => {
+      const source = this.#source(network, device) ?? (gateway && this.#source(gateway, device));
+      return source
+        ? [{ origin: local ? 'local' : 'host', network, prefix, mark, bridge: device, gateway, source }]
+        : [];
+    });
+    // Of the host's several tables there may be equal ones: the last one counts.
+    const byKey = new Map(
+      known.map((r) => [`${r.origin} ${r.prefix} ${r.mark} ${Buffer.from(r.network).toString('hex')}`, r]),
+    );
+    const next = [...byKey.values(), ...this.#routes.filter((r) => r.origin === 'user')];
+    if (isDeepStrictEqual(next, this.#routes)) return;
+    this.#routes = next;
+    this.#changed();
+  }
+
+  /** The longest prefix among the routes for that mark, those by hand and to the host itself first. `source`: an address of this host that the packet is to come from. */
   lookup(to: Uint8Array, mark: number, source?: Uint8Array): Route | undefined {
     if (source && !this.#isOwn(source)) return undefined;
     let best: Route | undefined;
     for (const r of this.#routes) {
       if (r.mark !== mark || !equal(masked(to, r.prefix), r.network)) continue;
-      if (!best || r.prefix > best.prefix) best = r;
+      if (!best || precedence(r) > precedence(best)) best = r;
     }
     return best;
   }
