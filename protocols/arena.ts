@@ -7,7 +7,7 @@
  */
 import { FLOW_KEY_WORDS } from './flow-key.ts';
 
-export const ARENA_VERSION = 5;
+export const ARENA_VERSION = 6;
 export const ARENA_MAGIC = 0x54524e41; // "ANRT"
 export const KEY_SIZE = FLOW_KEY_WORDS.length * 8;
 
@@ -42,7 +42,7 @@ export const LIMITS = {
   /** Bytes of upcalls above which queues that miss are left alone until the control thread has caught up. */
   UPCALL_BACKLOG: 64 << 10,
   /** For how many ms of nine times as many a queue is left alone at most: above, it is polled, and its misses are dropped. */
-  UPCALL_WAIT_MS: 100,
+  UPCALL_WAIT_MS: 2000,
   BUCKET_WAYS: 7,
   /** How deep `clone` may nest. */
   CLONE_DEPTH_MAX: 10,
@@ -293,7 +293,7 @@ export const STRUCTS: Readonly<Record<string, { align: number; rows: readonly Ro
       ['RSS', 4, 'hash of the packet as it was received, 0: not wanted yet'],
       ['FLAGS', 4, 'PKT_F_*'],
       ['NEXT', 4, 'offset of the next packet of the same group, 0: none'],
-      ['TRUNC', 4, 'length that the next output may have, 0: whole'],
+      ['TRUNC', 4, 'how many bytes trunc has taken off the end for the next output'],
       [
         'VNET_FLAGS',
         1,

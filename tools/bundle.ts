@@ -99,7 +99,8 @@ ${functions.join(',\n')}
 };
 if ($stamps.every($isCurrent)) $load(${JSON.stringify(entry)}).main(process.argv.slice(2)).then((code) => process.exit(code));
 else {
-  process.argv.splice(2, 0, ${JSON.stringify(name)});
+  // As bin/turnout would have started it, for a daemon starts itself anew by these words.
+  process.argv.splice(1, 1, require('node:path').join($root, 'bin/turnout.ts'), ${JSON.stringify(name)});
   import($urlOf('bin/turnout.ts'));
 }
 `;

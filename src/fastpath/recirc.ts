@@ -117,7 +117,7 @@ function copyHead(pkt: u32, index: u32): void {
 /** Takes `cut` bytes off the packet's end. */
 // @ts-ignore: decorator
 @inline
-function shorten(pkt: u32, cut: u32): void {
+export function shorten(pkt: u32, cut: u32): void {
   const head = headLength(pkt);
   const len = load<u32>(pkt, PKT_LEN);
   const left = len > cut ? len - cut : 0;

@@ -64,6 +64,7 @@ import {
   VRING_SIZE,
   VRING_STARTED,
 } from './gen/arena';
+import { sctpChecksum } from './checksums';
 import { completeChecksum } from './full-checksum';
 import { copyIn, copyOut, gAtomicLoad32, gAtomicStore32, gLoad16, gLoad32, gStore16, gStore32, gStore64 } from './guest';
 import { appendSegment, closeFrame, forgetOpen, isOpen, mergedLength, openFrame } from './merge';
@@ -192,6 +193,15 @@ function copyFrame(data: u32): u32 {
   return frameLen + VLAN_SIZE;
 }
 
+/** Where SCTP's CRC-32c stands (RFC 9260, 3.1): no protocol has an Internet checksum there. */
+const SCTP_CRC_AT: u32 = 8;
+
+/** The kernel leaves the CRC of SCTP to the device as it leaves checksums, and marks it in the same way. */
+function completeSctp(at: u32, size: u32): void {
+  store<u32>(at, 0, SCTP_CRC_AT);
+  store<u32>(at, sctpChecksum(at, size), SCTP_CRC_AT);
+}
+
 /** Takes the whole frame into the slot `data`. Returns its length, or 0 with `dropReason`. */
 // @ts-ignore: decorator
 @inline
@@ -203,8 +213,10 @@ function takeWhole(data: u32): u32 {
   if (vnetFlags & VNET_NEEDS_CSUM) {
     dropReason = DROP_SOCKET_RX_BAD_OFFLOAD;
     const start = csumStart + (tag ? VLAN_SIZE : 0);
-    if (csumStart < ETH_HEADER_SIZE || start + csumOffset + 2 > len) return 0;
-    completeChecksum(data, len, start, csumOffset);
+    const isSctp = csumOffset == SCTP_CRC_AT;
+    if (csumStart < ETH_HEADER_SIZE || start + csumOffset + (isSctp ? 4 : 2) > len) return 0;
+    if (isSctp) completeSctp(data + start, len - start);
+    else completeChecksum(data, len, start, csumOffset);
   }
   return len;
 }
@@ -303,7 +315,7 @@ function putFrame(ring: u32, slot: u32, data: u32, len: u32): void {
   } else {
     gStore32(slot + SLOT_LEN, len + VNET_SIZE);
   }
-  gStore64(slot + SLOT_HEADER, <u64>len << 16);
+  gStore64(slot + SLOT_HEADER, <u64>min<u32>(len, 0xffff) << 16);
   gStore16(slot + SLOT_HEADER + 8, 0);
   copyOut(slot + SLOT_HEADER + VNET_SIZE, data, len);
 }

@@ -27,6 +27,7 @@ import { grow, hasRoom } from './encap';
 import { extract } from './extract';
 import { fold64, sumBytes } from './full-checksum';
 import { hash5Tuple, rssHash } from './packet-hash';
+import { shorten } from './recirc';
 import { pullUp } from './tail';
 import { drop } from './thread';
 
@@ -97,12 +98,11 @@ function becomeOuter(pkt: u32, outPort: u32, l4: u32, look: bool): void {
   store<u16>(pkt, <u16>l4, PKT_L4);
 }
 
-/** Without what `trunc` took off. A packet that gets too long for its slot is dropped, and keeps its length 0 for what follows. */
+/** Puts the header before what `trunc` has left of the packet. The caller has seen to it that there is room. */
 function pushOne(pkt: u32, operands: u32): void {
   const cut = load<u32>(pkt, PKT_TRUNC);
-  const before = load<u32>(pkt, PKT_LEN);
   store<u32>(pkt, 0, PKT_TRUNC);
-  store<u32>(pkt, before > cut ? before - cut : 0, PKT_LEN);
+  if (cut) shorten(pkt, cut);
   const how = load<u32>(operands, 4);
   const size = how >> 16;
   const hash = hashOf(pkt);
@@ -119,7 +119,18 @@ function pushOne(pkt: u32, operands: u32): void {
   becomeOuter(pkt, load<u32>(operands), l4, (flags & TUNNEL_PUSH_F_LOOK) != 0);
 }
 
-/** Returns the packets that go on, linked: those without room in their slot are dropped. */
+/** Longest frame of the underlay: the length in an IPv4 header has 16 bits. */
+const OUTER_MAX: u32 = ETH_LEN + 0xffff;
+
+// @ts-ignore: decorator
+@inline
+function outerLength(pkt: u32, size: u32): u32 {
+  const len = load<u32>(pkt, PKT_LEN);
+  const cut = load<u32>(pkt, PKT_TRUNC);
+  return (len > cut ? len - cut : 0) + size;
+}
+
+/** Returns the packets that go on, linked: those without room in their slot, and those that get too long for IP, are dropped. */
 export function pushTunnels(head: u32, operands: u32): u32 {
   const size = load<u32>(operands, 4) >> 16;
   let first: u32 = 0;
@@ -127,7 +138,7 @@ export function pushTunnels(head: u32, operands: u32): u32 {
   let pkt = head;
   while (pkt) {
     const next = load<u32>(pkt, PKT_NEXT);
-    if (hasRoom(pkt, size)) {
+    if (hasRoom(pkt, size) && outerLength(pkt, size) <= OUTER_MAX) {
       pushOne(pkt, operands);
       if (last) store<u32>(last, pkt, PKT_NEXT);
       else first = pkt;

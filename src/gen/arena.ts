@@ -22,7 +22,7 @@ export const DROP_REASONS_MAX = 64;
 export const UPCALL_RING_SIZE = 1048576;
 export const UPCALL_MISS_RESERVE = 262144;
 export const UPCALL_BACKLOG = 65536;
-export const UPCALL_WAIT_MS = 100;
+export const UPCALL_WAIT_MS = 2000;
 export const BUCKET_WAYS = 7;
 export const CLONE_DEPTH_MAX = 10;
 export const GROUP_TABLE_SIZE = 128;
@@ -31,7 +31,7 @@ export const METERS_MAX = 262144;
 export const METER_BANDS_MAX = 8;
 export const BONDS_MAX = 256;
 export const BOND_BUCKETS = 256;
-export const ARENA_VERSION = 5;
+export const ARENA_VERSION = 6;
 export const ARENA_MAGIC = 1414680129;
 export const PORT_KIND_NONE = 0;
 export const PORT_KIND_VHOST = 1;
@@ -339,7 +339,7 @@ export const PKT_RSS = 24;
 export const PKT_FLAGS = 28;
 /** offset of the next packet of the same group, 0: none */
 export const PKT_NEXT = 32;
-/** length that the next output may have, 0: whole */
+/** how many bytes trunc has taken off the end for the next output */
 export const PKT_TRUNC = 36;
 /** the virtio_net_hdr of the frame in its own order and layout, checked; all 0: nothing is left to be done to the frame */
 export const PKT_VNET_FLAGS = 40;

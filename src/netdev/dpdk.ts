@@ -66,8 +66,13 @@ class DpdkTap extends TapNetdev {
   constructor(port: string, device: string, driver: string, mac?: Uint8Array) {
     super(port, 'dpdk', device);
     this.#driver = driver;
-    if (mac) this.setMac(mac);
-    this.setAdminUp(true);
+    try {
+      if (mac) this.setMac(mac);
+      this.setAdminUp(true);
+    } catch (e) {
+      this.close().catch(() => {});
+      throw e;
+    }
   }
 
   override status(): ReadonlyMap<string, string> {
@@ -107,7 +112,8 @@ function macOf(args: Args): Uint8Array | undefined {
   const text = args.get('mac');
   if (text === undefined) return undefined;
   const mac = text === 'fixed' ? Uint8Array.of(0, 0x64, 0x74, 0x61, 0x70, 0) : parseMac(text);
-  if (!mac || (mac[0]! & 1) !== 0) throw new NetdevError(`'${text}' is not a MAC address of a device`);
+  if (!mac || (mac[0]! & 1) !== 0 || mac.every((byte) => byte === 0))
+    throw new NetdevError(`'${text}' is not a MAC address of a device`);
   return mac;
 }
 

@@ -4,6 +4,7 @@ import { BasicNetdev } from './basic.ts';
 import { type LinkNews, links } from './link-watcher.ts';
 
 const IFF_RUNNING = 0x40;
+const ENODEV = 19;
 
 /** What the host says of one of its interfaces. */
 interface HostState {
@@ -26,8 +27,9 @@ function readState(name: string): HostState | undefined {
       up: (flags & IFF_UP) !== 0,
       running: (flags & IFF_RUNNING) !== 0,
     };
-  } catch {
-    return undefined;
+  } catch (e) {
+    if (e instanceof RangeError || (e as { errno?: number }).errno === ENODEV) return undefined;
+    throw e;
   }
 }
 
@@ -66,7 +68,12 @@ export abstract class HostNetdev extends BasicNetdev {
   protected refresh(): void {
     if (this.#gone || !this.#state) return;
     const before = this.#state;
-    const now = readState(this.device);
+    let now: HostState | undefined;
+    try {
+      now = readState(this.device);
+    } catch {
+      return; // It can't be asked now (EMFILE, ENOMEM): that says nothing about it.
+    }
     this.#elsewhere = now?.ifindex !== before.ifindex && this.isHeld();
     if (this.#elsewhere) {
       this.#state = { ...before, up: true, running: true };

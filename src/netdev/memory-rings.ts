@@ -57,7 +57,7 @@ export function loopLayout(): MemoryLayout {
 
 /** The frames of a capture come out, once or without end; what goes in goes to another file, or is gone. */
 export function pcapLayout(frames: readonly Uint8Array[], endless: boolean, captures: boolean): MemoryLayout {
-  const longest = Math.max(SLOT_SIZE - SLOT_HEADER, ...frames.map((data) => data.length));
+  const longest = frames.reduce((most, { length }) => Math.max(most, length), SLOT_SIZE - SLOT_HEADER);
   const frameSize = Math.ceil((SLOT_HEADER + longest) / 64) * 64;
   // A ring has at least one slot; without a frame it stays empty.
   const nFrames = Math.max(1, frames.length);

@@ -138,7 +138,12 @@ export class RouteMirror {
       return names.get(ifindex);
     };
     const routes: SystemRoute[] = [];
-    const whole = rtnetlinkDumpRoutes(this.#buffer, (datagram) => routes.push(...parseRoutes(datagram, nameOf)));
+    let whole = false;
+    try {
+      whole = rtnetlinkDumpRoutes(this.#buffer, (datagram) => routes.push(...parseRoutes(datagram, nameOf)));
+    } catch {
+      // No descriptor or no memory was left for it (EMFILE, ENOBUFS).
+    }
     if (whole) this.#tell(routes);
   }
 

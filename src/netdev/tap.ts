@@ -44,9 +44,14 @@ export class TapNetdev extends HostNetdev {
   constructor(name: string, type = 'tap', device = name) {
     super(name, type, device);
     this.#fd = tapOpen(device, { vnetHdrSize: VNET_HDR_SIZE });
-    setTapPersist(this.#fd, true);
-    takeOffloads(this.#fd);
-    this.follow();
+    try {
+      setTapPersist(this.#fd, true);
+      takeOffloads(this.#fd);
+      if (!this.follow()) throw new NetdevError(`could not open network device ${device} (No such device)`);
+    } catch (e) {
+      this.close().catch(() => {});
+      throw e;
+    }
   }
 
   async #attach(consumer: SocketConsumer): Promise<void> {

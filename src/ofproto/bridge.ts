@@ -272,8 +272,10 @@ export class Bridge implements OfprotoApi, XBridge, OpenflowBridge {
     this.backend.portAdded(port);
     port.netdev.onChange(() => {
       if (this.#ports.get(port.ofpPort) !== port) return;
-      if (port.tunnel) void this.tunnels.reconfigure(port);
-      else this.tunnels.deviceChanged();
+      if (port.tunnel) {
+        const failed = (e: unknown) => this.backend.warn(`${port.name}: ${(e as Error).message}`);
+        this.tunnels.reconfigure(port).catch(failed);
+      } else this.tunnels.deviceChanged();
       this.links.portChanged(port);
     });
     port.shown = port.phy();

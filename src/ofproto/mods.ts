@@ -220,11 +220,20 @@ function portOfMod(host: RequestHost, m: MessageOf<'port_mod'>): BridgePort | Of
   return Buffer.from(m.hwAddr).equals(Buffer.from(port.netdev.mac())) ? port : 'OFPPMFC_BAD_HW_ADDR';
 }
 
+/** The kernel may refuse (ENETDOWN, EPERM, ENODEV): then the port stays as it is, as in Open vSwitch. */
+function setAdminUp(host: RequestHost, port: BridgePort, up: boolean): void {
+  try {
+    port.netdev.setAdminUp(up);
+  } catch (e) {
+    host.log('ofproto').warn(`${port.name}: could not be set ${up ? 'up' : 'down'} (${(e as Error).message})`);
+  }
+}
+
 export function applyPortMod(host: RequestHost, m: MessageOf<'port_mod'>, conn: Ofconn): OfErrorName | undefined {
   const port = portOfMod(host, m);
   if (typeof port === 'string') return port;
   const { config } = port;
-  if (m.mask & PC_PORT_DOWN) port.netdev.setAdminUp((m.config & PC_PORT_DOWN) === 0);
+  if (m.mask & PC_PORT_DOWN) setAdminUp(host, port, (m.config & PC_PORT_DOWN) === 0);
   for (const bit of PORT_MOD_BITS) if (m.mask & bit) port.configBits = (port.configBits & ~bit) | (m.config & bit);
   if (port.config !== config) host.portConfigChanged(port, conn);
   return undefined;

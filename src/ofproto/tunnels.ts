@@ -44,6 +44,8 @@ export class Tunnels implements XTunnels {
   readonly #map: TunnelMap;
   /** What a port is in the datapath by, while its configuration may be a newer one. */
   readonly #configs = new Map<BridgePort, TunnelConfig>();
+  /** Ports that are gone for good; one that merely clashed with another may come back with other options. */
+  readonly #removed = new WeakSet<BridgePort>();
 
   constructor(host: TunnelsHost) {
     this.#host = host;
@@ -104,6 +106,7 @@ export class Tunnels implements XTunnels {
   }
 
   async remove(port: BridgePort): Promise<void> {
+    this.#removed.add(port);
     await this.#take(port);
   }
 
@@ -123,9 +126,21 @@ export class Tunnels implements XTunnels {
 
   /** The tunnel's options are others: it may come and go by another port of the datapath. */
   async reconfigure(port: BridgePort): Promise<void> {
-    if (!this.#configs.has(port) || this.#configs.get(port) === port.netdev.tunnel) return;
+    const config = port.netdev.tunnel!;
+    const before = this.#configs.get(port);
+    if (this.#removed.has(port) || before === config) return;
+    // The datapath's port has the policy bit, and has another only when it is made anew: all its tunnels agree in it, so this is the only one.
+    if (before && before.gbp !== config.gbp) await this.#take(port);
     const odpPort = await this.acquire(port.netdev);
+    if (this.#removed.has(port) || port.netdev.tunnel !== config) {
+      await this.#release(config);
+      return;
+    }
     await this.#take(port);
+    if (this.#removed.has(port)) {
+      await this.#release(config);
+      return;
+    }
     port.odpPort = odpPort;
     await this.add(port).catch((e: unknown) => this.#log.warn(`${port.name}: ${(e as Error).message}`));
     this.#host.changed();

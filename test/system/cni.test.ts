@@ -142,12 +142,16 @@ test('pods with an ordinary kernel stack', async (t) => {
     ];
     const plain = { ...config, ipam: { ...ipam, routes: [] } };
     for (const one of [stale, valid]) assert.equal((await callPlugin(sw, 'ADD', plain, one)).status, 0);
+    // Without the list nobody is known to be stale.
+    const listless = await callPlugin(sw, 'GC', plain);
+    assert.deepEqual([listless.status, listless.json?.code], [1, 7]);
+    assert.ok(await linkOf(valid));
     const attachments = [{ containerID: valid.containerId, ifname: valid.ifname }];
     assert.deepEqual(await callPlugin(sw, 'GC', { ...plain, 'cni.dev/valid-attachments': attachments }), DONE);
     assert.equal(await linkOf(stale), undefined);
     assert.ok(await linkOf(valid));
     assert.equal(reserved(), 2);
-    assert.deepEqual(await callPlugin(sw, 'GC', { ...plain, 'cni.dev/valid-attachments': [] }), DONE);
+    assert.deepEqual(await callPlugin(sw, 'GC', { ...plain, 'cni.dev/valid-attachments': null }), DONE);
     assert.deepEqual(await leftovers(sw), NOTHING);
     assert.equal(reserved(), 0);
   });

@@ -67,9 +67,11 @@ async function makeBridges(sw: Switch): Promise<void> {
     ip address add 172.31.1.1/24 dev br-phy
     ip address add fd31::1/64 dev br-phy nodad
     ip link set br-phy up`);
-  const routes = await sw.sh('ovs-appctl ovs/route/show');
-  assert.match(routes, /^Cached: 172\.31\.1\.0\/24 dev br-phy SRC 172\.31\.1\.1$/m);
-  assert.match(routes, /^Cached: 172\.31\.1\.1\/32 dev br-phy SRC 172\.31\.1\.1 local$/m);
+  for (const line of [
+    /^Cached: 172\.31\.1\.0\/24 dev br-phy SRC 172\.31\.1\.1$/m,
+    /^Cached: 172\.31\.1\.1\/32 dev br-phy SRC 172\.31\.1\.1 local$/m,
+  ])
+    await eventually(`a route ${line}`, async () => line.test(await sw.sh('ovs-appctl ovs/route/show')) || undefined);
 }
 
 async function pings(netns: Netns, to: string): Promise<void> {

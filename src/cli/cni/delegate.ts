@@ -7,6 +7,9 @@ import { Fields, isRecord, type JsonRecord } from './json.ts';
 import { type CniResult, formatResult, parseResult } from './result.ts';
 import { type CniVersion, commonVersion, isAtLeast } from './versions.ts';
 
+/** In the environment of a delegate: one that finds it was called by itself, by whatever name, and would call itself without end. */
+export const DELEGATED = 'TURNOUT_CNI_DELEGATED';
+
 /** Another plugin on CNI_PATH that does a part of the work (CNI specification, section 4). */
 export class Delegate {
   readonly type: string;
@@ -59,7 +62,7 @@ export class Delegate {
     const prev = prevResult && { prevResult: formatResult(prevResult, this.version) };
     const ran = await this.#run([this.#file], {
       input: JSON.stringify({ ...this.#raw, cniVersion: this.version, ...prev }),
-      env: { ...process.env, ...env, CNI_COMMAND: command },
+      env: { ...process.env, ...env, CNI_COMMAND: command, [DELEGATED]: '1' },
     });
     if (ran.stderr !== '') process.stderr.write(ran.stderr);
     const answer = decoded(ran.stdout);

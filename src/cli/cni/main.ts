@@ -6,9 +6,11 @@ import { add } from './add.ts';
 import type { CniCall } from './attachment.ts';
 import { check, status } from './check.ts';
 import { decodeConfig, parseConfig } from './config.ts';
+import { DELEGATED } from './delegate.ts';
 import { type CniEnvironment, parseEnvironment } from './environment.ts';
 import {
   CNI_DECODING_FAILURE,
+  CNI_INVALID_CONFIG,
   CNI_IO_FAILURE,
   CNI_KERNEL,
   CNI_NOT_AVAILABLE,
@@ -74,6 +76,8 @@ const versions = ({ cniVersion = NEWEST_VERSION }: JsonRecord): JsonRecord => ({
 });
 
 async function serve(environment: CniEnvironment, raw: JsonRecord): Promise<JsonRecord | undefined> {
+  if (process.env[DELEGATED] !== undefined)
+    throw new CniError(CNI_INVALID_CONFIG, 'the plugin is its own delegate', 'name another one in "ipam"');
   const config = parseConfig({ ...readFlatFile(raw), ...raw }, environment);
   const isStatus = environment.command === 'STATUS';
   let db: SwitchDb;

@@ -5,6 +5,7 @@ import type { PortRecord } from '../attach/switch-db.ts';
 import { type CniCall, idOf, portName, portOf, portsOfNetwork } from './attachment.ts';
 import { hasGc, isMirrorPlugin } from './config.ts';
 import { Delegate } from './delegate.ts';
+import { invalidConfig } from './error.ts';
 import { configurationFile } from './files.ts';
 import { leaveMirrors, removeEmptyMirrors } from './mirror.ts';
 import { removeIfEmpty, SHORT_ID, shortFolder, withdrawSocket } from './socket.ts';
@@ -81,6 +82,8 @@ async function removeSocket({ db, run }: Pick<CniCall, 'db' | 'run'>, port: Port
 /** Removes what belongs to no valid attachment of the network. */
 export async function gc(call: CniCall): Promise<void> {
   const { db, config } = call;
+  if (!('cni.dev/valid-attachments' in config.raw))
+    throw invalidConfig('GC removes all but the attachments in "cni.dev/valid-attachments", and there is no such list');
   const valid = new Set((config.validAttachments ?? []).map((one) => `${one.containerID}\0${one.ifname}`));
   const isStale = ({ externalIds }: PortRecord) =>
     !valid.has(`${externalIds.get('container_id')}\0${externalIds.get('container_iface')}`);

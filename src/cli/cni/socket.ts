@@ -128,7 +128,9 @@ async function mountSocket(made: string, socket: string, run: RunProgram): Promi
 
 /** Takes a socket out of a pod's folder; none is as good. */
 export async function withdrawSocket(socket: string, run: RunProgram): Promise<void> {
-  if ((await run(['mountpoint', '--quiet', socket])).status === 0) await mustRun(run, ['umount', socket]);
+  // The pod may write there: a link that it put in the socket's place must not have us unmount what it names.
+  const isMounted = (await run(['mountpoint', '--quiet', '--nofollow', socket])).status === 0;
+  if (isMounted) await mustRun(run, ['umount', '--no-canonicalize', socket]);
   rmSync(socket, { force: true });
 }
 

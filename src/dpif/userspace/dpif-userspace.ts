@@ -70,7 +70,7 @@ import { carriesBeyondKey, looksBeyondKey, SlowPath } from './slow-path.ts';
 import { SocketPorts } from './socket-ports.ts';
 import { UpcallReader, type UpcallRecord } from './upcall-reader.ts';
 import { UserdataTable } from './userdata-table.ts';
-import { type VhostPort, VhostPorts } from './vhost-ports.ts';
+import { VhostPorts } from './vhost-ports.ts';
 import { VringRecords } from './vring-records.ts';
 
 const ETH_TYPE_NSH = 0x894f;
@@ -191,12 +191,23 @@ export class UserspaceDpif implements Dpif {
     const port = this.#freePort(netdev, wanted);
     this.#ports.set(port, { odpPort: port, name: netdev.name, type: netdev.type, netdev });
     this.#counters.clearPort(port);
-    const record = ARENA_PORTS + port * PORT__SIZE;
     this.#publishMtu(port, netdev);
     netdev.onChange(() => this.#publishMtu(port, netdev));
+    try {
+      await this.#attach(port, netdev);
+    } catch (e) {
+      // Its number, its rings and what else it has so far are another's again.
+      await this.portDel(port);
+      throw e;
+    }
+    return port;
+  }
+
+  async #attach(port: OdpPort, netdev: Netdev): Promise<void> {
+    const record = ARENA_PORTS + port * PORT__SIZE;
     if (netdev.io.kind === 'vhost') {
       await this.#ensureCores();
-      const vhost = this.#addVhost(port, netdev);
+      const vhost = this.#vhost.add(port, netdev.name);
       this.#arena.publish(record + PORT_KIND, PORT_KIND_VHOST);
       netdev.io.attach(vhost);
       await this.#assign();
@@ -215,16 +226,6 @@ export class UserspaceDpif implements Dpif {
       netdev.io.attach((frame) => {
         if (this.#ports.get(port)?.netdev === netdev) this.#receive(port, frame);
       });
-    }
-    return port;
-  }
-
-  #addVhost(port: OdpPort, netdev: Netdev): VhostPort {
-    try {
-      return this.#vhost.add(port, netdev.name);
-    } catch (e) {
-      this.#ports.delete(port);
-      throw e;
     }
   }
 
@@ -364,6 +365,7 @@ export class UserspaceDpif implements Dpif {
     if (flow !== 0) {
       this.#main.exports.countSpare(flow);
       this.#own.guarded(() => this.#main.exports.executeSpare(this.#main.exports.flowActions(flow), state.depth));
+      this.#main.interruptGuests();
       return true;
     }
     const key = this.#preparedKey(packet, md);
@@ -471,7 +473,10 @@ export class UserspaceDpif implements Dpif {
   // Packets of the control thread.
 
   execute(packet: Uint8Array, key: Flow, actions: readonly DpAction[]): void {
-    if (packet.length > BIG_FRAME_MAX) return;
+    if (packet.length > BIG_FRAME_MAX) {
+      this.#counters.drop(DROP_VHOST_TX_OVERSIZE);
+      return;
+    }
     this.#executeOn(packet, metadataOf(key), actions, MADE_HERE);
     this.#drainOwn();
   }

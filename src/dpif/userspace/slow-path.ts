@@ -152,7 +152,10 @@ export class SlowPath {
   }
 
   #userspace(userdata: DpUserdata, packet: Uint8Array, md: Flow, before: PacketState): void {
-    if (before.depth >= RECIRC_DEPTH_MAX) return;
+    if (before.depth >= RECIRC_DEPTH_MAX) {
+      this.#deps.drop('datapath_drop_userspace_action_error');
+      return;
+    }
     const key = extractKey(packet, md, this.#deps.vlanLimit());
     const actions = this.#deps.ask({ type: 'action', key, packet, userdata, pmd: -1 });
     if (actions && actions.length > 0) this.#execute(packet, md, actions, { ...before, depth: before.depth + 1 });

@@ -59,13 +59,13 @@ export class TapPump {
     let n = 0;
     while (n < BATCH_MAX) {
       const slot = arena.get(ring + VRING_DESC) + i * frameSize;
-      if (Atomics.load(this.#i32, slot >> 2) !== 0) break;
+      if (Atomics.load(this.#i32, slot >>> 2) !== 0) break;
       const size = readAt(fd, this.#base + slot + MAC - VNET_SIZE, frameSize - MAC + VNET_SIZE);
       if (size <= VNET_SIZE) break;
-      this.#u32[(slot + 4) >> 2] = size - VNET_SIZE;
-      this.#u32[(slot + 8) >> 2] = size - VNET_SIZE;
-      this.#u16[(slot + 12) >> 1] = MAC;
-      Atomics.store(this.#i32, slot >> 2, STATUS_USER);
+      this.#u32[(slot + 4) >>> 2] = size - VNET_SIZE;
+      this.#u32[(slot + 8) >>> 2] = size - VNET_SIZE;
+      this.#u16[(slot + 12) >>> 1] = MAC;
+      Atomics.store(this.#i32, slot >>> 2, STATUS_USER);
       if (++i === arena.get(ring + VRING_SIZE)) i = 0;
       n++;
     }
@@ -80,10 +80,10 @@ export class TapPump {
     let i = arena.get(ring + VRING_LAST_USED);
     for (;;) {
       const slot = arena.get(ring + VRING_DESC) + i * frameSize;
-      if (Atomics.load(this.#i32, slot >> 2) !== STATUS_SEND_REQUEST) break;
-      const size = this.#u32[(slot + 4) >> 2]!;
+      if (Atomics.load(this.#i32, slot >>> 2) !== STATUS_SEND_REQUEST) break;
+      const size = this.#u32[(slot + 4) >>> 2]!;
       if (writeAt(fd, this.#base + slot + SEND_AT, size) !== size) this.#dropFrame(ring, slot, size - VNET_SIZE);
-      Atomics.store(this.#i32, slot >> 2, 0);
+      Atomics.store(this.#i32, slot >>> 2, 0);
       if (++i === arena.get(ring + VRING_SIZE)) i = 0;
     }
     arena.set(ring + VRING_LAST_USED, i);
@@ -97,15 +97,15 @@ export class TapPump {
     let i = arena.get(ring + VRING_LAST_USED);
     for (;;) {
       const slot = arena.get(ring + VRING_DESC) + i * frameSize;
-      if (Atomics.load(this.#i32, slot >> 2) !== STATUS_SEND_REQUEST) break;
-      const size = this.#u32[(slot + 4) >> 2]! - VNET_SIZE;
+      if (Atomics.load(this.#i32, slot >>> 2) !== STATUS_SEND_REQUEST) break;
+      const size = this.#u32[(slot + 4) >>> 2]! - VNET_SIZE;
       const record = slot + SEND_AT + VNET_SIZE - PCAP_RECORD;
       this.#view.setUint32(record, now / 1000, true);
       this.#view.setUint32(record + 4, (now % 1000) * 1000, true);
       this.#view.setUint32(record + 8, size, true);
       this.#view.setUint32(record + 12, size, true);
       if (writeAt(fd, this.#base + record, PCAP_RECORD + size) !== PCAP_RECORD + size) this.#drop(ring, 1, size);
-      Atomics.store(this.#i32, slot >> 2, 0);
+      Atomics.store(this.#i32, slot >>> 2, 0);
       if (++i === arena.get(ring + VRING_SIZE)) i = 0;
     }
     arena.set(ring + VRING_LAST_USED, i);

@@ -41,6 +41,15 @@ function send(ring: number, frames: readonly Uint8Array[]): number {
   return rig.thread.guest(SOCKET_MEMORY)!.tx(0, ring, list, frames.length);
 }
 
+function crc32c(data: Uint8Array): number {
+  let crc = ~0;
+  for (const byte of data) {
+    crc ^= byte;
+    for (let bit = 0; bit < 8; bit++) crc = (crc >>> 1) ^ (crc & 1 ? 0x82f63b78 : 0);
+  }
+  return ~crc >>> 0;
+}
+
 describe('what a packet socket hears', () => {
   test('frames in their order, and each slot goes back', async () => {
     const { socket, rx } = await start();
@@ -102,6 +111,40 @@ describe('what a packet socket hears', () => {
       }
     }
   }
+
+  test("SCTP's CRC-32c that was left to us is computed, where no Internet checksum stands", async () => {
+    const { socket, rx } = await start();
+    const chunk = [0x0e, 0, 0, 4];
+    const frame = Uint8Array.from([
+      ...bytes(14),
+      ...bytes(20, 1),
+      0,
+      1,
+      0,
+      2,
+      9,
+      9,
+      9,
+      9,
+      0xde,
+      0xad,
+      0xbe,
+      0xef,
+      ...chunk,
+    ]);
+    socket.hear(frame, { flags: 1, csumStart: 34, csumOffset: 8 });
+    const [got] = receive(rx);
+    const zeroed = Uint8Array.from(got!.subarray(34));
+    zeroed.fill(0, 8, 12);
+    assert.equal(new DataView(got!.buffer, got!.byteOffset).getUint32(42, true), crc32c(zeroed));
+    assert.deepEqual(got!.subarray(0, 42), frame.subarray(0, 42));
+    assert.equal(crc32c(Buffer.from('123456789')), 0xe3069283); // the check value of RFC 3720, B.4
+    socket.hear(frame.subarray(0, 44), { flags: 1, csumStart: 34, csumOffset: 8 });
+    assert.deepEqual(
+      rig.dropsDuring(() => assert.deepEqual(receive(rx), [])),
+      { socket_rx_bad_offload: 1 },
+    );
+  });
 
   for (const version of [4, 6] as const) {
     for (const tagged of [false, true]) {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { describe, test } from 'node:test';
+import { after, describe, test } from 'node:test';
 import fc from 'fast-check';
 import { odpPort } from '../../base/types.ts';
 import { vlog } from '../../base/vlog.ts';
@@ -7,6 +7,7 @@ import { Flow, FlowWildcards } from '../../flow/flow.ts';
 import {
   ARENA_HEADER,
   ARENA_PORTS,
+  BATCH_MAX,
   FRAME_MAX,
   HEADER_TUNNEL_PORT_MIN,
   HEADER_TUNNEL_PORT_SPAN,
@@ -24,6 +25,7 @@ import { extractKey, portMetadata } from '../packet-key.ts';
 import { pushTunnel } from '../tunnel-push.ts';
 import { popKind } from './compile-tunnel.ts';
 import { flowToKey } from './flow-key.ts';
+import { FakeGuest, FakeRing } from './testing/fake-guest.ts';
 import { frames } from './testing/packets.ts';
 import { Rig } from './testing/rig.ts';
 
@@ -112,7 +114,66 @@ function fastPath(frame: Uint8Array, actions: readonly DpAction[]) {
 
 const output = (n: number): DpAction => ({ type: 'output', port: odpPort(n) });
 
+const guest = new FakeGuest();
+after(() => guest.release());
+const sender = await rig.start(new FakeRing(guest, { index: 1, size: 2, hdrSize: 12, features: 0n }));
+const tailAt = guest.alloc(2 * 65536);
+
+const PLAIN: Shape = {
+  six: false,
+  csum: false,
+  key: 7,
+  tos: 0,
+  ttl: 64,
+  options: [],
+  bits: { gpe: false, gbp: false, oam: false, keyed: true, layer3: false },
+};
+
 describe('tunnels in the fast path', () => {
+  for (const csum of [false, true]) {
+    test(`a big frame that trunc shortens before it is pushed${csum ? ', with a checksum' : ''}`, () => {
+      const frame = Uint8Array.from({ length: 9000 }, (_, i) =>
+        i < 14 ? [2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x88, 0xb5][i]! : i * 7,
+      );
+      for (const maxLen of [100, 255, 256, 257, 2000, 8950]) {
+        const header = headerOf('vxlan', { ...PLAIN, csum });
+        const ports = { tunnelPort: odpPort(TUNNEL), outPort: odpPort(2) };
+        const actions: DpAction[] = [
+          { type: 'trunc', maxLen },
+          { type: 'tunnel_push', ...ports, tunnelType: 'vxlan', header },
+          output(2),
+        ];
+        const want: string[] = [];
+        executeActions(frame, portMetadata(IN_PORT), actions, {
+          output: (port, packet) => want.push(`${port} ${hex(packet)}`),
+          userspace: () => assert.fail('no such action'),
+          recirc: () => assert.fail('no such action'),
+          tunnelPort: () => tunnelOf('vxlan'),
+        });
+        rig.placeTail(BATCH_MAX, frame, 256, sender, tailAt);
+        rig.extractSpare(IN_PORT);
+        rig.exports.executeSpare(rig.actions(actions), 0);
+        assert.deepEqual(
+          rig.records().map(({ port, packet }) => `${port} ${hex(packet)}`),
+          want,
+          `${maxLen} bytes`,
+        );
+      }
+    });
+  }
+
+  test('a frame that would get too long for IP is dropped by name', () => {
+    const frame = Uint8Array.from({ length: 65_540 }, (_, i) => (i === 12 ? 0x88 : i === 13 ? 0xb5 : 2));
+    const ports = { tunnelPort: odpPort(TUNNEL), outPort: odpPort(2) };
+    const push: DpAction = { type: 'tunnel_push', ...ports, tunnelType: 'vxlan', header: headerOf('vxlan', PLAIN) };
+    const drops = rig.dropsDuring(() => {
+      rig.placeTail(BATCH_MAX, frame, 256, sender, tailAt);
+      rig.extractSpare(IN_PORT);
+      rig.exports.executeSpare(rig.actions([push, output(2)]), 0);
+    });
+    assert.deepEqual([drops, rig.records()], [{ datapath_drop_tunnel_push_error: 1 }, []]);
+  });
+
   for (const kind of KINDS) {
     test(`${kind}: what is pushed is what the reference pushes`, () => {
       const pushed = (shape: Shape): DpAction => ({

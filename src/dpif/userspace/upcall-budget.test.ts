@@ -166,6 +166,23 @@ describe('the upcall budget of a queue', () => {
     assert.equal(rig.counters.thread(0).missUpcalls - sent, 1n);
   });
 
+  test('a queue that waits while it has nothing is not charged for it', () => {
+    other.ring.send(frameOf(++source, false));
+    poll();
+    fillBacklog(q);
+    poll();
+    for (let ms = 0; ms <= UPCALL_WAIT_MS; ms++, nowMs++) poll();
+    const sent = rig.counters.thread(0).missUpcalls;
+    const drops = lost(() => {
+      other.ring.send(frameOf(++source, false));
+      poll(3);
+      rig.records();
+      poll(3);
+    });
+    assert.equal(drops, 0);
+    assert.equal(rig.counters.thread(0).missUpcalls - sent, 1n);
+  });
+
   test('what the control thread forwards itself has no budget', () => {
     fillBacklog(q);
     poll();

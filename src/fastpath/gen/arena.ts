@@ -22,7 +22,7 @@ export const DROP_REASONS_MAX: u32 = 64;
 export const UPCALL_RING_SIZE: u32 = 1048576;
 export const UPCALL_MISS_RESERVE: u32 = 262144;
 export const UPCALL_BACKLOG: u32 = 65536;
-export const UPCALL_WAIT_MS: u32 = 100;
+export const UPCALL_WAIT_MS: u32 = 2000;
 export const BUCKET_WAYS: u32 = 7;
 export const CLONE_DEPTH_MAX: u32 = 10;
 export const GROUP_TABLE_SIZE: u32 = 128;
@@ -31,7 +31,7 @@ export const METERS_MAX: u32 = 262144;
 export const METER_BANDS_MAX: u32 = 8;
 export const BONDS_MAX: u32 = 256;
 export const BOND_BUCKETS: u32 = 256;
-export const ARENA_VERSION: u32 = 5;
+export const ARENA_VERSION: u32 = 6;
 export const ARENA_MAGIC: u32 = 1414680129;
 export const PORT_KIND_NONE: u32 = 0;
 export const PORT_KIND_VHOST: u32 = 1;
@@ -339,7 +339,7 @@ export const PKT_RSS: u32 = 24;
 export const PKT_FLAGS: u32 = 28;
 /** offset of the next packet of the same group, 0: none */
 export const PKT_NEXT: u32 = 32;
-/** length that the next output may have, 0: whole */
+/** how many bytes trunc has taken off the end for the next output */
 export const PKT_TRUNC: u32 = 36;
 /** the virtio_net_hdr of the frame in its own order and layout, checked; all 0: nothing is left to be done to the frame */
 export const PKT_VNET_FLAGS: u32 = 40;
