@@ -4,6 +4,7 @@ import type { ContainersResult } from './containers.ts';
 import type { ExplosionResult } from './explosion.ts';
 import { type LatencyResult, latencyAt } from './latency.ts';
 import type { MemoryResult } from './memory.ts';
+import { LOAD_NAMES, type OvsdbResult } from './ovsdb.ts';
 import type { Spread } from './statistics.ts';
 
 export type Result =
@@ -13,7 +14,8 @@ export type Result =
   | MemoryResult
   | IdleResult
   | ContainersResult
-  | ControlResult;
+  | ControlResult
+  | OvsdbResult;
 
 export interface Figure {
   row: string;
@@ -236,7 +238,31 @@ export function figures(result: Result): Figure[] {
       return containersFigures(result as ContainersResult);
     case 'control':
       return controlFigures(result as ControlResult);
+    case 'ovsdb':
+      return ovsdbFigures(result as OvsdbResult);
   }
+}
+
+/** What a load is, in words. */
+const OVSDB_LOADS: Readonly<Record<(typeof LOAD_NAMES)[number], string>> = {
+  statistics: 'counters written',
+  'add-port': 'ports added and deleted',
+  select: 'questions by name',
+};
+
+function ovsdbFigures({ row, rates, ratios }: OvsdbResult): Figure[] {
+  return LOAD_NAMES.map((load) => ({
+    row: row.name,
+    title: `${row.title}: ${OVSDB_LOADS[load]}`,
+    unit: '/s',
+    digits: 0,
+    better: 'more',
+    goal: row.goal,
+    aim: row.aim,
+    ...both(rates[load].turnout, rates[load]['ovs-dpdk']),
+    ...optional('ratio', ratios[load]),
+    ...optional('value', ratios[load]?.median),
+  }));
 }
 
 /** How a figure stands to its goal and aim. */

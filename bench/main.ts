@@ -13,6 +13,7 @@ import type { Result } from './figures.ts';
 import { compareLatency } from './latency.ts';
 import { describeMachine, describeVersions } from './machine.ts';
 import { compareMemory } from './memory.ts';
+import { compareOvsdb } from './ovsdb.ts';
 import type { PeerName, Plan } from './plan.ts';
 import { missing, noise, surroundings } from './preflight.ts';
 import { detailTable, figureTable, reservations } from './report.ts';
@@ -136,6 +137,8 @@ function compareRow(row: Row, plan: Plan): Promise<Result> {
       return compareContainers(row, plan);
     case 'control':
       return compareControl(row, plan);
+    case 'ovsdb':
+      return compareOvsdb(row, plan);
   }
 }
 

@@ -1,9 +1,7 @@
 /**
- * Transactions a second of Turnout's database server and of Open vSwitch's, by the same load, A B A B from fresh starts:
+ * Transactions a second of Turnout's database server and of Open vSwitch's, by the same load.
  *
- *   node bench/ovsdb.ts [--seconds S] [--pairs N] [--ports N] [--in-flight N] [--rows NAME,…]
- *
- * The database is Open_vSwitch with a bridge of N ports. Each client keeps N transactions on the way. A monitor of all tables listens,
+ * The database is Open_vSwitch with a bridge of 500 ports. Each client keeps several transactions on the way. A monitor of all tables listens,
  * as the switch would. The load is composed beforehand and answers are only counted, so that the server is what is measured.
  */
 import { spawnSync } from 'node:child_process';
@@ -13,14 +11,15 @@ import * as net from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
 import { VSWITCH_SCHEMA } from '../src/ovsdb/vswitch-schema.ts';
+import { type PeerName, type Plan, type Runs, ratiosOf, spreadOf, spreadsOf } from './plan.ts';
+import type { OvsdbRow } from './rows.ts';
+import type { Spread } from './statistics.ts';
 
 const SERVERS = {
   turnout: fileURLToPath(new URL('../compat/sbin/ovsdb-server', import.meta.url)),
-  ovs: '/usr/sbin/ovsdb-server',
+  'ovs-dpdk': '/usr/sbin/ovsdb-server',
 } as const;
-type ServerName = keyof typeof SERVERS;
 
 const CLIENTS = 4;
 
@@ -73,7 +72,10 @@ function select({ ports }: Layout, i: number): Operation[] {
   return [{ op: 'select', table: 'Interface', where, columns: ['_uuid', 'name', 'type', 'ofport'] }];
 }
 
-const LOADS: Readonly<Record<string, (layout: Layout, i: number) => Operation[]>> = {
+export const LOAD_NAMES = ['statistics', 'add-port', 'select'] as const;
+export type LoadName = (typeof LOAD_NAMES)[number];
+
+const LOADS: Readonly<Record<LoadName, (layout: Layout, i: number) => Operation[]>> = {
   statistics,
   'add-port': addPort,
   select,
@@ -83,7 +85,7 @@ class Server {
   readonly #folder = mkdtempSync(join(tmpdir(), 'turnout-bench-db-'));
   readonly #pid: number;
 
-  constructor(name: ServerName) {
+  constructor(name: PeerName) {
     const env = { ...process.env, OVS_RUNDIR: this.#folder, OVS_DBDIR: this.#folder, OVS_LOGDIR: this.#folder };
     const run = (program: string, ...args: string[]) => {
       const { status, stderr } = spawnSync(program, args, { cwd: this.#folder, env, encoding: 'utf8' });
@@ -178,7 +180,7 @@ function monitor(server: Server): net.Socket {
   return socket;
 }
 
-interface Plan {
+interface Load {
   readonly nPorts: number;
   readonly seconds: number;
   /** Of each client. */
@@ -186,13 +188,13 @@ interface Plan {
 }
 
 /** Transactions a second under a load. */
-async function measure(name: ServerName, load: string, { nPorts, seconds, nInFlight }: Plan): Promise<number> {
+async function measure(name: PeerName, load: LoadName, { nPorts, seconds, nInFlight }: Load): Promise<number> {
   const server = new Server(name);
   try {
     const layout = await fill(server, nPorts);
     const listener = monitor(server);
     let next = 0;
-    const compose = LOADS[load]!;
+    const compose = LOADS[load];
     const one = () => request('transact', ['Open_vSwitch', ...compose(layout, next)], next++);
     let done = 0;
     let isOver = false;
@@ -222,34 +224,45 @@ async function measure(name: ServerName, load: string, { nPorts, seconds, nInFli
 
 const pause = (seconds: number) => new Promise<void>((resolve) => setTimeout(resolve, seconds * 1000));
 
-const median = (values: readonly number[]) => values.toSorted((a, b) => a - b)[values.length >> 1]!;
+export type OvsdbRates = Record<LoadName, number>;
 
-async function main(): Promise<void> {
-  const { values } = parseArgs({
-    options: {
-      seconds: { type: 'string', default: '2' },
-      pairs: { type: 'string', default: '3' },
-      ports: { type: 'string', default: '500' },
-      'in-flight': { type: 'string', default: '8' },
-      rows: { type: 'string', default: Object.keys(LOADS).join(',') },
-    },
-  });
-  const plan: Plan = {
-    nPorts: Number(values.ports),
-    seconds: Number(values.seconds),
-    nInFlight: Number(values['in-flight']),
-  };
-  for (const load of values.rows.split(',')) {
-    const rates: Record<ServerName, number[]> = { turnout: [], ovs: [] };
-    for (let i = 0; i < Number(values.pairs); i++) {
-      for (const name of ['turnout', 'ovs'] as const) {
-        rates[name].push(await measure(name, load, plan));
-      }
-    }
-    const [ours, theirs] = [median(rates.turnout), median(rates.ovs)];
-    const ratio = (ours / theirs).toFixed(2);
-    console.log(`${load.padEnd(12)} turnout ${ours.toFixed(0)}/s, ovs ${theirs.toFixed(0)}/s, ratio ${ratio}`);
-  }
+export interface OvsdbResult {
+  row: OvsdbRow;
+  nPorts: number;
+  /** Transactions a second of each load. */
+  runs: Runs<OvsdbRates>;
+  rates: Record<LoadName, Partial<Record<PeerName, Spread>>>;
+  /** Turnout's divided by Open vSwitch's, of the pairs. */
+  ratios: Partial<Record<LoadName, Spread>>;
 }
 
-await main();
+const N_PORTS = 500;
+const N_IN_FLIGHT = 8;
+
+async function measureAll(name: PeerName, seconds: number): Promise<OvsdbRates> {
+  const rates: Partial<OvsdbRates> = {};
+  for (const load of LOAD_NAMES)
+    rates[load] = await measure(name, load, { nPorts: N_PORTS, seconds, nInFlight: N_IN_FLIGHT });
+  return rates as OvsdbRates;
+}
+
+/** Fresh starts for every load, A B A B. */
+export async function compareOvsdb(row: OvsdbRow, plan: Plan): Promise<OvsdbResult> {
+  const runs: Runs<OvsdbRates> = {};
+  for (let pair = 0; pair < plan.pairs; pair += 1) {
+    for (const peer of plan.peers) {
+      const run = await measureAll(peer, plan.timing.measureS);
+      const told = LOAD_NAMES.map((load) => `${load} ${run[load].toFixed(0)}/s`).join(', ');
+      plan.progress(`${row.name}: pair ${pair + 1} of ${plan.pairs}: ${peer}: ${told}`);
+      runs[peer] = [...(runs[peer] ?? []), run];
+    }
+  }
+  const rates: Partial<OvsdbResult['rates']> = {};
+  const ratios: OvsdbResult['ratios'] = {};
+  for (const load of LOAD_NAMES) {
+    rates[load] = spreadsOf(runs, (run) => run[load]);
+    const { ratio } = spreadOf(ratiosOf(runs, (run) => run[load]));
+    if (ratio !== undefined) ratios[load] = ratio;
+  }
+  return { row, nPorts: N_PORTS, runs, rates: rates as OvsdbResult['rates'], ratios };
+}

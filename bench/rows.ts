@@ -59,7 +59,20 @@ export interface ControlRow extends RowBase {
   kind: 'control';
 }
 
-export type Row = ThroughputRow | ExplosionRow | LatencyRow | MemoryRow | IdleRow | ContainersRow | ControlRow;
+/** Transactions a second of the database server: see ovsdb.ts. */
+export interface OvsdbRow extends RowBase {
+  kind: 'ovsdb';
+}
+
+export type Row =
+  | ThroughputRow
+  | ExplosionRow
+  | LatencyRow
+  | MemoryRow
+  | IdleRow
+  | ContainersRow
+  | ControlRow
+  | OvsdbRow;
 
 const flowgen = (nFlows: number, size = 60): Traffic => ({ generator: 'testpmd-flowgen', nFlows, size });
 
@@ -186,4 +199,5 @@ export const ROWS: readonly Row[] = [
     goal: 1,
     aim: 2,
   },
+  { kind: 'ovsdb', name: 'ovsdb', title: 'OVSDB transactions', goal: 0.7, aim: 1 },
 ];
