@@ -276,7 +276,6 @@ function parseKey(
 function completeMask({ flow, wc }: Match): Match {
   wc.recircId = 0xffffffff;
   if (wc.vlanTci0 === 0) wc.vlanTci0 = flow.vlanTci0 ? 0x1000 : 0xffff;
-  flow.maskWith(wc);
   return { flow, wc };
 }
 
