@@ -163,6 +163,7 @@ function idleFigures({ row, runs, probeFloorUs }: IdleResult): Figure[] {
 
 function containersFigures(result: ContainersResult): Figure[] {
   const { row, gbps, cpuPerGb, roundTripUs, kernelBridge, ratio, roundTripRatio } = result;
+  const common = { row: row.name, better: 'less' } as const;
   return [
     {
       row: row.name,
@@ -178,19 +179,17 @@ function containersFigures(result: ContainersResult): Figure[] {
       note: `the kernel's bridge ${kernelBridge.gbps.median.toFixed(1)}`,
     },
     {
-      row: row.name,
+      ...common,
       title: `${row.title}: CPU of the switch`,
       unit: 's a GB',
       digits: 2,
-      better: 'less',
       ...both(cpuPerGb.turnout, cpuPerGb['ovs-dpdk']),
     },
     {
-      row: row.name,
+      ...common,
       title: `${row.title}: ping`,
       unit: 'µs',
       digits: 0,
-      better: 'less',
       ...both(roundTripUs.turnout, roundTripUs['ovs-dpdk']),
       ...optional('ratio', roundTripRatio),
       note: `the kernel's bridge ${kernelBridge.roundTripUs.median.toFixed(0)}`,
