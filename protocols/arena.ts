@@ -28,6 +28,8 @@ export const LIMITS = {
   FRAME_MAX: 2048,
   /** Longest frame: an IPv4 packet of 65,535 bytes, Ethernet header and one tag. */
   BIG_FRAME_MAX: 65553,
+  /** Longest segment that is made in software: Open vSwitch's longest frame. */
+  SEGMENT_MAX: 9728,
   /** Bytes of a big frame that are copied into its slot at once: all headers of nearly every packet. */
   SNAP_SIZE: 256,
   /** Pieces of a tail, and descriptors of one packet: Linux uses up to 19, DPDK's vhost library takes 256. */
@@ -104,6 +106,7 @@ export const DROP_REASONS = [
   'upcall_over_budget',
   'datapath_drop_tunnel_push_error',
   'datapath_drop_tunnel_pop_error',
+  'offload_bad_header',
 ] as const;
 
 type Row = readonly [name: string, bytes: number, doc?: string];
@@ -138,6 +141,7 @@ export const STRUCTS: Readonly<Record<string, { align: number; rows: readonly Ro
       ['TXQ', 64, 'vhost: offset of the vring of each tx queue, u32 × TXQS_MAX'],
       ['TX_LOCKED', 4, 'more threads than tx queues: take the ring lock'],
       ['MAX_FRAME', 4, 'longest frame that may leave here'],
+      ['OFFLOADS', 4, 'OFFLOAD_* of what may be left to be done to a frame that leaves here'],
       ['SIMPLE', 4, '1 when all its megaflows look at no more than the port, Ethertype, tag and fragmentation'],
       ['TUNNEL', 4, 'TUNNEL_*: what comes out of packets that are popped into this port; 0: the control thread knows'],
     ],
@@ -186,6 +190,7 @@ export const STRUCTS: Readonly<Record<string, { align: number; rows: readonly Ro
         'owner, ring of a packet socket: payload bytes of the frame at LAST_AVAIL that went on as segments already',
       ],
       ['GUEST', 4, 'ctl: whose ring it is'],
+      ['OFFLOADS', 4, 'ctl: OFFLOAD_* of what the guest may leave to the switch, or takes from it'],
     ],
   },
   /** The mapped regions of one guest. Written by ctl while no thread uses the guest. */
@@ -326,6 +331,8 @@ export const STRUCTS: Readonly<Record<string, { align: number; rows: readonly Ro
   SLOT: { align: 64, rows: [['BYTES', LIMITS.PACKET_HEADROOM + LIMITS.FRAME_MAX + 128]] },
   /** Where a big frame lies that had to be put together: one for each PKT. */
   BIG_SLOT: { align: 64, rows: [['BYTES', LIMITS.PACKET_HEADROOM + LIMITS.BIG_FRAME_MAX + 128]] },
+  /** A segment that was cut off a frame. */
+  SEG_SLOT: { align: 64, rows: [['BYTES', LIMITS.SEGMENT_MAX + 128]] },
   /** (offset in the sender's memory, size) of each piece of a tail; one for each packet of a batch. */
   TAIL: { align: 64, rows: [['PIECES', 8 * LIMITS.TAIL_PIECES_MAX]] },
   /** What is to leave by one port at the end of the batch. */
@@ -498,6 +505,8 @@ export const REGIONS: readonly (readonly [name: string, struct: string, count: n
   ['SLOTS', 'SLOT', N_PKTS, true],
   ['BIG_SLOTS', 'BIG_SLOT', N_PKTS, true],
   ['TAILS', 'TAIL', LIMITS.BATCH_MAX, true],
+  ['SEG_PKTS', 'PKT', LIMITS.BATCH_MAX, true],
+  ['SEG_SLOTS', 'SEG_SLOT', LIMITS.BATCH_MAX, true],
   ['TX_BATCHES', 'TX_BATCH', LIMITS.PORTS_MAX, true],
   ['GROUPS', 'GROUP', LIMITS.BATCH_MAX * (1 + LIMITS.RECIRC_DEPTH_MAX), true],
   ['GROUP_TABLE', 'GROUP_HASH', LIMITS.GROUP_TABLE_SIZE, true],
@@ -529,6 +538,12 @@ export const CONSTANTS: Readonly<Record<string, number>> = {
   VRING_F_ENDLESS: 256, // what was received stays in its slot, for the next round
   VRING_F_SINK: 512, // what is sent is counted and gone
   VRING_F_LOOP: 1024, // what is sent is received by the ring of the same slots
+  // What may be left to the receiver of a frame.
+  OFFLOAD_CSUM: 1,
+  OFFLOAD_TSO4: 2,
+  OFFLOAD_TSO6: 4,
+  OFFLOAD_USO: 8,
+  OFFLOAD_ECN: 16,
   VRING_BROKEN_CHAIN: 1,
   VRING_BROKEN_INDEX: 2,
   RXQ_MISSED_NONE: 0,

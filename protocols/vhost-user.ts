@@ -163,4 +163,7 @@ export const VIRTIO_F = {
   ACCESS_PLATFORM: 33,
   RING_PACKED: 34,
   IN_ORDER: 35,
+  NET_GUEST_USO4: 54,
+  NET_GUEST_USO6: 55,
+  NET_HOST_USO: 56,
 } as const;

@@ -12,7 +12,7 @@ export interface DatapathParts {
   createDpif(name: string, type: string, clock: Clock, dummy: DummyDatapath): Dpif;
   createBackend: CreateOfprotoBackend;
   /** Kinds of devices that belong to the datapath. */
-  createProviders(clock: Clock): NetdevProvider[];
+  createProviders(clock: Clock, userspaceTso: () => boolean): NetdevProvider[];
   /** `more`: datapaths without a bridge. */
   registerCommands(
     unixctl: UnixctlRegistry,
@@ -59,7 +59,7 @@ export async function loadDatapathParts(): Promise<DatapathParts> {
       });
     },
     createBackend: createOfprotoBackend,
-    createProviders: (clock) => createVhostUserProviders({ clock }),
+    createProviders: (clock, userspaceTso) => createVhostUserProviders({ clock, userspaceTso }),
     registerCommands: (unixctl, backends, more) => {
       const register: Parameters<typeof registerOfprotoCommands>[0]['register'] = (name, usage, min, max, handler) =>
         unixctl.register(name, usage, min, max, (args) => handler([...args]));

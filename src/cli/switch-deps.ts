@@ -39,6 +39,7 @@ export interface SwitchPartsOptions {
 }
 
 const log = vlogModule('dpdk');
+const tsoLog = vlogModule('userspace_tso');
 
 export class SwitchParts implements SwitchDeps {
   readonly rundir = ovsRundir();
@@ -53,6 +54,7 @@ export class SwitchParts implements SwitchDeps {
   readonly #providers = new Map<string, NetdevProvider>();
   readonly #mirror: RouteMirror | undefined;
   #dpdk: 'undecided' | 'off' | 'on' = 'undecided';
+  #userspaceTso: boolean | undefined;
 
   constructor(options: SwitchPartsOptions) {
     this.#options = options;
@@ -184,8 +186,17 @@ export class SwitchParts implements SwitchDeps {
     });
   }
 
-  /** dpdk-init can only be switched on, once. */
+  /** Checksums and segmentation may be left to the switch; false before the database was read. */
+  get userspaceTso(): boolean {
+    return this.#userspaceTso === true;
+  }
+
+  /** dpdk-init can only be switched on, once; userspace-tso-enable is what it was at first, as in Open vSwitch. */
   initialize(otherConfig: StringMap): void {
+    if (this.#userspaceTso === undefined) {
+      this.#userspaceTso = otherConfig.get('userspace-tso-enable') === 'true';
+      if (this.#userspaceTso) tsoLog.info('Userspace TCP Segmentation Offloading support enabled');
+    }
     const wanted = otherConfig.get('dpdk-init')?.toLowerCase();
     if (this.#dpdk !== 'on' && (wanted === 'true' || wanted === 'try')) {
       log.info('DPDK Enabled - initializing...');

@@ -70,14 +70,14 @@ export async function startVswitchd(
   });
   if (options.dummy !== 'none') enableDebugActions();
   const cores = discoverCores(options.dummyNuma, availableParallelism());
-  const parts = new SwitchParts({
+  const parts: SwitchParts = new SwitchParts({
     dummy: options.dummy,
     disableSystem: options.disableSystem,
     disableSystemRoute: options.disableSystemRoute,
     clock,
     createDpif: (name, type, dummy) => datapath.createDpif(name, type, clock, { enabled: dummy, cores }),
     createBackend: datapath.createBackend,
-    providers: datapath.createProviders(clock),
+    providers: datapath.createProviders(clock, () => parts.userspaceTso),
   });
   const idl = createIdl({
     remote: options.remote,

@@ -58,7 +58,9 @@ import {
 import { popMpls, popVlan, pushMpls, pushVlan } from './encap';
 import { random } from './emc';
 import { meterGroup } from './meter';
-import { outputNow, queueOutput } from './output';
+import { finishChecksum } from './finish';
+import { gsoTypeOf, isUnfinished, wireLength } from './offload';
+import { outputNow, outputSegments, queueOutput } from './output';
 import { changeTypes, packetType, parseNow, setNsh } from './packet-type';
 import { lookUpAgain } from './recirc';
 import { setArp, setEth, setIcmp, setIpv4, setIpv6, setMeta, setMpls, setNd, setTransport } from './set-field';
@@ -67,7 +69,7 @@ import { chooseMember, findBond, hashPacket } from './spread';
 import { bump, drop, pkts, slotAt, thread } from './thread';
 import { popTunnels } from './tunnel-pop';
 import { pushTunnels } from './tunnel-push';
-import { sendUp } from './upcall';
+import { sendUpFinished } from './upcall';
 
 /** Packets of the group that starts at `head`. */
 function groupCount(head: u32): u32 {
@@ -83,9 +85,14 @@ function cutLength(len: u32, cut: u32): u32 {
   return len > cut ? len - cut : 0;
 }
 
-/** Sends a packet without the bytes that `trunc` took off, leaving its length as it was. */
+/** Sends a packet without the bytes that `trunc` took off, leaving its length as it was; of one that is to be cut, each segment is that long at most. */
 function outputTruncated(port: u32, pkt: u32): void {
   const len = load<u32>(pkt, PKT_LEN);
+  if (gsoTypeOf(pkt)) {
+    outputSegments(port, pkt, cutLength(len, load<u32>(pkt, PKT_TRUNC)));
+    store<u32>(pkt, 0, PKT_TRUNC);
+    return;
+  }
   const tail = load<u32>(pkt, PKT_TAIL_LEN);
   const data = load<u32>(pkt, PKT_DATA);
   const left = cutLength(len, load<u32>(pkt, PKT_TRUNC));
@@ -129,7 +136,7 @@ function userspaceOne(pkt: u32, userdata: u32): void {
   const cut = load<u32>(pkt, PKT_TRUNC);
   const len = load<u32>(pkt, PKT_LEN);
   store<u32>(pkt, 0, PKT_TRUNC);
-  if (sendUp(UPCALL_ACTION, pkt, load<u32>(pkt + PKT_KEY, KEY_IN_PORT), userdata, cutLength(len, cut))) return;
+  if (sendUpFinished(UPCALL_ACTION, pkt, load<u32>(pkt + PKT_KEY, KEY_IN_PORT), userdata, cutLength(len, cut))) return;
   bump(thread + THREAD_STAT_LOST, 1);
   drop(DROP_UPCALL_RING_FULL, 1);
 }
@@ -202,7 +209,7 @@ function checkLength(head: u32, length: u32, greater: u32, lessEqual: u32): void
   while (pkt) {
     const next = load<u32>(pkt, PKT_NEXT);
     store<u32>(pkt, 0, PKT_NEXT);
-    runActions(load<u32>(pkt, PKT_LEN) > length ? greater : lessEqual, pkt);
+    runActions(wireLength(pkt) > length ? greater : lessEqual, pkt);
     store<u32>(pkt, next, PKT_NEXT);
     pkt = next;
   }
@@ -241,6 +248,8 @@ function truncate(head: u32, maxLen: u32): void {
   for (let pkt = head; pkt; pkt = load<u32>(pkt, PKT_NEXT)) {
     const len = load<u32>(pkt, PKT_LEN);
     store<u32>(pkt, len > maxLen ? len - maxLen : 0, PKT_TRUNC);
+    // Of less than the whole there is no checksum.
+    if (len > maxLen && isUnfinished(pkt) && gsoTypeOf(pkt) == 0) finishChecksum(pkt);
   }
 }
 

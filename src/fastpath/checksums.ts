@@ -27,6 +27,11 @@ export function applyDelta(at: u32, delta: u32): void {
   store<u16>(at, <u16>~sum);
 }
 
+/** The same to a sum that is not complemented: what a sender leaves in the place of a checksum that is to be completed. */
+export function addDelta(at: u32, delta: u32): void {
+  store<u16>(at, <u16>fold(<u32>load<u16>(at) + fold(delta)));
+}
+
 /** The same for UDP: zero means that there is no checksum (RFC 768), and a computed zero is sent as ones. */
 // @ts-ignore: decorator
 @inline

@@ -9,6 +9,7 @@ import {
   PKT_L4,
   PKT_LEN,
 } from './gen/arena';
+import { isUnfinished, shiftHeaders } from './offload';
 import { headroom, isSmall } from './tail';
 
 const NO_OFFSET: u32 = 0xffff;
@@ -34,6 +35,7 @@ export function grow(pkt: u32, by: i32): void {
   shiftOffset(pkt + PKT_L2_5, by);
   shiftOffset(pkt + PKT_L3, by);
   shiftOffset(pkt + PKT_L4, by);
+  if (isUnfinished(pkt)) shiftHeaders(pkt, by);
 }
 
 /** `tag`: TPID in the low half, TCI in the high half, host order; the CFI bit is not sent. Nothing happens when the slot is full: 32 tags. */

@@ -52,7 +52,7 @@ import { hashKey } from './hash';
 import { learnSimple } from './simple';
 import { smcInsert, smcLookup, smcTouchBucket, smcTouchFlow } from './smc';
 import { bump, drop, groups, groupTable, pktAt, thread } from './thread';
-import { sendUp } from './upcall';
+import { sendUpFinished } from './upcall';
 
 /** No packet of the batch has a flow. */
 // @ts-ignore: decorator
@@ -198,7 +198,7 @@ function miss(pkt: u32): void {
   if (load<u32>(thread, THREAD_UPCALLS_SPENT)) {
     bump(thread + THREAD_STAT_LOST, 1);
     drop(DROP_UPCALL_OVER_BUDGET, 1);
-  } else if (sendUp(UPCALL_MISS, pkt, load<u32>(pkt + PKT_KEY, KEY_IN_PORT), 0, load<u32>(pkt, PKT_LEN))) {
+  } else if (sendUpFinished(UPCALL_MISS, pkt, load<u32>(pkt + PKT_KEY, KEY_IN_PORT), 0, 0xffffffff)) {
     bump(thread + THREAD_STAT_MISS, 1);
   } else {
     bump(thread + THREAD_STAT_LOST, 1);

@@ -6,12 +6,13 @@ import {
   DROP_VHOST_TX_NOT_READY,
   DROP_VHOST_TX_OVERSIZE,
   PKT_LEN,
-  PKT_TAIL_LEN,
+  PKT_VNET_FLAGS,
   PORT_KIND,
   PORT_KIND_SOFT,
   PORT_KIND_VHOST,
   PORT_MAX_FRAME,
   PORT_NTXQS,
+  PORT_OFFLOADS,
   PORT_STATS_TX_BAD,
   PORT_STATS_TX_BYTES,
   PORT_STATS_TX_DROPPED,
@@ -30,6 +31,8 @@ import {
   UPCALL_OUTPUT,
   VRING_LOCK,
 } from './gen/arena';
+import { allSegmentsMade, finishChecksum, nextSegment, startSegments } from './finish';
+import { gsoTypeOf, hasItsChecksum, isUnfinished, offloadsOf, wireLength } from './offload';
 import { pullUp } from './tail';
 import { bump, drop, portAt, portStatsAt, thread, threadIndex, txBatchAt } from './thread';
 import { sendUp } from './upcall';
@@ -87,12 +90,48 @@ function send(port: u32, list: u32, count: u32): void {
 @inline
 function fits(port: u32, pkt: u32): bool {
   const max = load<u32>(portAt(port), PORT_MAX_FRAME);
-  if (load<u32>(pkt, PKT_LEN) <= max || max == 0) return true;
+  if (load<u32>(pkt, PKT_LEN) <= max || max == 0 || wireLength(pkt) <= max) return true;
   drop(DROP_VHOST_TX_OVERSIZE, 1);
   const stats = portStatsAt(port);
   bump(stats + PORT_STATS_TX_BAD, 1);
   bump(stats + PORT_STATS_TX_DROPPED, 1);
   return false;
+}
+
+/** Cuts the packet and sends its segments, `maxLen` bytes of each at most; what waits for the port goes first. */
+export function outputSegments(port: u32, pkt: u32, maxLen: u32): void {
+  const batch = txBatchAt(port);
+  const list = batch + TX_BATCH_PKTS;
+  const waiting = load<u32>(batch, TX_BATCH_COUNT);
+  if (waiting) {
+    unmarkDirty(port);
+    store<u32>(batch, 0, TX_BATCH_COUNT);
+    send(port, list, waiting);
+  }
+  if (!startSegments(pkt)) return;
+  while (!allSegmentsMade()) {
+    let n: u32 = 0;
+    for (; n < BATCH_MAX && !allSegmentsMade(); n++) store<u32>(list + n * 4, nextSegment(pkt, n, maxLen));
+    send(port, list, n);
+  }
+}
+
+/** Makes a packet one that the port takes, when its tail is elsewhere or something is to be done to it. False when it is done with: cut and sent, or dropped. */
+function adapt(port: u32, pkt: u32): bool {
+  pullUp(pkt);
+  if (!isUnfinished(pkt)) return true;
+  const gsoType = gsoTypeOf(pkt);
+  if ((offloadsOf(gsoType) & ~load<u32>(portAt(port), PORT_OFFLOADS)) == 0 && hasItsChecksum(pkt)) return true;
+  if (gsoType == 0) return finishChecksum(pkt);
+  outputSegments(port, pkt, 0xffffffff);
+  return false;
+}
+
+/** The packet is in one piece, and finished. */
+// @ts-ignore: decorator
+@inline
+function isPlain(pkt: u32): bool {
+  return !v128.any_true(v128.load(pkt, PKT_VNET_FLAGS)); // up to and with TAIL_LEN
 }
 
 /** Lets the packet leave by `port` at the end of the batch; it must not change until then. */
@@ -104,7 +143,7 @@ export function queueOutput(port: u32, pkt: u32): void {
     return;
   }
   if (!fits(port, pkt)) return;
-  if (load<u32>(pkt, PKT_TAIL_LEN)) pullUp(pkt);
+  if (!isPlain(pkt) && !adapt(port, pkt)) return;
   const batch = txBatchAt(port);
   let count = load<u32>(batch, TX_BATCH_COUNT);
   if (count == 0) markDirty(port);
@@ -143,7 +182,7 @@ export function outputNow(port: u32, pkt: u32): void {
     return;
   }
   if (!fits(port, pkt)) return;
-  if (load<u32>(pkt, PKT_TAIL_LEN)) pullUp(pkt);
+  if (!isPlain(pkt) && !adapt(port, pkt)) return;
   const batch = txBatchAt(port);
   const count = load<u32>(batch, TX_BATCH_COUNT);
   store<u32>(batch + count * 4, pkt, TX_BATCH_PKTS);

@@ -30,6 +30,7 @@ import {
 } from './gen/arena';
 import { drop, groupsBase, pkts, setBatch, slotAt, thread } from './thread';
 import { rssHash } from './packet-hash';
+import { setFinished } from './offload';
 import { bigSlotAt, headLength } from './tail';
 
 const META: u32 = KEY__META_WORD * 8;
@@ -123,6 +124,8 @@ export function shorten(pkt: u32, cut: u32): void {
   const left = len > cut ? len - cut : 0;
   store<u32>(pkt, left, PKT_LEN);
   store<u32>(pkt, left > head ? left - head : 0, PKT_TAIL_LEN);
+  // What is left of a frame that was to be cut is no frame of that kind any more; a checksum has been completed by `trunc`.
+  setFinished(pkt);
 }
 
 /** Metadata of the key: kept, or zero when it was never written. */

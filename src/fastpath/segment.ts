@@ -1,34 +1,29 @@
 /**
  * Segmentation in software: a frame of up to 64 KiB that a kernel left to the device to cut (virtio 1.1, 5.1.6.2: TCPV4, TCPV6, UDP_L4) leaves as frames of
- * its gso_size. The frame lies in the second memory; each segment is made in a slot of the arena. As Linux' tcp_gso_segment: the IPv4 identification counts
- * up, FIN and PSH are the last segment's, CWR the first's.
+ * its gso_size. The frame may lie in another memory: the caller has its first HEADERS_MAX bytes in the arena, and copies headers and payload of each segment into
+ * a slot, where they are finished. As Linux' tcp_gso_segment: the IPv4 identification counts up, FIN and PSH are the last segment's, CWR the first's.
  */
-import { FRAME_MAX } from './gen/arena';
 import { fold64, sumBytes } from './full-checksum';
-import { copyIn, gLoad8, gLoad16 } from './guest';
-
-const GSO_TCPV4: u32 = 1;
-const GSO_TCPV6: u32 = 4;
-const GSO_UDP_L4: u32 = 5;
-const GSO_ECN: u32 = 0x80;
+import { GSO_ECN, GSO_TCPV4, GSO_TCPV6, GSO_UDP_L4 } from './offload';
 
 const ETH_HEADER_SIZE: u32 = 14;
 const VLAN_SIZE: u32 = 4;
+const MPLS_SIZE: u32 = 4;
 const IPV4_MIN: u32 = 20;
 const IPV6_SIZE: u32 = 40;
 const TCP_MIN: u32 = 20;
 const UDP_SIZE: u32 = 8;
 const TCP_FIN_PSH: u32 = 0x09;
 const TCP_CWR: u32 = 0x80;
-/** Longest headers before the payload: Ethernet, two tags, IPv6 with some options, TCP. */
-const HEADERS_MAX: u32 = 256;
-/** Tags that lie in the frame itself. */
-const TAGS_MAX: u32 = 2;
+/** Longest headers before the payload: Ethernet, tags, labels, IPv6 with some options, TCP. */
+export const HEADERS_MAX: u32 = 256;
+const IPPROTO_TCP: u32 = 6;
+const IPPROTO_UDP: u32 = 17;
 
 /** The frame that is cut: where its network and its transport header lie, and how long all headers are. */
 let l3: u32 = 0;
 let l4: u32 = 0;
-let headers: u32 = 0;
+export let headers: u32 = 0;
 let isTcp: bool = false;
 let isV4: bool = false;
 /** Payload bytes of each segment but the last, and of all. */
@@ -38,26 +33,41 @@ let payload: u32 = 0;
 // @ts-ignore: decorator
 @inline
 function be16(at: u32): u32 {
-  return (gLoad8(at) << 8) | gLoad8(at + 1);
+  return bswap<u16>(load<u16>(at));
 }
 
-/** Offset of the network header; 0 when the frame is too short. */
+/** Offset of the network header, behind all tags and labels; 0 when it is not before `end`. */
 function networkHeader(frame: u32, end: u32): u32 {
   let at: u32 = 12;
-  for (let tags: u32 = 0; tags <= TAGS_MAX; tags++) {
+  let type: u32 = 0;
+  for (;;) {
     if (at + 2 > end) return 0;
-    const type = be16(frame + at);
-    if (type != 0x8100 && type != 0x88a8) return at + 2;
+    type = be16(frame + at);
+    if (type != 0x8100 && type != 0x88a8) break;
     at += VLAN_SIZE;
+  }
+  at += 2;
+  if (type != 0x8847 && type != 0x8848) return at;
+  while (at + MPLS_SIZE <= end) {
+    const bottom = load<u8>(frame + at, 2) & 1;
+    at += MPLS_SIZE;
+    if (bottom) return at;
   }
   return 0;
 }
 
+/** True when the transport header at `l4` is the one that the network header at `l3` is followed by, as far as that one says it itself. */
+function isFollowed(frame: u32): bool {
+  const proto = isTcp ? IPPROTO_TCP : IPPROTO_UDP;
+  if (isV4) return l4 - l3 == <u32>(load<u8>(frame + l3) & 15) * 4 && load<u8>(frame + l3, 9) == proto;
+  return l4 - l3 != IPV6_SIZE || load<u8>(frame + l3, 6) == proto;
+}
+
 /**
- * Looks at the headers of a frame of `len` bytes at `frame`. `tag`: bytes of a VLAN tag that each segment gets besides. False when it can't be cut: a header
- * that is not what `gsoType` says, no payload, or segments longer than a slot.
+ * Looks at the headers of a frame of `len` bytes, of which the first HEADERS_MAX lie at `frame`. `longest`: bytes that a segment may have. False when the frame can't
+ * be cut: a header that is not what `gsoType` says, no payload, or segments longer than that.
  */
-export function openSegments(frame: u32, len: u32, gsoType: u32, gsoSize: u32, csumStart: u32, tag: u32): bool {
+export function openSegments(frame: u32, len: u32, gsoType: u32, gsoSize: u32, csumStart: u32, longest: u32): bool {
   const type = gsoType & ~GSO_ECN;
   isTcp = type == GSO_TCPV4 || type == GSO_TCPV6;
   if ((!isTcp && type != GSO_UDP_L4) || gsoSize == 0) return false;
@@ -65,19 +75,19 @@ export function openSegments(frame: u32, len: u32, gsoType: u32, gsoSize: u32, c
   headers = l4 + (isTcp ? TCP_MIN : UDP_SIZE);
   if (l4 < ETH_HEADER_SIZE || headers > len || headers > HEADERS_MAX) return false;
   if (isTcp) {
-    const size = (gLoad8(frame + l4 + 12) >> 4) * 4;
+    const size = <u32>(load<u8>(frame + l4, 12) >> 4) * 4;
     headers = l4 + size;
     if (size < TCP_MIN || headers > HEADERS_MAX) return false;
   }
   if (headers >= len) return false;
   l3 = networkHeader(frame, l4);
   if (l3 == 0 || l3 >= l4) return false;
-  const version = gLoad8(frame + l3) >> 4;
+  const version = load<u8>(frame + l3) >> 4;
   isV4 = version == 4;
-  if ((!isV4 && version != 6) || l3 + (isV4 ? IPV4_MIN : IPV6_SIZE) > l4) return false;
+  if ((!isV4 && version != 6) || l3 + (isV4 ? IPV4_MIN : IPV6_SIZE) > l4 || !isFollowed(frame)) return false;
   if ((type == GSO_TCPV4 && !isV4) || (type == GSO_TCPV6 && isV4)) return false;
   payload = len - headers;
-  const room = FRAME_MAX - headers - tag;
+  const room = longest - headers;
   // TCP may be cut smaller than was asked for; datagrams have their size.
   if (gsoSize > room && !isTcp) return false;
   segSize = min(gsoSize, room);
@@ -89,6 +99,11 @@ export function openSegments(frame: u32, len: u32, gsoType: u32, gsoSize: u32, c
 @inline
 export function cutSize(): u32 {
   return isTcp ? segSize : 0;
+}
+
+/** Where the checksum is in the transport header of the frame that was opened. */
+export function checksumOffset(): u32 {
+  return isTcp ? 16 : 6;
 }
 
 /** The segment at payload offset `at` of the frame that was opened: bytes of payload in it. */
@@ -111,11 +126,9 @@ function store16be(at: u32, value: u32): void {
   store<u16>(at, bswap<u16>(<u16>value));
 }
 
-/** Makes the segment at payload offset `at` in the slot `data`. Returns its length. */
-export function makeSegment(frame: u32, data: u32, at: u32): u32 {
+/** Finishes the segment at payload offset `at`, whose headers and payload were copied to `data`. Returns its length. */
+export function finishSegment(data: u32, at: u32): u32 {
   const size = segmentPayload(at);
-  copyIn(data, frame, headers);
-  copyIn(data + headers, frame + headers + at, size);
   const len = headers + size;
   fixNetwork(data + l3, len - l3, at / segSize);
   fixTransport(data + l4, len - l4, payload + headers - l4, at, size);

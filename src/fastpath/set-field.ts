@@ -2,9 +2,10 @@
  * Actions that rewrite header fields in place. `operands`: the new bytes, then as many bytes of mask, in the layout of the `DpSetAttr` (dpif.ts),
  * padded to words. A header that the packet does not have is left alone. Checksums follow.
  */
-import { KEY_DL_TYPE, KEY_NW_FRAG, KEY_NW_PROTO, PKT_DATA, PKT_KEY, PKT_L2_5, PKT_L3, PKT_L4, PKT_LEN } from './gen/arena';
+import { KEY_DL_TYPE, KEY_NW_FRAG, KEY_NW_PROTO, PKT_DATA, PKT_KEY, PKT_L2_5, PKT_L3, PKT_L4, PKT_LEN, PKT_VNET_CSUM_OFFSET, PKT_VNET_CSUM_START } from './gen/arena';
 import { lengthenKey } from './extract';
-import { applyDelta, delta32, fixTransport, sctpChecksum } from './checksums';
+import { addDelta, applyDelta, delta32, fixTransport, sctpChecksum } from './checksums';
+import { hasItsChecksum, isUnfinished } from './offload';
 import { pullUp } from './tail';
 
 const NO_OFFSET: u32 = 0xffff;
@@ -61,9 +62,18 @@ function transportLeft(pkt: u32): u32 {
   return load<u32>(pkt, PKT_LEN) - load<u16>(pkt, PKT_L4);
 }
 
+/** True when the checksum of the transport header is still to be completed: its field holds the sum of the pseudo-header alone. */
+// @ts-ignore: decorator
+@inline
+function isPartial(pkt: u32): bool {
+  return isUnfinished(pkt) && load<u16>(pkt, PKT_VNET_CSUM_START) == load<u16>(pkt, PKT_L4);
+}
+
 function fixPseudoHeader(pkt: u32, delta: u32): void {
   const l4 = transportAt(pkt);
-  if (l4) fixTransport(nwProto(pkt), l4, transportLeft(pkt), delta);
+  if (!l4) return;
+  if (!isPartial(pkt)) fixTransport(nwProto(pkt), l4, transportLeft(pkt), delta);
+  else if (hasItsChecksum(pkt)) addDelta(l4 + load<u16>(pkt, PKT_VNET_CSUM_OFFSET), delta);
 }
 
 /** src[6] dst[6] */
@@ -148,7 +158,7 @@ export function setTransport(pkt: u32, operands: u32): void {
     return;
   }
   const delta = replace32(l4, operands + 4, operands + 8);
-  if (delta) fixTransport(proto, l4, left, delta);
+  if (delta && !isPartial(pkt)) fixTransport(proto, l4, left, delta);
 }
 
 /** Bytes from the transport header to the end of the IP packet: what lies behind it is Ethernet's padding. */
@@ -190,7 +200,7 @@ export function setIcmp(pkt: u32, operands: u32): void {
   if (!l4 || transportLeft(pkt) < 4 || (proto != IPPROTO_ICMP && proto != IPPROTO_ICMPV6)) return;
   const before: u32 = load<u16>(l4);
   mergeBytes(l4, operands, operands + 4, 2);
-  applyDelta(l4 + 2, delta32(before, load<u16>(l4)));
+  if (!isPartial(pkt)) applyDelta(l4 + 2, delta32(before, load<u16>(l4)));
 }
 
 /** target[16] sll[6] tll[6] */
@@ -212,7 +222,7 @@ export function setNd(pkt: u32, operands: u32): void {
     option += size;
     left -= size;
   }
-  applyDelta(l4 + 2, (delta & 0xffff) + (delta >> 16));
+  if (!isPartial(pkt)) applyDelta(l4 + 2, (delta & 0xffff) + (delta >> 16));
 }
 
 /** Rewrites a link-layer address option's six bytes; returns the checksum's delta. */

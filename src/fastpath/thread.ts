@@ -18,6 +18,10 @@ import {
   ARENA_PORTS,
   ARENA_RXQS,
   ARENA_RXQS_STRIDE,
+  ARENA_SEG_PKTS,
+  ARENA_SEG_PKTS_STRIDE,
+  ARENA_SEG_SLOTS,
+  ARENA_SEG_SLOTS_STRIDE,
   ARENA_SIMPLES,
   ARENA_SIMPLES_STRIDE,
   ARENA_SLOTS,
@@ -52,6 +56,8 @@ export let thread: u32 = 0;
 export let pkts: u32 = 0;
 export let slots: u32 = 0;
 export let bigSlots: u32 = 0;
+export let segPkts: u32 = 0;
+export let segSlots: u32 = 0;
 export let rxqs: u32 = 0;
 export let txBatches: u32 = 0;
 /** The packets that are being handled, and the groups that they are put into. */
@@ -73,6 +79,8 @@ export function initThread(index: u32): void {
   pkts = ARENA_PKTS + index * ARENA_PKTS_STRIDE;
   slots = ARENA_SLOTS + index * ARENA_SLOTS_STRIDE;
   bigSlots = ARENA_BIG_SLOTS + index * ARENA_BIG_SLOTS_STRIDE;
+  segPkts = ARENA_SEG_PKTS + index * ARENA_SEG_PKTS_STRIDE;
+  segSlots = ARENA_SEG_SLOTS + index * ARENA_SEG_SLOTS_STRIDE;
   rxqs = ARENA_RXQS + index * ARENA_RXQS_STRIDE;
   txBatches = ARENA_TX_BATCHES + index * ARENA_TX_BATCHES_STRIDE;
   groupsBase = ARENA_GROUPS + index * ARENA_GROUPS_STRIDE;

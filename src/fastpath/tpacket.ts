@@ -68,7 +68,7 @@ import { sctpChecksum } from './checksums';
 import { completeChecksum } from './full-checksum';
 import { copyIn, copyOut, gAtomicLoad32, gAtomicStore32, gLoad16, gLoad32, gStore16, gStore32, gStore64 } from './guest';
 import { appendSegment, closeFrame, forgetOpen, isOpen, mergedLength, openFrame } from './merge';
-import { cutSize, makeSegment, openSegments, segmentPayload, segmentsDone } from './segment';
+import { cutSize, finishSegment, HEADERS_MAX, headers, openSegments, segmentPayload, segmentsDone } from './segment';
 
 const STATUS_USER: u32 = 1;
 const STATUS_VLAN_VALID: u32 = 1 << 4;
@@ -245,12 +245,20 @@ function keep(thread: u32, n: u32, data: u32, len: u32): u32 {
   return pkt;
 }
 
+/** Looks at the headers of a frame that is to be cut; the slot `data` is free. False when it can't be. */
+function openUncut(data: u32): bool {
+  copyIn(data, frame, min(frameLen, HEADERS_MAX));
+  return openSegments(data, frameLen, gsoType, gsoSize, csumStart, tag ? FRAME_MAX - VLAN_SIZE : FRAME_MAX);
+}
+
 /** Makes segments of the open frame from packet `n` on, as many as the batch has room for; SEG_NEXT tells where to go on. Returns the number of packets. */
 function takeSegments(thread: u32, ring: u32, slots: u32, n: u32): u32 {
   let at = load<u32>(ring, VRING_SEG_NEXT);
   while (n < BATCH_MAX && !segmentsDone(at)) {
     const data = slots + n * SLOT__SIZE;
-    let len = makeSegment(frame, data, at);
+    copyIn(data, frame, headers);
+    copyIn(data + headers, frame + headers + at, segmentPayload(at));
+    let len = finishSegment(data, at);
     if (tag) len = putTag(data, len);
     store<u16>(keep(thread, n, data, len), <u16>cutSize(), PKT_CUT);
     at += segmentPayload(at);
@@ -282,7 +290,7 @@ export function rx(thread: u32, ring: u32): u32 {
       const len = takeWhole(data);
       if (len == 0) countRxDrop(thread, ring);
       else keep(thread, n++, data, len);
-    } else if (!openSegments(frame, frameLen, gsoType, gsoSize, csumStart, tag ? VLAN_SIZE : 0)) {
+    } else if (!openUncut(data)) {
       store<u32>(ring, 0, VRING_SEG_NEXT);
       dropReason = DROP_SOCKET_RX_BAD_OFFLOAD;
       countRxDrop(thread, ring);

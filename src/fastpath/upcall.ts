@@ -4,6 +4,7 @@ import {
   HEADER_NOTIFY,
   PKT_FLAGS,
   PKT_KEY,
+  PKT_LEN,
   PKT_LONG,
   PKT_RSS,
   KEY__SIZE,
@@ -27,6 +28,8 @@ import {
   UPCALL__SIZE,
 } from './gen/arena';
 import { depth } from './recirc';
+import { allSegmentsMade, finishChecksum, nextSegment, startSegments } from './finish';
+import { gsoTypeOf, isUnfinished } from './offload';
 import { copyFrame } from './tail';
 import { thread, upcalls } from './thread';
 
@@ -60,6 +63,23 @@ export function sendUp(type: u32, pkt: u32, port: u32, userdata: u32, len: u32):
   copyFrame(pkt, record + UPCALL__SIZE, len);
   atomic.store<u32>(thread, head + size, THREAD_UPCALL_HEAD);
   store<u32>(thread, 1, THREAD_UPCALLS_NEW);
+  return true;
+}
+
+/**
+ * The same for a packet of which something may still be to be done: the control thread gets finished frames, as many as it takes, each with the first
+ * `maxLen` bytes.
+ */
+export function sendUpFinished(type: u32, pkt: u32, port: u32, userdata: u32, maxLen: u32): bool {
+  if (!isUnfinished(pkt)) return sendUp(type, pkt, port, userdata, min(load<u32>(pkt, PKT_LEN), maxLen));
+  // What is refused is counted there, and is not lost for want of room.
+  if (gsoTypeOf(pkt) == 0) return !finishChecksum(pkt) || sendUp(type, pkt, port, userdata, min(load<u32>(pkt, PKT_LEN), maxLen));
+  if (!startSegments(pkt)) return true;
+  while (!allSegmentsMade()) {
+    const segment = nextSegment(pkt, 0, maxLen);
+    memory.copy(segment + PKT_KEY, pkt + PKT_KEY, KEY__SIZE);
+    if (!sendUp(type, segment, port, userdata, load<u32>(segment, PKT_LEN))) return false;
+  }
   return true;
 }
 

@@ -23,12 +23,14 @@ import {
   PKT_TAIL,
   PKT_TAIL_LEN,
   PKT_TAIL_SLOT,
+  PKT_VNET_CSUM_OFFSET,
   PKT_VNET_FLAGS,
   PORT_STATS_RX_BAD_DESC,
   PORT_STATS_RX_BAD_HDR,
   PORT_STATS_RX_DROPPED,
   PORT_STATS_RX_ERRORS,
   PORT_STATS_RX_OVERSIZE,
+  SEGMENT_MAX,
   SLOT__SIZE,
   SNAP_SIZE,
   TAIL__SIZE,
@@ -41,6 +43,7 @@ import {
   VRING_HDR_SIZE,
   VRING_LAST_AVAIL,
   VRING_LAST_USED,
+  VRING_OFFLOADS,
   VRING_REGIONS,
   VRING_SIZE,
 } from './gen/arena';
@@ -61,20 +64,49 @@ import {
   usable,
 } from './ring';
 
+import { isInFrame, offloadsOf, VNET_NEEDS_CSUM } from './offload';
+import { checksumOffset, headers, openSegments } from './segment';
+
 const ETH_HEADER_SIZE: u32 = 14;
 const RING_ENTRIES: u32 = 4;
-const VIRTIO_NET_HDR_F_NEEDS_CSUM: u32 = 1;
+/** Bytes of the header that mean something to a receiver; num_buffers follows. */
+const HEADER_WORDS: u32 = 10;
 
 /** Why the last packet was not taken. */
 let dropReason: u32 = 0;
 /** Bytes of the packet that was taken last that stay in the guest's memory. */
 let tailLen: u32 = 0;
 
-/** No offload is negotiated, so a header that asks for one (its first word: flags, gso_type) is wrong. */
+/** The header of the packet that was taken last, as it goes on: flags to csum_start, and csum_offset; 0: nothing is left to be done. */
+let vnet: u64 = 0;
+let vnetCsumOffset: u32 = 0;
+
+/** True when a header (its first word: flags, gso_type) leaves something to be done. */
 // @ts-ignore: decorator
 @inline
-function badHeader(word: u32): bool {
-  return (word & VIRTIO_NET_HDR_F_NEEDS_CSUM) != 0 || word >> 8 != 0;
+function isUnfinished(word: u32): bool {
+  return (word & VNET_NEEDS_CSUM) != 0 || word >> 8 != 0;
+}
+
+/**
+ * Checks what a header asks for against what was negotiated and against the frame of `len` bytes, whose first SNAP_SIZE are at `data`. `rest`: the words
+ * hdr_len, gso_size, csum_start, csum_offset. False with `dropReason`.
+ */
+function acceptOffload(vring: u32, data: u32, len: u32, word: u32, rest: u64): bool {
+  dropReason = DROP_VHOST_RX_BAD_HEADER;
+  const gsoType = word >> 8;
+  const gsoSize = <u32>(rest >> 16) & 0xffff;
+  const start = <u32>(rest >> 32) & 0xffff;
+  const offset = <u32>(rest >> 48);
+  if (!(word & VNET_NEEDS_CSUM) || offloadsOf(gsoType) & ~load<u32>(vring, VRING_OFFLOADS)) return false;
+  if (!isInFrame(len, start, offset)) return false;
+  vnet = VNET_NEEDS_CSUM | (<u64>start << 48);
+  vnetCsumOffset = offset;
+  if (gsoType == 0) return true;
+  if (!openSegments(data, len, gsoType, gsoSize, start, SEGMENT_MAX) || offset != checksumOffset()) return false;
+  // The driver's hdr_len is a hint only (5.1.6.2): from here on it is right.
+  vnet |= ((<u64>gsoType) << 8) | (<u64>headers << 16) | (<u64>gsoSize << 32);
+  return true;
 }
 
 /**
@@ -150,6 +182,7 @@ function takeChain(vring: u32, data: u32, tail: u32): u32 {
   const regions = load<u32>(vring, VRING_REGIONS);
   let hdrLeft = load<u32>(vring, VRING_HDR_SIZE);
   let hdrWord: u32 = 0;
+  let hdrRest: u64 = 0;
   let hdrSeen: u32 = 0;
   let len: u32 = 0;
   let piece = tail;
@@ -164,6 +197,7 @@ function takeChain(vring: u32, data: u32, tail: u32): u32 {
     }
     while (hdrLeft != 0 && size != 0) {
       if (hdrSeen < 2) hdrWord |= gLoad8(at) << (8 * hdrSeen);
+      else if (hdrSeen < HEADER_WORDS) hdrRest |= <u64>gLoad8(at) << (8 * (hdrSeen - 2));
       hdrSeen++;
       hdrLeft--;
       at++;
@@ -197,10 +231,7 @@ function takeChain(vring: u32, data: u32, tail: u32): u32 {
     dropReason = DROP_VHOST_RX_RUNT;
     return 0;
   }
-  if (badHeader(hdrWord)) {
-    dropReason = DROP_VHOST_RX_BAD_HEADER;
-    return 0;
-  }
+  if (isUnfinished(hdrWord) && !acceptOffload(vring, data, len, hdrWord, hdrRest)) return 0;
   finishFrame(data, len, tail, piece);
   return len;
 }
@@ -218,17 +249,25 @@ function takeBigSingle(data: u32, at: u32, len: u32, tail: u32): u32 {
   return len;
 }
 
+/** The same for a header that leaves something to be done. Each of its words is read once. */
+function takeUnfinished(vring: u32, pkt: u32, data: u32, at: u32, len: u32, tail: u32): u32 {
+  const rest = gLoad64(load<u32>(pkt, NOTE_AT) + 2);
+  if (len > FRAME_MAX) {
+    if (!takeBigSingle(data, at, len, tail)) return 0;
+  } else {
+    copyIn(data, at, len);
+  }
+  return acceptOffload(vring, data, len, load<u32>(pkt, NOTE_HEADER), rest) ? len : 0;
+}
+
 /** A chain of one descriptor that holds header and frame, as DPDK sends it. Returns the frame's length or 0. */
 // @ts-ignore: decorator
 @inline
 function takeSingle(vring: u32, pkt: u32, data: u32, tail: u32): u32 {
   const hdrSize = load<u32>(vring, VRING_HDR_SIZE);
   const len = <u32>load<u64>(pkt, NOTE_REST) - hdrSize;
-  if (badHeader(load<u32>(pkt, NOTE_HEADER))) {
-    dropReason = DROP_VHOST_RX_BAD_HEADER;
-    return 0;
-  }
   const at = load<u32>(pkt, NOTE_AT) + hdrSize;
+  if (isUnfinished(load<u32>(pkt, NOTE_HEADER))) return takeUnfinished(vring, pkt, data, at, len, tail);
   if (len > FRAME_MAX) return takeBigSingle(data, at, len, tail);
   copyIn(data, at, len);
   return len;
@@ -243,6 +282,7 @@ function takeSingle(vring: u32, pkt: u32, data: u32, tail: u32): u32 {
 function takePacket(vring: u32, pkt: u32, data: u32, tail: u32): u32 {
   const head = load<u32>(pkt, PKT_FLOW);
   tailLen = 0;
+  vnet = 0;
   if (head < load<u32>(vring, VRING_SIZE) && load<u32>(pkt, NOTE_AT) != NOWHERE) return takeSingle(vring, pkt, data, tail);
   if (openReadChain(vring, head, load<u64>(pkt, NOTE_ADDR), load<u64>(pkt, NOTE_REST))) return takeChain(vring, data, tail);
   dropReason = DROP_VHOST_RX_BAD_CHAIN;
@@ -294,6 +334,10 @@ export function rx(thread: u32, vring: u32): u32 {
       store<u32>(pkt, data, PKT_DATA);
       store<u32>(pkt, len, PKT_LEN);
       v128.store(pkt, v128.splat<u8>(0), PKT_VNET_FLAGS); // up to and with TAIL_LEN
+      if (vnet) {
+        store<u64>(pkt, vnet, PKT_VNET_FLAGS);
+        store<u32>(pkt, vnetCsumOffset, PKT_VNET_CSUM_OFFSET);
+      }
       if (tailLen) {
         store<u32>(pkt, tailLen, PKT_TAIL_LEN);
         store<u32>(pkt, tails + n * TAIL__SIZE, PKT_TAIL);

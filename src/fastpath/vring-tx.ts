@@ -6,6 +6,8 @@ import {
   DROP_VHOST_TX_RING_FULL,
   PKT_DATA,
   PKT_LEN,
+  PKT_VNET_CSUM_OFFSET,
+  PKT_VNET_FLAGS,
   PORT_STATS_TX_BAD,
   PORT_STATS_TX_BYTES,
   PORT_STATS_TX_DROPPED,
@@ -41,7 +43,7 @@ import {
   usable,
 } from './ring';
 
-/** num_buffers = 1 behind csum_offset = 0, as one word at offset 8 of the header. */
+/** num_buffers = 1 behind csum_offset, as one word at offset 8 of the header. */
 const ONE_BUFFER: u32 = 1 << 16;
 
 /** Why the last packet was not sent. */
@@ -102,7 +104,9 @@ function writableDesc(vring: u32): u32 {
 }
 
 /** Puts one frame into the guest's buffers; false with `dropReason` when it does not fit. */
-function putPacket(vring: u32, data: u32, len: u32): bool {
+function putPacket(vring: u32, pkt: u32): bool {
+  let data = load<u32>(pkt, PKT_DATA);
+  let len = load<u32>(pkt, PKT_LEN);
   txBuffers = 0;
   startPacket();
   if (!openBuffer(vring)) return false;
@@ -113,8 +117,8 @@ function putPacket(vring: u32, data: u32, len: u32): bool {
     return false;
   }
   txHdrAt = at;
-  gStore64(at, 0);
-  gStore16(at + 8, 0);
+  gStore64(at, load<u64>(pkt, PKT_VNET_FLAGS));
+  gStore16(at + 8, load<u16>(pkt, PKT_VNET_CSUM_OFFSET));
   let room = descLen - hdrSize;
   at += hdrSize;
   txWritten = hdrSize;
@@ -141,7 +145,7 @@ function putPacket(vring: u32, data: u32, len: u32): bool {
 /** Puts a frame into a buffer of one writable descriptor, which is what guests post. False when the next chain is another; nothing is done then. */
 // @ts-ignore: decorator
 @inline
-function putSingle(vring: u32, hdrSize: u32, data: u32, len: u32): bool {
+function putSingle(vring: u32, hdrSize: u32, pkt: u32, len: u32): bool {
   const size = load<u32>(vring, VRING_SIZE);
   const head = availHead(vring, txAvail);
   if (head >= size) return false;
@@ -152,10 +156,11 @@ function putSingle(vring: u32, hdrSize: u32, data: u32, len: u32): bool {
   if ((<u32>(rest >> 32) & DESC_F_ANY) != DESC_F_WRITE || room < hdrSize + len) return false;
   const at = translate(load<u32>(vring, VRING_REGIONS), addr, room);
   if (at == NOWHERE) return false;
-  gStore64(at, 0);
-  if (hdrSize == 12) gStore32(at + 8, ONE_BUFFER);
-  else gStore16(at + 8, 0);
-  copyOut(at + hdrSize, data, len);
+  gStore64(at, load<u64>(pkt, PKT_VNET_FLAGS));
+  const csumOffset: u32 = load<u16>(pkt, PKT_VNET_CSUM_OFFSET);
+  if (hdrSize == 12) gStore32(at + 8, csumOffset | ONE_BUFFER);
+  else gStore16(at + 8, csumOffset);
+  copyOut(at + hdrSize, load<u32>(pkt, PKT_DATA), len);
   putUsed(vring, txUsed, head, hdrSize + len);
   txUsed++;
   txAvail++;
@@ -192,7 +197,7 @@ export function tx(thread: u32, vring: u32, list: u32, n: u32): u32 {
   for (; done < n; done++) {
     const pkt = load<u32>(list + done * 4);
     const len = load<u32>(pkt, PKT_LEN);
-    if (txAvailLeft != 0 && putSingle(vring, hdrSize, load<u32>(pkt, PKT_DATA), len)) {
+    if (txAvailLeft != 0 && putSingle(vring, hdrSize, pkt, len)) {
       sent++;
       bytes += len;
       continue;
@@ -200,7 +205,7 @@ export function tx(thread: u32, vring: u32, list: u32, n: u32): u32 {
     const avail = txAvail;
     const left = txAvailLeft;
     const used = txUsed;
-    if (putPacket(vring, load<u32>(pkt, PKT_DATA), len)) {
+    if (putPacket(vring, pkt)) {
       sent++;
       bytes += len;
       continue;

@@ -13,6 +13,7 @@ export const TXQS_MAX = 16;
 export const PACKET_HEADROOM = 128;
 export const FRAME_MAX = 2048;
 export const BIG_FRAME_MAX = 65553;
+export const SEGMENT_MAX = 9728;
 export const SNAP_SIZE = 256;
 export const TAIL_PIECES_MAX = 256;
 export const EMC_ENTRIES = 4096;
@@ -42,6 +43,11 @@ export const VRING_F_EVENT_IDX = 4;
 export const VRING_F_ENDLESS = 256;
 export const VRING_F_SINK = 512;
 export const VRING_F_LOOP = 1024;
+export const OFFLOAD_CSUM = 1;
+export const OFFLOAD_TSO4 = 2;
+export const OFFLOAD_TSO6 = 4;
+export const OFFLOAD_USO = 8;
+export const OFFLOAD_ECN = 16;
 export const VRING_BROKEN_CHAIN = 1;
 export const VRING_BROKEN_INDEX = 2;
 export const RXQ_MISSED_NONE = 0;
@@ -152,6 +158,7 @@ export const DROP_NSH_DECAP_ERROR = 42;
 export const DROP_UPCALL_OVER_BUDGET = 43;
 export const DROP_TUNNEL_PUSH_ERROR = 44;
 export const DROP_TUNNEL_POP_ERROR = 45;
+export const DROP_OFFLOAD_BAD_HEADER = 46;
 export const HEADER_MAGIC = 0;
 export const HEADER_VERSION = 4;
 /** ctl: RCU epoch; a thread copies it at each quiescent point */
@@ -189,10 +196,12 @@ export const PORT_TXQ = 24;
 export const PORT_TX_LOCKED = 88;
 /** longest frame that may leave here */
 export const PORT_MAX_FRAME = 92;
+/** OFFLOAD_* of what may be left to be done to a frame that leaves here */
+export const PORT_OFFLOADS = 96;
 /** 1 when all its megaflows look at no more than the port, Ethertype, tag and fragmentation */
-export const PORT_SIMPLE = 96;
+export const PORT_SIMPLE = 100;
 /** TUNNEL_*: what comes out of packets that are popped into this port; 0: the control thread knows */
-export const PORT_TUNNEL = 100;
+export const PORT_TUNNEL = 104;
 /** bytes of a PORT */
 export const PORT__SIZE = 128;
 export const PORT_STATS_RX_PACKETS = 0;
@@ -244,6 +253,8 @@ export const VRING_FRAME_SIZE = 64;
 export const VRING_SEG_NEXT = 68;
 /** ctl: whose ring it is */
 export const VRING_GUEST = 72;
+/** ctl: OFFLOAD_* of what the guest may leave to the switch, or takes from it */
+export const VRING_OFFLOADS = 76;
 /** bytes of a VRING */
 export const VRING__SIZE = 128;
 export const REGION_TABLE_COUNT = 0;
@@ -367,6 +378,9 @@ export const SLOT__SIZE = 2304;
 export const BIG_SLOT_BYTES = 0;
 /** bytes of a BIG_SLOT */
 export const BIG_SLOT__SIZE = 65856;
+export const SEG_SLOT_BYTES = 0;
+/** bytes of a SEG_SLOT */
+export const SEG_SLOT__SIZE = 9856;
 export const TAIL_PIECES = 0;
 /** bytes of a TAIL */
 export const TAIL__SIZE = 2048;
@@ -631,58 +645,66 @@ export const ARENA_BIG_SLOTS_STRIDE = 15544320;
 export const ARENA_TAILS = 260575232;
 /** from one thread to the next */
 export const ARENA_TAILS_STRIDE = 65536;
+/** 32 × PKT a thread */
+export const ARENA_SEG_PKTS = 261623808;
+/** from one thread to the next */
+export const ARENA_SEG_PKTS_STRIDE = 12288;
+/** 32 × SEG_SLOT a thread */
+export const ARENA_SEG_SLOTS = 261820416;
+/** from one thread to the next */
+export const ARENA_SEG_SLOTS_STRIDE = 315392;
 /** 512 × TX_BATCH a thread */
-export const ARENA_TX_BATCHES = 261623808;
+export const ARENA_TX_BATCHES = 266866688;
 /** from one thread to the next */
 export const ARENA_TX_BATCHES_STRIDE = 98304;
 /** 224 × GROUP a thread */
-export const ARENA_GROUPS = 263196672;
+export const ARENA_GROUPS = 268439552;
 /** from one thread to the next */
 export const ARENA_GROUPS_STRIDE = 8192;
 /** 128 × GROUP_HASH a thread */
-export const ARENA_GROUP_TABLE = 263327744;
+export const ARENA_GROUP_TABLE = 268570624;
 /** from one thread to the next */
 export const ARENA_GROUP_TABLE_STRIDE = 4096;
 /** 512 × PORT_STATS a thread */
-export const ARENA_PORT_STATS = 263393280;
+export const ARENA_PORT_STATS = 268636160;
 /** from one thread to the next */
 export const ARENA_PORT_STATS_STRIDE = 65536;
 /** 512 × SIMPLE a thread */
-export const ARENA_SIMPLES = 264441856;
+export const ARENA_SIMPLES = 269684736;
 /** from one thread to the next */
 export const ARENA_SIMPLES_STRIDE = 4096;
 /** 4096 × EMC_ENTRY a thread */
-export const ARENA_EMC = 264507392;
+export const ARENA_EMC = 269750272;
 /** from one thread to the next */
 export const ARENA_EMC_STRIDE = 262144;
 /** 4096 × SMC_BUCKET a thread */
-export const ARENA_SMC = 268701696;
+export const ARENA_SMC = 273944576;
 /** from one thread to the next */
 export const ARENA_SMC_STRIDE = 262144;
 /** 4096 × SUBTABLE_HITS a thread */
-export const ARENA_SUBTABLE_HITS = 272896000;
+export const ARENA_SUBTABLE_HITS = 278138880;
 /** from one thread to the next */
 export const ARENA_SUBTABLE_HITS_STRIDE = 16384;
 /** 262144 × METER_REF */
-export const ARENA_METERS = 273158144;
+export const ARENA_METERS = 278401024;
 /** 256 × BOND */
-export const ARENA_BONDS = 274206720;
+export const ARENA_BONDS = 279449600;
 /** 256 × BOND_BYTES a thread */
-export const ARENA_BOND_BYTES = 274485248;
+export const ARENA_BOND_BYTES = 279728128;
 /** from one thread to the next */
 export const ARENA_BOND_BYTES_STRIDE = 524288;
 /** 1048576 × BYTE a thread */
-export const ARENA_UPCALLS = 282873856;
+export const ARENA_UPCALLS = 288116736;
 /** from one thread to the next */
 export const ARENA_UPCALLS_STRIDE = 1048576;
 /** 1048576 × FLOW */
-export const ARENA_FLOWS = 299651072;
+export const ARENA_FLOWS = 304893952;
 /** 1048576 × FLOW_STATS a thread */
-export const ARENA_FLOW_STATS = 568086528;
+export const ARENA_FLOW_STATS = 573329408;
 /** from one thread to the next */
 export const ARENA_FLOW_STATS_STRIDE = 33554432;
 /** 268435456 × BYTE */
-export const ARENA_HEAP = 1104957440;
+export const ARENA_HEAP = 1110200320;
 /** bytes of the arena */
-export const ARENA__SIZE = 1373437952;
-export const DROP_REASON_NAMES = ["datapath_drop_upcall_error","datapath_drop_lock_error","datapath_drop_rx_invalid_packet","datapath_drop_userspace_action_error","datapath_drop_invalid_port","datapath_drop_invalid_tnl_port","datapath_drop_recirc_error","datapath_drop_meter","datapath_drop_sample_error","drop_action_of_pipeline","vhost_rx_bad_descriptor","vhost_rx_bad_chain","vhost_rx_oversize","vhost_rx_runt","vhost_rx_bad_header","vhost_tx_ring_full","vhost_tx_bad_descriptor","vhost_tx_not_ready","vhost_tx_oversize","soft_tx_ring_full","upcall_ring_full","datapath_drop_unsupported_action","vhost_bad_index","drop_action_bridge_not_found","drop_action_recursion_too_deep","drop_action_too_many_resubmit","drop_action_stack_too_deep","drop_action_no_recirculation_context","drop_action_recirculation_conflict","drop_action_too_many_mpls_labels","drop_action_invalid_tunnel_metadata","drop_action_unsupported_packet_type","drop_action_congestion","drop_action_forwarding_disabled","socket_rx_bad_frame","socket_rx_oversize","socket_rx_runt","socket_rx_bad_offload","socket_tx_ring_full","socket_tx_not_ready","socket_tx_oversize","datapath_drop_invalid_bond","datapath_drop_nsh_decap_error","upcall_over_budget","datapath_drop_tunnel_push_error","datapath_drop_tunnel_pop_error"] as const;
+export const ARENA__SIZE = 1378680832;
+export const DROP_REASON_NAMES = ["datapath_drop_upcall_error","datapath_drop_lock_error","datapath_drop_rx_invalid_packet","datapath_drop_userspace_action_error","datapath_drop_invalid_port","datapath_drop_invalid_tnl_port","datapath_drop_recirc_error","datapath_drop_meter","datapath_drop_sample_error","drop_action_of_pipeline","vhost_rx_bad_descriptor","vhost_rx_bad_chain","vhost_rx_oversize","vhost_rx_runt","vhost_rx_bad_header","vhost_tx_ring_full","vhost_tx_bad_descriptor","vhost_tx_not_ready","vhost_tx_oversize","soft_tx_ring_full","upcall_ring_full","datapath_drop_unsupported_action","vhost_bad_index","drop_action_bridge_not_found","drop_action_recursion_too_deep","drop_action_too_many_resubmit","drop_action_stack_too_deep","drop_action_no_recirculation_context","drop_action_recirculation_conflict","drop_action_too_many_mpls_labels","drop_action_invalid_tunnel_metadata","drop_action_unsupported_packet_type","drop_action_congestion","drop_action_forwarding_disabled","socket_rx_bad_frame","socket_rx_oversize","socket_rx_runt","socket_rx_bad_offload","socket_tx_ring_full","socket_tx_not_ready","socket_tx_oversize","datapath_drop_invalid_bond","datapath_drop_nsh_decap_error","upcall_over_budget","datapath_drop_tunnel_push_error","datapath_drop_tunnel_pop_error","offload_bad_header"] as const;

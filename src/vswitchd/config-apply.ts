@@ -395,7 +395,6 @@ const IGNORED: { [key: string]: string } = {
   'hw-offload': 'flows are not offloaded to hardware yet',
   'n-handler-threads': 'one thread handles upcalls',
   'n-revalidator-threads': 'one thread revalidates',
-  'userspace-tso-enable': "the host's interfaces leave segmentation to the switch anyway, vhost-user ports not yet",
 };
 const toldIgnored = new Set<string>();
 

@@ -3,8 +3,14 @@ import {
   ARENA_PORTS,
   ARENA_REGION_TABLES,
   GUESTS_MAX,
+  OFFLOAD_CSUM,
+  OFFLOAD_ECN,
+  OFFLOAD_TSO4,
+  OFFLOAD_TSO6,
+  OFFLOAD_USO,
   PORT__SIZE,
   PORT_NTXQS,
+  PORT_OFFLOADS,
   PORT_TX_LOCKED,
   PORT_TX_SLOT,
   PORT_TXQ,
@@ -29,6 +35,7 @@ import {
   VRING_LAST_AVAIL,
   VRING_LAST_USED,
   VRING_LOCK,
+  VRING_OFFLOADS,
   VRING_PORT,
   VRING_REGIONS,
   VRING_SIZE,
@@ -42,6 +49,28 @@ import type { PmdRequest } from './pmd-messages.ts';
 import type { PmdPool } from './pmd-pool.ts';
 import type { NamedRxq } from './rxq-assignment.ts';
 import { VringRecords } from './vring-records.ts';
+
+/** What a guest that transmits may leave to us, and what one that receives takes from us (virtio 1.2, 5.1.3): feature bits and OFFLOAD_*. */
+const HOST_OFFLOADS: readonly (readonly [features: bigint, offload: number])[] = [
+  [1n << 0n, OFFLOAD_CSUM],
+  [1n << 11n, OFFLOAD_TSO4],
+  [1n << 12n, OFFLOAD_TSO6],
+  [1n << 13n, OFFLOAD_ECN],
+  [1n << 56n, OFFLOAD_USO],
+];
+const GUEST_OFFLOADS: typeof HOST_OFFLOADS = [
+  [1n << 1n, OFFLOAD_CSUM],
+  [1n << 7n, OFFLOAD_TSO4],
+  [1n << 8n, OFFLOAD_TSO6],
+  [1n << 9n, OFFLOAD_ECN],
+  [(1n << 54n) | (1n << 55n), OFFLOAD_USO],
+];
+
+/** OFFLOAD_* of a ring. */
+function offloadsOf({ index, features }: VringConfig): number {
+  const table = isPolled(index) ? HOST_OFFLOADS : GUEST_OFFLOADS;
+  return table.reduce((mask, [bits, offload]) => ((features & bits) === bits ? mask | offload : mask), 0);
+}
 
 const VIRTIO_NET_F_MRG_RXBUF = 1n << 15n;
 const VIRTIO_F_RING_INDIRECT_DESC = 1n << 28n;
@@ -283,6 +312,7 @@ export class VhostPorts {
     set(VRING_LAST_AVAIL, config.lastAvail);
     set(VRING_LAST_USED, config.lastUsed);
     set(VRING_GUEST, vhost.guest);
+    set(VRING_OFFLOADS, offloadsOf(config));
     set(VRING_CALL_PENDING, 0);
     set(VRING_BROKEN, 0);
     set(VRING_LOCK, 0);
@@ -306,6 +336,8 @@ export class VhostPorts {
     rings.forEach(({ at }, i) => {
       this.#arena.set(record + PORT_TXQ + i * 4, at);
     });
+    const offloads = rings.map(({ config }) => offloadsOf(config));
+    this.#arena.set(record + PORT_OFFLOADS, offloads.length ? offloads.reduce((all, one) => all & one) : 0);
     this.#arena.publish(record + PORT_NTXQS, rings.length);
   }
 }

@@ -13,6 +13,7 @@ export const TXQS_MAX: u32 = 16;
 export const PACKET_HEADROOM: u32 = 128;
 export const FRAME_MAX: u32 = 2048;
 export const BIG_FRAME_MAX: u32 = 65553;
+export const SEGMENT_MAX: u32 = 9728;
 export const SNAP_SIZE: u32 = 256;
 export const TAIL_PIECES_MAX: u32 = 256;
 export const EMC_ENTRIES: u32 = 4096;
@@ -42,6 +43,11 @@ export const VRING_F_EVENT_IDX: u32 = 4;
 export const VRING_F_ENDLESS: u32 = 256;
 export const VRING_F_SINK: u32 = 512;
 export const VRING_F_LOOP: u32 = 1024;
+export const OFFLOAD_CSUM: u32 = 1;
+export const OFFLOAD_TSO4: u32 = 2;
+export const OFFLOAD_TSO6: u32 = 4;
+export const OFFLOAD_USO: u32 = 8;
+export const OFFLOAD_ECN: u32 = 16;
 export const VRING_BROKEN_CHAIN: u32 = 1;
 export const VRING_BROKEN_INDEX: u32 = 2;
 export const RXQ_MISSED_NONE: u32 = 0;
@@ -152,6 +158,7 @@ export const DROP_NSH_DECAP_ERROR: u32 = 42;
 export const DROP_UPCALL_OVER_BUDGET: u32 = 43;
 export const DROP_TUNNEL_PUSH_ERROR: u32 = 44;
 export const DROP_TUNNEL_POP_ERROR: u32 = 45;
+export const DROP_OFFLOAD_BAD_HEADER: u32 = 46;
 export const HEADER_MAGIC: u32 = 0;
 export const HEADER_VERSION: u32 = 4;
 /** ctl: RCU epoch; a thread copies it at each quiescent point */
@@ -189,10 +196,12 @@ export const PORT_TXQ: u32 = 24;
 export const PORT_TX_LOCKED: u32 = 88;
 /** longest frame that may leave here */
 export const PORT_MAX_FRAME: u32 = 92;
+/** OFFLOAD_* of what may be left to be done to a frame that leaves here */
+export const PORT_OFFLOADS: u32 = 96;
 /** 1 when all its megaflows look at no more than the port, Ethertype, tag and fragmentation */
-export const PORT_SIMPLE: u32 = 96;
+export const PORT_SIMPLE: u32 = 100;
 /** TUNNEL_*: what comes out of packets that are popped into this port; 0: the control thread knows */
-export const PORT_TUNNEL: u32 = 100;
+export const PORT_TUNNEL: u32 = 104;
 /** bytes of a PORT */
 export const PORT__SIZE: u32 = 128;
 export const PORT_STATS_RX_PACKETS: u32 = 0;
@@ -244,6 +253,8 @@ export const VRING_FRAME_SIZE: u32 = 64;
 export const VRING_SEG_NEXT: u32 = 68;
 /** ctl: whose ring it is */
 export const VRING_GUEST: u32 = 72;
+/** ctl: OFFLOAD_* of what the guest may leave to the switch, or takes from it */
+export const VRING_OFFLOADS: u32 = 76;
 /** bytes of a VRING */
 export const VRING__SIZE: u32 = 128;
 export const REGION_TABLE_COUNT: u32 = 0;
@@ -367,6 +378,9 @@ export const SLOT__SIZE: u32 = 2304;
 export const BIG_SLOT_BYTES: u32 = 0;
 /** bytes of a BIG_SLOT */
 export const BIG_SLOT__SIZE: u32 = 65856;
+export const SEG_SLOT_BYTES: u32 = 0;
+/** bytes of a SEG_SLOT */
+export const SEG_SLOT__SIZE: u32 = 9856;
 export const TAIL_PIECES: u32 = 0;
 /** bytes of a TAIL */
 export const TAIL__SIZE: u32 = 2048;
@@ -631,57 +645,65 @@ export const ARENA_BIG_SLOTS_STRIDE: u32 = 15544320;
 export const ARENA_TAILS: u32 = 260575232;
 /** from one thread to the next */
 export const ARENA_TAILS_STRIDE: u32 = 65536;
+/** 32 × PKT a thread */
+export const ARENA_SEG_PKTS: u32 = 261623808;
+/** from one thread to the next */
+export const ARENA_SEG_PKTS_STRIDE: u32 = 12288;
+/** 32 × SEG_SLOT a thread */
+export const ARENA_SEG_SLOTS: u32 = 261820416;
+/** from one thread to the next */
+export const ARENA_SEG_SLOTS_STRIDE: u32 = 315392;
 /** 512 × TX_BATCH a thread */
-export const ARENA_TX_BATCHES: u32 = 261623808;
+export const ARENA_TX_BATCHES: u32 = 266866688;
 /** from one thread to the next */
 export const ARENA_TX_BATCHES_STRIDE: u32 = 98304;
 /** 224 × GROUP a thread */
-export const ARENA_GROUPS: u32 = 263196672;
+export const ARENA_GROUPS: u32 = 268439552;
 /** from one thread to the next */
 export const ARENA_GROUPS_STRIDE: u32 = 8192;
 /** 128 × GROUP_HASH a thread */
-export const ARENA_GROUP_TABLE: u32 = 263327744;
+export const ARENA_GROUP_TABLE: u32 = 268570624;
 /** from one thread to the next */
 export const ARENA_GROUP_TABLE_STRIDE: u32 = 4096;
 /** 512 × PORT_STATS a thread */
-export const ARENA_PORT_STATS: u32 = 263393280;
+export const ARENA_PORT_STATS: u32 = 268636160;
 /** from one thread to the next */
 export const ARENA_PORT_STATS_STRIDE: u32 = 65536;
 /** 512 × SIMPLE a thread */
-export const ARENA_SIMPLES: u32 = 264441856;
+export const ARENA_SIMPLES: u32 = 269684736;
 /** from one thread to the next */
 export const ARENA_SIMPLES_STRIDE: u32 = 4096;
 /** 4096 × EMC_ENTRY a thread */
-export const ARENA_EMC: u32 = 264507392;
+export const ARENA_EMC: u32 = 269750272;
 /** from one thread to the next */
 export const ARENA_EMC_STRIDE: u32 = 262144;
 /** 4096 × SMC_BUCKET a thread */
-export const ARENA_SMC: u32 = 268701696;
+export const ARENA_SMC: u32 = 273944576;
 /** from one thread to the next */
 export const ARENA_SMC_STRIDE: u32 = 262144;
 /** 4096 × SUBTABLE_HITS a thread */
-export const ARENA_SUBTABLE_HITS: u32 = 272896000;
+export const ARENA_SUBTABLE_HITS: u32 = 278138880;
 /** from one thread to the next */
 export const ARENA_SUBTABLE_HITS_STRIDE: u32 = 16384;
 /** 262144 × METER_REF */
-export const ARENA_METERS: u32 = 273158144;
+export const ARENA_METERS: u32 = 278401024;
 /** 256 × BOND */
-export const ARENA_BONDS: u32 = 274206720;
+export const ARENA_BONDS: u32 = 279449600;
 /** 256 × BOND_BYTES a thread */
-export const ARENA_BOND_BYTES: u32 = 274485248;
+export const ARENA_BOND_BYTES: u32 = 279728128;
 /** from one thread to the next */
 export const ARENA_BOND_BYTES_STRIDE: u32 = 524288;
 /** 1048576 × BYTE a thread */
-export const ARENA_UPCALLS: u32 = 282873856;
+export const ARENA_UPCALLS: u32 = 288116736;
 /** from one thread to the next */
 export const ARENA_UPCALLS_STRIDE: u32 = 1048576;
 /** 1048576 × FLOW */
-export const ARENA_FLOWS: u32 = 299651072;
+export const ARENA_FLOWS: u32 = 304893952;
 /** 1048576 × FLOW_STATS a thread */
-export const ARENA_FLOW_STATS: u32 = 568086528;
+export const ARENA_FLOW_STATS: u32 = 573329408;
 /** from one thread to the next */
 export const ARENA_FLOW_STATS_STRIDE: u32 = 33554432;
 /** 268435456 × BYTE */
-export const ARENA_HEAP: u32 = 1104957440;
+export const ARENA_HEAP: u32 = 1110200320;
 /** bytes of the arena */
-export const ARENA__SIZE: u32 = 1373437952;
+export const ARENA__SIZE: u32 = 1378680832;

@@ -159,7 +159,18 @@ async function run(ops: Op[]): Promise<number> {
   const fds = new LocalFdStore();
   const quiet = () => {};
   const log = { info: quiet, warn: quiet };
-  const deps = { key: 'vhost/f', fds, pool, maxQueuePairs: 4, log, ringEnabled: quiet, changed: quiet, save: quiet };
+  const features = SUPPORTED_FEATURES;
+  const deps = {
+    key: 'vhost/f',
+    fds,
+    pool,
+    maxQueuePairs: 4,
+    features,
+    log,
+    ringEnabled: quiet,
+    changed: quiet,
+    save: quiet,
+  };
   const device = new VhostUserDevice(deps);
   const consumer = new FakeConsumer();
   await device.attach(consumer);

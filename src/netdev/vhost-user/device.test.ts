@@ -21,12 +21,12 @@ afterEach(async () => {
   for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
 });
 
-async function setUp(opts: { attach?: boolean } = {}) {
+async function setUp(opts: { attach?: boolean; tso?: boolean } = {}) {
   const fds = new LocalFdStore();
   const saved: VhostDeviceState[] = [];
   const clock = new FakeTimers();
   const saveState = (_name: string, state: VhostDeviceState) => saved.push(structuredClone(state));
-  const [provider] = createVhostUserProviders({ fds, clock, saveState });
+  const [provider] = createVhostUserProviders({ fds, clock, saveState, userspaceTso: () => opts.tso === true });
   const netdev = (await provider!.open('vu', new Map(), { sockDir: dir })) as VhostUserNetdev;
   const consumer = new FakeConsumer();
   if (opts.attach !== false && netdev.io.kind === 'vhost') netdev.io.attach(consumer);
@@ -55,6 +55,19 @@ test('negotiation ends in two running rings at the right places of the guest mem
   assert.ok(ring.kickFd >= 0 && ring.callFd >= 0 && ring.kickFd !== ring.callFd);
   fe.view.setUint16(avail + 2, 77, true);
   assert.equal(new DataView(consumer.guest!.memory.buffer).getUint16(ring.avail + 2, true), 77);
+});
+
+test('checksums and segments may be left to the switch, and to the guest, when the user wants it', async () => {
+  const offloads = [0, 1, 7, 8, 9, 11, 12, 13, 54, 55, 56];
+  for (const tso of [false, true]) {
+    const { consumer, frontEnd } = await setUp({ tso });
+    const fe = frontEnd();
+    const features = await fe.askU64('GET_FEATURES');
+    for (const n of offloads) assert.equal((features >> BigInt(n)) & 1n, tso ? 1n : 0n, `feature ${n}`);
+    await fe.start({ features });
+    assert.equal(consumer.rings.get(1)!.features, features);
+    for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+  }
 });
 
 test('status has the keys of Open vSwitch', async () => {

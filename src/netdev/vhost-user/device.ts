@@ -24,7 +24,7 @@ import {
 import type { VringConsumer } from '../netdev.ts';
 import { Disconnect } from './connection.ts';
 import { newDeviceState, newVring, type VhostDeviceState, type VringState } from './device-state.ts';
-import { bit, SUPPORTED_FEATURES, SUPPORTED_PROTOCOL_FEATURES } from './features.ts';
+import { bit, SUPPORTED_PROTOCOL_FEATURES } from './features.ts';
 import { type GuestMemoryPool, MappedGuest } from './guest-memory.ts';
 import type { VhostUserMessage } from './message-reader.ts';
 import { locateRing, RingSet } from './rings.ts';
@@ -40,6 +40,8 @@ export interface VhostDeviceDeps {
   fds: FdStore;
   pool: GuestMemoryPool;
   maxQueuePairs: number;
+  /** Virtio features that are offered; the same as long as the process runs. */
+  features: bigint;
   log: { info(text: string): void; warn(text: string): void };
   /** A ring was enabled or disabled. */
   ringEnabled(index: number, enabled: boolean): void;
@@ -171,7 +173,7 @@ export class VhostUserDevice {
   }
 
   readonly #handlers: Record<VhostUserRequestName, Handler> = {
-    GET_FEATURES: () => ({ value: SUPPORTED_FEATURES }),
+    GET_FEATURES: () => ({ value: this.#deps.features }),
     SET_FEATURES: (r) => this.#setFeatures(u64(r)),
     SET_OWNER: () => {
       this.#state.owned = true;
@@ -206,7 +208,7 @@ export class VhostUserDevice {
   };
 
   async #setFeatures(features: bigint): Promise<undefined> {
-    const unknown = features & ~SUPPORTED_FEATURES;
+    const unknown = features & ~this.#deps.features;
     if (unknown !== 0n) throw new Refused(`features 0x${unknown.toString(16)} were not offered`);
     this.#state.features = features;
     await this.#startRingsOrRefuse();

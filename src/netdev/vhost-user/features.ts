@@ -15,7 +15,7 @@ export const bit = (n: number): bigint => 1n << BigInt(n);
 const bits = (...numbers: number[]): bigint => numbers.reduce((mask, n) => mask | bit(n), 0n);
 const iff = (condition: boolean, n: number): number[] => (condition ? [n] : []);
 
-/** Virtio feature bits. No checksum or segmentation offload: the switch handles whole packets only. */
+/** Virtio feature bits that every front end is offered. */
 export const SUPPORTED_FEATURES = bits(
   VIRTIO_F.VERSION_1,
   VIRTIO_F.NET_MRG_RXBUF,
@@ -28,6 +28,21 @@ export const SUPPORTED_FEATURES = bits(
   ...iff(SUPPORT_INDIRECT_DESC, VIRTIO_F.RING_INDIRECT_DESC),
   ...iff(SUPPORT_EVENT_IDX, VIRTIO_F.RING_EVENT_IDX),
   ...iff(SUPPORT_IN_ORDER, VIRTIO_F.IN_ORDER),
+);
+
+/** Checksums and segmentation left to the receiver, both ways: offered with `other_config:userspace-tso-enable`. */
+export const OFFLOAD_FEATURES = bits(
+  VIRTIO_F.NET_CSUM,
+  VIRTIO_F.NET_GUEST_CSUM,
+  VIRTIO_F.NET_GUEST_TSO4,
+  VIRTIO_F.NET_GUEST_TSO6,
+  VIRTIO_F.NET_GUEST_ECN,
+  VIRTIO_F.NET_HOST_TSO4,
+  VIRTIO_F.NET_HOST_TSO6,
+  VIRTIO_F.NET_HOST_ECN,
+  VIRTIO_F.NET_GUEST_USO4,
+  VIRTIO_F.NET_GUEST_USO6,
+  VIRTIO_F.NET_HOST_USO,
 );
 
 export const SUPPORTED_PROTOCOL_FEATURES = bits(

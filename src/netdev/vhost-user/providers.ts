@@ -18,6 +18,7 @@ export function createVhostUserProviders(deps: Partial<VhostUserShared> = {}): N
     clock: new WarpClock(),
     pool: new GuestMemoryPool(),
     maxQueuePairs: DEFAULT_MAX_QUEUE_PAIRS,
+    userspaceTso: () => false,
     names: new Set(),
     saveState: () => {},
     loadState: () => undefined,

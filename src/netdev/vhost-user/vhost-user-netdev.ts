@@ -8,7 +8,7 @@ import { type Timers, VhostConnection } from './connection.ts';
 import { VhostUserDevice } from './device.ts';
 import type { VhostDeviceState } from './device-state.ts';
 import type { Endpoint, EndpointDeps } from './endpoint.ts';
-import { bit } from './features.ts';
+import { bit, OFFLOAD_FEATURES, SUPPORTED_FEATURES } from './features.ts';
 import type { GuestMemoryPool } from './guest-memory.ts';
 import type { VhostUserMessage } from './message-reader.ts';
 
@@ -32,6 +32,8 @@ export interface VhostUserShared {
   clock: Timers;
   pool: GuestMemoryPool;
   maxQueuePairs: number;
+  /** `other_config:userspace-tso-enable`, as it was when the first port was opened. */
+  userspaceTso: () => boolean;
   /** Names of the ports that are open: their keys in `fds` are taken. */
   names: Set<string>;
   /** Keeps a port's protocol state for a successor of this process; called at every change. */
@@ -91,6 +93,7 @@ export class VhostUserNetdev implements Netdev {
       fds: shared.fds,
       pool: shared.pool,
       maxQueuePairs: shared.maxQueuePairs,
+      features: shared.userspaceTso() ? SUPPORTED_FEATURES | OFFLOAD_FEATURES : SUPPORTED_FEATURES,
       log: {
         info: (text) => vhostLog.infoRl(limit, this.#tag(text)),
         warn: (text) => vhostLog.warnRl(limit, this.#tag(text)),

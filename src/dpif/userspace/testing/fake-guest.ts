@@ -301,13 +301,18 @@ export class FakeRing {
 
   /** The frames that came since the last call, joined over mergeable buffers; buffers that came back empty are left out. */
   received(): Uint8Array[] {
+    return this.receivedWhole().map((packet) => packet.subarray(this.config.hdrSize));
+  }
+
+  /** The same with the virtio_net_hdr before each. */
+  receivedWhole(): Uint8Array[] {
     const frames: Uint8Array[] = [];
     const used = this.takeUsed();
     for (let i = 0; i < used.length; ) {
       const first = this.#bytesOf(used[i]!.id, used[i]!.len);
       const nBuffers = this.config.hdrSize === 12 && first.length >= 12 ? first[10]! | (first[11]! << 8) : 1;
       const rest = used.slice(i + 1, i + nBuffers).map(({ id, len }) => this.#bytesOf(id, len));
-      if (first.length > 0) frames.push(Uint8Array.from(Buffer.concat([first, ...rest]).subarray(this.config.hdrSize)));
+      if (first.length > 0) frames.push(Uint8Array.from(Buffer.concat([first, ...rest])));
       i += Math.max(1, nBuffers);
     }
     return frames;
