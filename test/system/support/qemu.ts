@@ -16,6 +16,8 @@ export interface VmOptions {
   /** QEMU listens and the switch connects. */
   server?: boolean;
   mac: string;
+  /** Options of the network card. */
+  device?: string;
   /** Address with prefix length, e.g. 10.0.0.1/24. */
   address: string;
 }
@@ -118,7 +120,10 @@ function qemuArgv(image: string, initrd: string, options: VmOptions): string[] {
       '-netdev',
       'vhost-user,id=net0,chardev=chr0,vhostforce=on',
     ],
-    ...['-device', `virtio-net-pci,netdev=net0,mac=${options.mac},${NO_MSIX}`],
+    ...[
+      '-device',
+      `virtio-net-pci,netdev=net0,mac=${options.mac},${NO_MSIX}${options.device ? `,${options.device}` : ''}`,
+    ],
   ];
 }
 
