@@ -7,7 +7,7 @@
  */
 import { FLOW_KEY_WORDS } from './flow-key.ts';
 
-export const ARENA_VERSION = 6;
+export const ARENA_VERSION = 7;
 export const ARENA_MAGIC = 0x54524e41; // "ANRT"
 export const KEY_SIZE = FLOW_KEY_WORDS.length * 8;
 
