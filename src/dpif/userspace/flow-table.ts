@@ -3,15 +3,6 @@ import {
   ARENA_FLOW_STATS,
   ARENA_FLOW_STATS_STRIDE,
   ARENA_FLOWS,
-  ARENA_PORTS,
-  ARENA_SUBTABLE_HITS,
-  ARENA_SUBTABLE_HITS_STRIDE,
-  ARENA_SUBTABLES,
-  BUCKET__SIZE,
-  BUCKET_FLOWS,
-  BUCKET_HASHES,
-  BUCKET_NEXT,
-  BUCKET_WAYS,
   FLOW__SIZE,
   FLOW_ACTIONS,
   FLOW_DEAD,
@@ -35,30 +26,27 @@ import {
   KEY_TUN_ID,
   KEY_VLAN_TCI0,
   KEY_VLAN_TPID0,
-  PORT__SIZE,
-  PORT_DPCLS,
-  PORT_DPCLS_RECIRC,
-  PORT_SIMPLE,
-  PORTS_MAX,
   SUBTABLE__SIZE,
   SUBTABLE_BUCKET_MASK,
   SUBTABLE_BUCKETS,
-  SUBTABLE_HITS__SIZE,
   SUBTABLE_LONG,
   SUBTABLE_MASKS,
   SUBTABLE_NFLOWS,
   SUBTABLE_NWORDS,
   SUBTABLE_WORDS,
   SUBTABLES_MAX,
-  THREADS_MAX,
 } from '../../gen/arena.ts';
 import type { DpFlowStats } from '../dpif.ts';
 import { hasTunnel } from '../odp-tunnel-text.ts';
 import type { Arena } from './arena.ts';
+import { Buckets } from './buckets.ts';
 import { flowToKey } from './flow-key.ts';
 import type { ArenaHeap } from './heap.ts';
-import { bitsOf, covers, wholePacket } from './masks.ts';
+import { MASKS_FREE, MaskAdmission, standIn } from './mask-admission.ts';
+import { covers } from './masks.ts';
 import type { Rcu } from './rcu.ts';
+import { type Subtable, subtableAt, subtableHits, subtableIndex } from './subtable.ts';
+import { listOf, SubtableLists } from './subtable-lists.ts';
 
 /** What a simple port's megaflows may look at (src/fastpath/simple.ts), in the bytes of a key. */
 const SIMPLE_MASK = new Uint8Array(KEY__SIZE);
@@ -68,39 +56,6 @@ SIMPLE_MASK.fill(0xff, KEY_VLAN_TCI0, KEY_VLAN_TCI0 + 2);
 SIMPLE_MASK.fill(0xff, KEY_NW_FRAG, KEY_NW_FRAG + 1);
 
 const FIRST_BUCKETS = 16;
-/** Masks that a list may have whatever they are for. Above, a new one has to be wanted by MASK_WANTED flows, and above MASKS_MAX there is none: `FlowTable.admit`. */
-export const MASKS_FREE = 64;
-export const MASKS_MAX = 256;
-export const MASK_WANTED = 32;
-/** Masks whose wants are counted at a time. */
-const WANTS_MAX = 4096;
-/** A list is ordered anew when that saves a twentieth of the subtables that are searched. */
-const WORTH_RANKING = 0.95;
-
-/**
- * Which list of subtables a flow belongs to: packets that were recirculated have lists of their own, so that they neither slow the others nor end their
- * simple match. Ports out of range (a packet of the control thread has none) share the last record.
- */
-const listOf = (key: Flow): number => Math.min(key.inPort, PORTS_MAX - 1) * 2 + (key.recircId === 0 ? 0 : 1);
-
-/** All flows of one list with one mask. */
-interface Subtable {
-  id: string;
-  list: number;
-  at: number;
-  words: number[];
-  /** Its mask has no bit outside SIMPLE_MASK. */
-  simple: boolean;
-  nBuckets: number;
-  nFlows: number;
-  /** Overflow buckets, by offset. */
-  chained: number[];
-  /** As it was first asked for. */
-  wc: FlowWildcards;
-  /** The hits that `rank` knows of; and how many there were lately, each half as much as the one after. */
-  hits: number;
-  score: number;
-}
 
 /**
  * The datapath classifier's tables in the arena, of which the control thread is the only writer. Readers follow PORT_DPCLS → subtable → bucket → flow;
@@ -108,15 +63,13 @@ interface Subtable {
  */
 export class FlowTable {
   readonly #arena: Arena;
-  readonly #heap: ArenaHeap;
   readonly #rcu: Rcu;
   readonly #flowHash: (flow: number) => number;
   readonly #subtables = new Map<string, Subtable>();
   readonly #byAt = new Map<number, Subtable>();
-  readonly #byList = new Map<number, Subtable[]>();
-  readonly #lists = new Map<number, { at: number; size: number }>();
-  /** Flows that asked for a mask which is not there, by its id. */
-  readonly #wants = new Map<string, number>();
+  readonly #lists: SubtableLists;
+  readonly #buckets: Buckets;
+  readonly #admission = new MaskAdmission();
   readonly #freeFlows: number[] = [];
   readonly #freeSubtables: number[] = [];
   #nextFlow = 1;
@@ -135,7 +88,8 @@ export class FlowTable {
   /** `flowHash`: the fast path's hash of a flow record's masked key. */
   constructor(arena: Arena, heap: ArenaHeap, rcu: Rcu, flowHash: (flow: number) => number) {
     this.#arena = arena;
-    this.#heap = heap;
+    this.#lists = new SubtableLists(arena, heap, rcu);
+    this.#buckets = new Buckets(arena, heap);
     this.#rcu = rcu;
     this.#flowHash = flowHash;
     this.#probe = this.#takeRecord();
@@ -154,7 +108,10 @@ export class FlowTable {
     const subtable = this.#subtables.get(this.#load(key, mask));
     if (!subtable) return 0;
     this.#writeRecord(this.#probe, subtable);
-    return this.#search(subtable, this.#flowHash(this.#probe), this.#probe);
+    const nWords = subtable.words.length;
+    return this.#buckets.search(subtable, this.#flowHash(this.#probe), (flow) =>
+      this.#sameKey(flow, this.#probe, nWords),
+    );
   }
 
   /**
@@ -163,48 +120,20 @@ export class FlowTable {
    * search a port's subtables has a limit, whoever sends. A key that has no bit outside its mask is no packet's, and its mask stays.
    */
   admit(key: Flow, mask: FlowWildcards): FlowWildcards {
-    const subtables = this.#byList.get(listOf(key)) ?? [];
+    const subtables = this.#lists.of(listOf(key));
     if (subtables.length < MASKS_FREE || covers(mask, key)) return mask;
     const id = this.#load(key, mask);
-    if (this.#subtables.has(id)) return mask;
-    if (subtables.length < MASKS_MAX && this.#wantedEnough(id)) return mask;
-    const covering = subtables.filter((s) => covers(s.wc, mask));
-    if (covering.length > 0) return covering.reduce((a, b) => (bitsOf(b.wc) < bitsOf(a.wc) ? b : a)).wc;
-    return wholePacket(key, mask);
-  }
-
-  #wantedEnough(id: string): boolean {
-    if (this.#wants.size >= WANTS_MAX) this.#wants.clear();
-    const wants = (this.#wants.get(id) ?? 0) + 1;
-    if (wants < MASK_WANTED) this.#wants.set(id, wants);
-    else this.#wants.delete(id);
-    return wants >= MASK_WANTED;
+    if (this.#subtables.has(id) || this.#admission.admits(id, subtables.length)) return mask;
+    return standIn(
+      key,
+      mask,
+      subtables.map((s) => s.wc),
+    );
   }
 
   /** Orders each list of subtables by their hits of late, the most first. */
   rank(): void {
-    for (const [list, subtables] of this.#byList) {
-      for (const s of subtables) this.#score(s);
-      if (subtables.length < 2) continue;
-      const ranked = [...subtables].sort((a, b) => b.score - a.score);
-      if (searched(ranked) >= searched(subtables) * WORTH_RANKING) continue;
-      this.#byList.set(list, ranked);
-      if (!this.#publishList(list)) this.#byList.set(list, subtables);
-    }
-  }
-
-  #score(subtable: Subtable): void {
-    const hits = this.#hitsOf(subtable.at);
-    subtable.score = subtable.score / 2 + ((hits - subtable.hits) >>> 0);
-    subtable.hits = hits;
-  }
-
-  /** Packets that found their flow in the subtable, by all threads; modulo 2^32. */
-  #hitsOf(at: number): number {
-    const offset = ARENA_SUBTABLE_HITS + ((at - ARENA_SUBTABLES) / SUBTABLE__SIZE) * SUBTABLE_HITS__SIZE;
-    let sum = 0;
-    for (let t = 0; t < THREADS_MAX; t++) sum += this.#arena.get(offset + t * ARENA_SUBTABLE_HITS_STRIDE);
-    return sum >>> 0;
+    this.#lists.rank();
   }
 
   /** Installs a flow whose actions stand at `actions`. Returns its index; 0 when there is no room. */
@@ -225,7 +154,7 @@ export class FlowTable {
     this.#writeRecord(flow, subtable);
     this.#arena.set(flowAt(flow) + FLOW_ACTIONS, actions);
     this.#arena.publish(flowAt(flow) + FLOW_DEAD, 0);
-    if (!this.#place(subtable, subtable.at, this.#flowHash(flow), flow)) {
+    if (!this.#buckets.place(subtable, this.#flowHash(flow), flow)) {
       this.#arena.set(flowAt(flow) + FLOW_DEAD, 1);
       return false;
     }
@@ -241,7 +170,7 @@ export class FlowTable {
     this.#arena.publish(record + FLOW_DEAD, 1);
     const subtable = this.#byAt.get(this.#arena.get(record + FLOW_SUBTABLE));
     if (!subtable) throw new Error(`datapath: flow ${flow} has no subtable`);
-    this.#unplace(subtable, flow);
+    this.#buckets.unplace(subtable, this.#flowHash(flow), flow);
     subtable.nFlows--;
     this.#count--;
     if (subtable.nFlows === 0) this.#dropSubtable(subtable);
@@ -340,7 +269,7 @@ export class FlowTable {
   #takeSubtable(nBuckets: number): { index: number; buckets: number } | undefined {
     const index = this.#freeSubtables.pop() ?? (this.#nextSubtable < SUBTABLES_MAX ? this.#nextSubtable++ : undefined);
     if (index === undefined) return undefined;
-    const buckets = this.#newBuckets(nBuckets);
+    const buckets = this.#buckets.alloc(nBuckets);
     if (buckets !== undefined) return { index, buckets };
     this.#freeSubtables.push(index);
     return undefined;
@@ -349,7 +278,7 @@ export class FlowTable {
   #newSubtable(id: string, list: number, mask: FlowWildcards): Subtable | undefined {
     const taken = this.#takeSubtable(FIRST_BUCKETS);
     if (!taken) return undefined;
-    const at = ARENA_SUBTABLES + taken.index * SUBTABLE__SIZE;
+    const at = subtableAt(taken.index);
     const words = this.#maskWords();
     const simple = this.#maskKey.every((bits, i) => (bits & ~SIMPLE_MASK[i]!) === 0);
     const subtable: Subtable = {
@@ -362,15 +291,12 @@ export class FlowTable {
       nFlows: 0,
       chained: [],
       wc: mask.clone(),
-      hits: this.#hitsOf(at),
+      hits: subtableHits(this.#arena, at),
       score: 0,
     };
     this.#writeSubtable(subtable, taken.buckets);
-    const others = this.#byList.get(list) ?? [];
-    this.#byList.set(list, [...others, subtable]);
-    if (!this.#publishList(list)) {
-      this.#byList.set(list, others);
-      this.#freeBuckets(taken.buckets, FIRST_BUCKETS, []);
+    if (!this.#lists.add(subtable)) {
+      this.#buckets.free(taken.buckets, FIRST_BUCKETS, []);
       this.#freeSubtables.push(taken.index);
       return undefined;
     }
@@ -396,72 +322,12 @@ export class FlowTable {
   #dropSubtable(subtable: Subtable): void {
     this.#subtables.delete(subtable.id);
     this.#byAt.delete(subtable.at);
-    this.#byList.set(
-      subtable.list,
-      this.#byList.get(subtable.list)!.filter((s) => s !== subtable),
-    );
-    if (!this.#publishList(subtable.list)) this.#shrinkList(subtable);
+    this.#lists.remove(subtable);
     const buckets = this.#arena.get(subtable.at + SUBTABLE_BUCKETS);
     this.#rcu.retire(() => {
-      this.#freeBuckets(buckets, subtable.nBuckets, subtable.chained);
-      this.#freeSubtables.push((subtable.at - ARENA_SUBTABLES) / SUBTABLE__SIZE);
+      this.#buckets.free(buckets, subtable.nBuckets, subtable.chained);
+      this.#freeSubtables.push(subtableIndex(subtable.at));
     });
-  }
-
-  /** Writes a list of subtables anew and swaps it in; false, and nothing changed, when there is no room. */
-  #publishList(list: number): boolean {
-    const subtables = this.#byList.get(list)!;
-    const old = this.#lists.get(list);
-    const size = 4 + subtables.length * 4;
-    const at = subtables.length === 0 ? 0 : this.#heap.alloc(size);
-    if (at === undefined) return false;
-    if (at !== 0) {
-      this.#arena.set(at, subtables.length);
-      subtables.forEach((s, i) => {
-        this.#arena.set(at + 4 + i * 4, s.at);
-      });
-    }
-    this.#swapIn(list, at, subtables.length > 0 && subtables.every((s) => s.simple));
-    if (at === 0) this.#lists.delete(list);
-    else this.#lists.set(list, { at, size });
-    if (old) this.#rcu.retire(() => this.#heap.free(old.at, old.size));
-    return true;
-  }
-
-  /** A port is not simple any more before its list says so, and simple again after it. */
-  #swapIn(list: number, at: number, simple: boolean): void {
-    const record = ARENA_PORTS + (list >> 1) * PORT__SIZE;
-    if (list & 1) {
-      this.#arena.publish(record + PORT_DPCLS_RECIRC, at);
-      return;
-    }
-    if (!simple) this.#arena.publish(record + PORT_SIMPLE, 0);
-    this.#arena.publish(record + PORT_DPCLS, at);
-    if (simple) this.#arena.publish(record + PORT_SIMPLE, 1);
-  }
-
-  /**
-   * Takes a subtable out of its list in place: the last entry takes its place, and stays in its own for a reader who is on the way there
-   * with the old count. For when there is no room for a new list.
-   */
-  #shrinkList(subtable: Subtable): void {
-    const { at } = this.#lists.get(subtable.list)!;
-    const count = this.#arena.get(at);
-    let i = 1;
-    while (this.#arena.get(at + i * 4) !== subtable.at) i++;
-    this.#arena.publish(at + i * 4, this.#arena.get(at + count * 4));
-    this.#arena.publish(at, count - 1);
-  }
-
-  #newBuckets(n: number): number | undefined {
-    const at = this.#heap.alloc(n * BUCKET__SIZE);
-    if (at !== undefined) this.#arena.u8.fill(0, at, at + n * BUCKET__SIZE);
-    return at;
-  }
-
-  #freeBuckets(at: number, n: number, chained: readonly number[]): void {
-    this.#heap.free(at, n * BUCKET__SIZE);
-    for (const bucket of chained) this.#heap.free(bucket, BUCKET__SIZE);
   }
 
   /** Doubles a subtable: fills a copy of its record with the same flows and swaps it in, so that a reader sees the one or the other. */
@@ -471,17 +337,17 @@ export class FlowTable {
     if (!taken) return;
     const old = { ...subtable };
     const oldBuckets = this.#arena.get(old.at + SUBTABLE_BUCKETS);
-    const flows = this.#flowsOf(old);
-    subtable.at = ARENA_SUBTABLES + taken.index * SUBTABLE__SIZE;
+    const flows = this.#buckets.flowsOf(old);
+    subtable.at = subtableAt(taken.index);
     subtable.nBuckets = nBuckets;
     subtable.chained = [];
-    subtable.hits = this.#hitsOf(subtable.at);
+    subtable.hits = subtableHits(this.#arena, subtable.at);
     this.#arena.u8.copyWithin(subtable.at, old.at, old.at + SUBTABLE__SIZE);
     this.#arena.set(subtable.at + SUBTABLE_BUCKETS, taken.buckets);
     this.#arena.set(subtable.at + SUBTABLE_BUCKET_MASK, nBuckets - 1);
-    const placed = flows.every(({ hash, flow }) => this.#place(subtable, subtable.at, hash, flow));
-    if (!placed || !this.#publishList(subtable.list)) {
-      this.#freeBuckets(taken.buckets, nBuckets, subtable.chained);
+    const placed = flows.every(({ hash, flow }) => this.#buckets.place(subtable, hash, flow));
+    if (!placed || !this.#lists.moved(subtable)) {
+      this.#buckets.free(taken.buckets, nBuckets, subtable.chained);
       this.#freeSubtables.push(taken.index);
       Object.assign(subtable, old);
       return;
@@ -490,79 +356,9 @@ export class FlowTable {
     this.#byAt.delete(old.at);
     this.#byAt.set(subtable.at, subtable);
     this.#rcu.retire(() => {
-      this.#freeBuckets(oldBuckets, old.nBuckets, old.chained);
-      this.#freeSubtables.push((old.at - ARENA_SUBTABLES) / SUBTABLE__SIZE);
+      this.#buckets.free(oldBuckets, old.nBuckets, old.chained);
+      this.#freeSubtables.push(subtableIndex(old.at));
     });
-  }
-
-  *#buckets(subtable: Subtable): Generator<number> {
-    const first = this.#arena.get(subtable.at + SUBTABLE_BUCKETS);
-    for (let i = 0; i < subtable.nBuckets; i++) yield first + i * BUCKET__SIZE;
-    yield* subtable.chained;
-  }
-
-  #flowsOf(subtable: Subtable): { hash: number; flow: number }[] {
-    const flows: { hash: number; flow: number }[] = [];
-    for (const bucket of this.#buckets(subtable)) {
-      for (let way = 0; way < BUCKET_WAYS; way++) {
-        const flow = this.#arena.get(bucket + BUCKET_FLOWS + way * 4);
-        if (flow) flows.push({ hash: this.#arena.get(bucket + BUCKET_HASHES + way * 4), flow });
-      }
-    }
-    return flows;
-  }
-
-  #firstBucket(at: number, hash: number): number {
-    const mask = this.#arena.get(at + SUBTABLE_BUCKET_MASK);
-    return this.#arena.get(at + SUBTABLE_BUCKETS) + ((hash & mask) >>> 0) * BUCKET__SIZE;
-  }
-
-  /** Writes the flow into a free way of its bucket or of a chained one; false when the heap is full. */
-  #place(subtable: Subtable, at: number, hash: number, flow: number): boolean {
-    let bucket = this.#firstBucket(at, hash);
-    for (;;) {
-      for (let way = 0; way < BUCKET_WAYS; way++) {
-        if (this.#arena.get(bucket + BUCKET_FLOWS + way * 4)) continue;
-        this.#arena.set(bucket + BUCKET_HASHES + way * 4, hash >>> 0);
-        this.#arena.publish(bucket + BUCKET_FLOWS + way * 4, flow);
-        return true;
-      }
-      const next = this.#arena.get(bucket + BUCKET_NEXT);
-      if (next) {
-        bucket = next;
-        continue;
-      }
-      const extra = this.#newBuckets(1);
-      if (extra === undefined) return false;
-      subtable.chained.push(extra);
-      this.#arena.publish(bucket + BUCKET_NEXT, extra);
-      bucket = extra;
-    }
-  }
-
-  #unplace(subtable: Subtable, flow: number): void {
-    let bucket = this.#firstBucket(subtable.at, this.#flowHash(flow));
-    while (bucket) {
-      for (let way = 0; way < BUCKET_WAYS; way++) {
-        if (this.#arena.get(bucket + BUCKET_FLOWS + way * 4) !== flow) continue;
-        this.#arena.publish(bucket + BUCKET_FLOWS + way * 4, 0);
-        return;
-      }
-      bucket = this.#arena.get(bucket + BUCKET_NEXT);
-    }
-    throw new Error(`datapath: flow ${flow} is in no bucket`);
-  }
-
-  #search(subtable: Subtable, hash: number, like: number): number {
-    let bucket = this.#firstBucket(subtable.at, hash);
-    while (bucket) {
-      for (let way = 0; way < BUCKET_WAYS; way++) {
-        const flow = this.#arena.get(bucket + BUCKET_FLOWS + way * 4);
-        if (flow && this.#sameKey(flow, like, subtable.words.length)) return flow;
-      }
-      bucket = this.#arena.get(bucket + BUCKET_NEXT);
-    }
-    return 0;
   }
 
   #sameKey(a: number, b: number, nWords: number): boolean {
@@ -572,9 +368,6 @@ export class FlowTable {
     return true;
   }
 }
-
-/** What the packets counted in the scores cost in this order, in subtables. */
-const searched = (subtables: readonly Subtable[]) => subtables.reduce((sum, s, i) => sum + (i + 1) * s.score, 0);
 
 const flowAt = (flow: number) => ARENA_FLOWS + flow * FLOW__SIZE;
 const statsAt = (t: number, flow: number) => ARENA_FLOW_STATS + t * ARENA_FLOW_STATS_STRIDE + flow * FLOW_STATS__SIZE;

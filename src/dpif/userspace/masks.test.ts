@@ -6,7 +6,7 @@ import { composePacket } from '../../flow/compose.ts';
 import { extract } from '../../flow/extract.ts';
 import { Flow, FlowWildcards } from '../../flow/flow.ts';
 import { ARENA_THREADS, BATCH_MAX, THREAD_STAT_LOOKUPS, UPCALL_MISS } from '../../gen/arena.ts';
-import { MASK_WANTED, MASKS_FREE, MASKS_MAX } from './flow-table.ts';
+import { MASK_WANTED, MASKS_FREE, MASKS_MAX } from './mask-admission.ts';
 import { bitsOf, covers, wholePacket } from './masks.ts';
 import { Rig } from './testing/rig.ts';
 
