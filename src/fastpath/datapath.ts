@@ -243,8 +243,8 @@ function releaseBurst(rxq: u32): void {
 }
 
 /**
- * Polls all rxqs `iterations` times. Returns early when a guest waits for an interrupt or the control thread wants the word. The result is the
- * number of iterations that found packets.
+ * Polls all rxqs `iterations` times. Returns early when a guest waits for an interrupt, when the control thread wants the word, or when there is nothing but queues
+ * that wait for it. The result is the number of iterations that found packets.
  */
 export function run(iterations: u32): u32 {
   let busy: u32 = 0;
@@ -254,11 +254,15 @@ export function run(iterations: u32): u32 {
     done++;
     quiesce();
     let received: u32 = 0;
+    let waiting: u32 = 0;
     for (let i: u32 = 0; i < n; i++) {
       const rxq = rxqs + i * RXQ__SIZE;
       const missed = load<u32>(rxq, RXQ_MISSED);
       const spent = missed != RXQ_MISSED_NONE && upcallsBehind(missed);
-      if (spent && mayWait(rxq)) continue;
+      if (spent && mayWait(rxq)) {
+        waiting++;
+        continue;
+      }
       store<u32>(thread, spent ? 1 : 0, THREAD_UPCALLS_SPENT);
       store<u32>(thread, i, THREAD_LAST_RXQ);
       const count = call_indirect<u32>(load<u32>(rxq, RXQ_SLOT), threadIndex, load<u32>(rxq, RXQ_VRING));
@@ -276,6 +280,7 @@ export function run(iterations: u32): u32 {
       store<u32>(rxq, after != misses ? RXQ_MISSED_SOME : RXQ_MISSED_NONE, RXQ_MISSED);
     }
     if (received) busy++;
+    else if (waiting) break;
     if (load<u32>(thread, THREAD_CALLS_PENDING) || atomic.load<u32>(thread, THREAD_STOP)) break;
   }
   store<u32>(thread, 0, THREAD_UPCALLS_SPENT);

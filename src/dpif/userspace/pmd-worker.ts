@@ -6,6 +6,7 @@ import {
   RXQ__SIZE,
   RXQ_LOOKED_MS,
   RXQ_MISSED,
+  RXQ_MISSED_WAITS,
   RXQ_PACKETS,
   RXQ_PORT,
   RXQ_SLOT,
@@ -23,6 +24,7 @@ import {
   THREAD_SLEEP_NS,
   THREAD_SLEEPS,
   THREAD_STOP,
+  THREAD_UPCALL_TAIL,
   VRING_BROKEN,
   VRING_BROKEN_CHAIN,
   VRING_LOCK,
@@ -51,6 +53,8 @@ const RUN_TARGET_MS = 0.5;
 /** Without a packet for this long, the thread asks for kicks and sleeps. */
 const IDLE_BEFORE_SLEEP_MS = 0.3;
 const SLEEP_MAX_MS = 1000;
+/** With nothing but queues that wait for the control thread, which may want this very core. */
+const NAP_MS = 0.1;
 
 class Pmd {
   readonly #data: PmdWorkerData;
@@ -101,6 +105,10 @@ class Pmd {
       const now = performance.now();
       this.#account(busy, now - before);
       before = now;
+      if (busy === 0 && this.#anyWaits()) {
+        this.#nap();
+        before = performance.now();
+      }
       if (this.#idleMs < IDLE_BEFORE_SLEEP_MS) continue;
       this.#sleep();
       before = performance.now();
@@ -161,6 +169,29 @@ class Pmd {
     else if (ms < RUN_TARGET_MS / 4 && this.#iterations < ITERATIONS_MAX) this.#iterations <<= 1;
   }
 
+  /** A queue whose flows are not known waits until the control thread has answered what was sent up (src/fastpath/datapath.ts). */
+  #anyWaits(): boolean {
+    const rxqs = ARENA_RXQS + this.#data.index * ARENA_RXQS_STRIDE;
+    for (let i = 0; i < this.#rxqs.length; i++)
+      if (this.#arena.get(rxqs + i * RXQ__SIZE + RXQ_MISSED) === RXQ_MISSED_WAITS) return true;
+    return false;
+  }
+
+  #nap(): void {
+    const tail = this.#record + THREAD_UPCALL_TAIL;
+    this.#thread.exports.goOffline();
+    const before = performance.now();
+    Atomics.wait(this.#arena.i32, tail >> 2, this.#arena.get(tail) | 0, NAP_MS);
+    this.#thread.exports.goOnline();
+    this.#countSleep(performance.now() - before);
+  }
+
+  #countSleep(ms: number): void {
+    const { f64 } = this.#arena;
+    f64[(this.#record + THREAD_SLEEPS) >> 3]! += 1;
+    f64[(this.#record + THREAD_SLEEP_NS) >> 3]! += ms * 1e6;
+  }
+
   /** Asks all guests for kicks and, when none of them has sent anything meanwhile, waits for one. */
   #sleep(): void {
     this.#setNotify(1);
@@ -169,8 +200,7 @@ class Pmd {
       const before = performance.now();
       const ready = this.#poll.wait(SLEEP_MAX_MS);
       this.#thread.exports.goOnline();
-      this.#arena.f64[(this.#record + THREAD_SLEEPS) >> 3]! += 1;
-      this.#arena.f64[(this.#record + THREAD_SLEEP_NS) >> 3]! += (performance.now() - before) * 1e6;
+      this.#countSleep(performance.now() - before);
       if (ready > 0) this.#drain();
     }
     this.#setNotify(0);

@@ -119,6 +119,22 @@ describe('a PMD worker', () => {
     assert.ok([...b.dpif.drops().values()].every((n) => n === 0n));
   });
 
+  scenario('sleeps while all that it has waits for the control thread, which may want its core', async (b) => {
+    const sleeps = () => b.dpif.threads()[1]!.perf!.sleeps;
+    let slept = 0n;
+    b.dpif.setUpcallHandler(() => {
+      const before = sleeps();
+      // This is the control thread: nothing that was sent up is answered meanwhile, and the flood's queue is never empty.
+      const end = Date.now() + DEADLINE_MS;
+      while (slept === 0n && Date.now() < end) slept = sleeps() - before;
+      return [];
+    });
+    for (let i = 0; i < 250; i++) b.ports[1]!.tx.send(udp(i, 1000));
+    b.ports[1]!.kick();
+    await until(() => b.dpif.portStats(odpPort(1)).rxPackets === 250n, 'all packets');
+    assert.ok(slept > 0n);
+  });
+
   scenario('counts every packet: received = sent + dropped by name', async (b) => {
     await b.pass(1, 2, 0, 1);
     // No buffers at the receiver for 40 of 50.

@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, test } from 'node:test';
 import { composePacket } from '../../flow/compose.ts';
 import { extract } from '../../flow/extract.ts';
 import { Flow, FlowWildcards } from '../../flow/flow.ts';
-import { UPCALL__SIZE, UPCALL_BACKLOG, UPCALL_WAIT_MS } from '../../gen/arena.ts';
+import { ARENA_THREADS, THREAD_PASSES, UPCALL__SIZE, UPCALL_BACKLOG, UPCALL_WAIT_MS } from '../../gen/arena.ts';
 import { F_MRG_RXBUF, FakeGuest, FakeRing } from './testing/fake-guest.ts';
 import { Rig, type RunningRing } from './testing/rig.ts';
 
@@ -103,6 +103,16 @@ describe('the upcall budget of a queue', () => {
       assert.equal(rig.records().length, LEFT);
     });
     assert.equal(drops, 0);
+  });
+
+  test('with nothing but queues that wait there is nothing to poll for', () => {
+    fillBacklog(q);
+    rig.exports.run(1000);
+    assert.equal(rig.arena.get(ARENA_THREADS + THREAD_PASSES), 1);
+    other.ring.send(frameOf(1, true));
+    const before = forwarded(other);
+    rig.exports.run(1000);
+    assert.equal(forwarded(other), before + 1);
   });
 
   test('a flood is polled after a time: established flows go on, new ones are dropped by name', () => {
