@@ -107,6 +107,7 @@ export const DROP_REASONS = [
   'datapath_drop_tunnel_push_error',
   'datapath_drop_tunnel_pop_error',
   'offload_bad_header',
+  'vhost_rx_too_many_segments',
 ] as const;
 
 type Row = readonly [name: string, bytes: number, doc?: string];
@@ -332,7 +333,7 @@ export const STRUCTS: Readonly<Record<string, { align: number; rows: readonly Ro
   /** Where a big frame lies that had to be put together: one for each PKT. */
   BIG_SLOT: { align: 64, rows: [['BYTES', LIMITS.PACKET_HEADROOM + LIMITS.BIG_FRAME_MAX + 128]] },
   /** A segment that was cut off a frame. */
-  SEG_SLOT: { align: 64, rows: [['BYTES', LIMITS.SEGMENT_MAX + 128]] },
+  SEG_SLOT: { align: 64, rows: [['BYTES', LIMITS.PACKET_HEADROOM + LIMITS.SEGMENT_MAX + 128]] },
   /** (offset in the sender's memory, size) of each piece of a tail; one for each packet of a batch. */
   TAIL: { align: 64, rows: [['PIECES', 8 * LIMITS.TAIL_PIECES_MAX]] },
   /** What is to leave by one port at the end of the batch. */
@@ -606,6 +607,7 @@ export const CONSTANTS: Readonly<Record<string, number>> = {
   ACTIONS_F_PLAIN: 1, // the list only sends the packet on or drops it: it needs no parsed header
   ACTIONS_F_RECIRC: 2, // the list recirculates a packet once at most
   ACTIONS_F_RECIRC_MANY: 4, // up to BATCH_MAX times
+  ACTIONS_F_SEGMENTS: 8, // a packet whose segments are to be cut is cut before: the list encapsulates packets, or truncates them
   ACTIONS_F_MASK: 63,
   ACT_F_LAST_USE: 1, // nothing after this output changes the packet: it may wait for the end of the batch. Of `recirc`: nothing uses the packet after it
   ACT_F_CHANGED: 2, // headers may be other ones than when the packet was looked up

@@ -59,8 +59,8 @@ import { popMpls, popVlan, pushMpls, pushVlan } from './encap';
 import { random } from './emc';
 import { meterGroup } from './meter';
 import { finishChecksum } from './finish';
-import { gsoTypeOf, isUnfinished, wireLength } from './offload';
-import { outputNow, outputSegments, queueOutput } from './output';
+import { wireLength } from './offload';
+import { outputNow, queueOutput } from './output';
 import { changeTypes, packetType, parseNow, setNsh } from './packet-type';
 import { lookUpAgain } from './recirc';
 import { setArp, setEth, setIcmp, setIpv4, setIpv6, setMeta, setMpls, setNd, setTransport } from './set-field';
@@ -85,14 +85,9 @@ function cutLength(len: u32, cut: u32): u32 {
   return len > cut ? len - cut : 0;
 }
 
-/** Sends a packet without the bytes that `trunc` took off, leaving its length as it was; of one that is to be cut, each segment is that long at most. */
+/** Sends a packet without the bytes that `trunc` took off, leaving its length as it was. */
 function outputTruncated(port: u32, pkt: u32): void {
   const len = load<u32>(pkt, PKT_LEN);
-  if (gsoTypeOf(pkt)) {
-    outputSegments(port, pkt, cutLength(len, load<u32>(pkt, PKT_TRUNC)));
-    store<u32>(pkt, 0, PKT_TRUNC);
-    return;
-  }
   const tail = load<u32>(pkt, PKT_TAIL_LEN);
   const data = load<u32>(pkt, PKT_DATA);
   const left = cutLength(len, load<u32>(pkt, PKT_TRUNC));
@@ -249,7 +244,7 @@ function truncate(head: u32, maxLen: u32): void {
     const len = load<u32>(pkt, PKT_LEN);
     store<u32>(pkt, len > maxLen ? len - maxLen : 0, PKT_TRUNC);
     // Of less than the whole there is no checksum.
-    if (len > maxLen && isUnfinished(pkt) && gsoTypeOf(pkt) == 0) finishChecksum(pkt);
+    if (len > maxLen) finishChecksum(pkt);
   }
 }
 

@@ -6,6 +6,7 @@ import {
   ACTIONS_F_MASK,
   ACTIONS_F_RECIRC,
   ACTIONS_F_RECIRC_MANY,
+  ACTIONS_F_SEGMENTS,
   ARENA_HEADER,
   BATCH_MAX,
   EPOCH_OFFLINE,
@@ -68,8 +69,10 @@ import {
 import { resetActions, runActions } from './actions';
 import { dpclsLookup, flowHash } from './dpcls';
 import { extractAgain } from './extract';
+import { allSegmentsMade, nextSegments, startSegments } from './finish';
 import { hashKey } from './hash';
 import { groupByFlow, lookUp, lookUpRecirculated } from './lookup';
+import { gsoTypeOf } from './offload';
 import { flushOutputs } from './output';
 import { ascend, descend, freeNext, freeRecords, hasRoom, startAt, waiting } from './recirc';
 import { simpleFlow, simplePass } from './simple';
@@ -110,9 +113,8 @@ function countFlow(group: u32): void {
   store<u32>(stats, load<u32>(stats, FLOW_STATS_TCP_FLAGS) | load<u32>(group, GROUP_TCP_FLAGS), FLOW_STATS_TCP_FLAGS);
 }
 
-/** Runs the actions of a megaflow on the packets from `head`. Where they recirculate, there is room for all that they do. */
-function runFlow(flow: u32, head: u32, count: u32): void {
-  const word = load<u32>(flowAt(flow), FLOW_ACTIONS);
+/** Runs the action list of a megaflow, with its ACTIONS_F_*, on the packets from `head`. Where it recirculates, there is room for all that it does. */
+function runList(word: u32, head: u32, count: u32): void {
   const actions = word & ~ACTIONS_F_MASK;
   if (!(word & ACTIONS_F_RECIRC_MANY)) {
     if (word & ACTIONS_F_RECIRC) makeRoom(count);
@@ -131,10 +133,50 @@ function runFlow(flow: u32, head: u32, count: u32): void {
 
 /** Sees to it that `n` packets can be recirculated: when there is no room, those that wait go first, and what they have to send. */
 function makeRoom(n: u32): void {
-  if (hasRoom(n)) return;
+  if (!hasRoom(n)) finishWaiting();
+}
+
+/** Has all that waits looked up and sent: what it lay in may be used anew. */
+function finishWaiting(): void {
   forwardWaiting();
   flush();
   freeNext();
+}
+
+/** Runs a list on the segments of `pkt` as if each had been received. While it is cut nothing else is: nothing else waits, and segments are not cut again. */
+function runSegments(word: u32, pkt: u32): void {
+  finishWaiting();
+  if (!startSegments(pkt)) return;
+  while (!allSegmentsMade()) {
+    const first = nextSegments(pkt);
+    runList(word, first, BATCH_MAX);
+    finishWaiting();
+  }
+}
+
+/** The same list for packets of which some are to be cut first. */
+function runUncut(word: u32, head: u32): void {
+  let pkt = head;
+  while (pkt) {
+    const next = load<u32>(pkt, PKT_NEXT);
+    store<u32>(pkt, 0, PKT_NEXT);
+    if (gsoTypeOf(pkt)) runSegments(word, pkt);
+    else runList(word, pkt, 1);
+    pkt = next;
+  }
+}
+
+function anyUncut(head: u32): bool {
+  for (let pkt = head; pkt; pkt = load<u32>(pkt, PKT_NEXT)) if (gsoTypeOf(pkt)) return true;
+  return false;
+}
+
+// @ts-ignore: decorator
+@inline
+function runFlow(flow: u32, head: u32, count: u32): void {
+  const word = load<u32>(flowAt(flow), FLOW_ACTIONS);
+  if (word & ACTIONS_F_SEGMENTS && anyUncut(head)) runUncut(word, head);
+  else runList(word, head, count);
 }
 
 /** Counts the first `n` groups on their flows and runs the actions of each, then looks up again what they recirculated. */

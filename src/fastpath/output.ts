@@ -98,8 +98,8 @@ function fits(port: u32, pkt: u32): bool {
   return false;
 }
 
-/** Cuts the packet and sends its segments, `maxLen` bytes of each at most; what waits for the port goes first. */
-export function outputSegments(port: u32, pkt: u32, maxLen: u32): void {
+/** Cuts the packet and sends its segments; what waits for the port goes first. */
+function outputSegments(port: u32, pkt: u32): void {
   const batch = txBatchAt(port);
   const list = batch + TX_BATCH_PKTS;
   const waiting = load<u32>(batch, TX_BATCH_COUNT);
@@ -111,7 +111,7 @@ export function outputSegments(port: u32, pkt: u32, maxLen: u32): void {
   if (!startSegments(pkt)) return;
   while (!allSegmentsMade()) {
     let n: u32 = 0;
-    for (; n < BATCH_MAX && !allSegmentsMade(); n++) store<u32>(list + n * 4, nextSegment(pkt, n, maxLen));
+    for (; n < BATCH_MAX && !allSegmentsMade(); n++) store<u32>(list + n * 4, nextSegment(pkt, n));
     send(port, list, n);
   }
 }
@@ -123,7 +123,7 @@ function adapt(port: u32, pkt: u32): bool {
   const gsoType = gsoTypeOf(pkt);
   if ((offloadsOf(gsoType) & ~load<u32>(portAt(port), PORT_OFFLOADS)) == 0 && hasItsChecksum(pkt)) return true;
   if (gsoType == 0) return finishChecksum(pkt);
-  outputSegments(port, pkt, 0xffffffff);
+  outputSegments(port, pkt);
   return false;
 }
 

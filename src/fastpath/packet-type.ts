@@ -17,6 +17,7 @@ import {
 } from './gen/arena';
 import { grow, hasRoom } from './encap';
 import { extractAgain, lengthenKey } from './extract';
+import { finishChecksum } from './finish';
 import { rssHash } from './packet-hash';
 import { pullUp } from './tail';
 import { drop } from './thread';
@@ -121,8 +122,9 @@ export function changeTypes(head: u32, op: u32, operands: u32): u32 {
   let first: u32 = 0;
   let last: u32 = 0;
   for (let pkt = head; pkt; pkt = load<u32>(pkt, PKT_NEXT)) {
-    // What is taken off shortens the snapshot, and then headers might lie beyond it.
+    // What is taken off shortens the snapshot, and then headers might lie beyond it. Checksums are completed in Ethernet frames only.
     pullUp(pkt);
+    if (!finishChecksum(pkt)) continue;
     let end: u32 = KEPT;
     if (op == ACT_PUSH_ETH) end = pushEth(pkt, operands);
     else if (op == ACT_POP_ETH) end = popEth(pkt);

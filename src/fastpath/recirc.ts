@@ -88,6 +88,7 @@ export function hasRoom(n: u32): bool {
 
 /** The records of the next depth are free: they were handled, and what waited to leave has left. */
 export function freeNext(): void {
+  if (depth == RECIRC_DEPTH_MAX) return;
   store<u32>(usedAt(depth + 1), 0);
   store<u32>(doneAt(depth + 1), 0);
 }

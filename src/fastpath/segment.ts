@@ -17,6 +17,9 @@ const TCP_FIN_PSH: u32 = 0x09;
 const TCP_CWR: u32 = 0x80;
 /** Longest headers before the payload: Ethernet, tags, labels, IPv6 with some options, TCP. */
 export const HEADERS_MAX: u32 = 256;
+const TCP_SEGMENT_MIN: u32 = 8;
+const TCP_SEGMENTS_MAX: u32 = 1024;
+const UDP_SEGMENTS_MAX: u32 = 128;
 const IPPROTO_TCP: u32 = 6;
 const IPPROTO_UDP: u32 = 17;
 
@@ -99,6 +102,15 @@ export function openSegments(frame: u32, len: u32, gsoType: u32, gsoSize: u32, c
 @inline
 export function cutSize(): u32 {
   return isTcp ? segSize : 0;
+}
+
+/**
+ * True when the frame that was opened stands for more segments, or smaller ones, than a driver makes: a few words in a ring would cost the thread the time of
+ * thousands of packets. Linux: TCP_MIN_SND_MSS is 48 and options take up to 40 of them; UDP_MAX_SEGMENTS.
+ */
+export function isTooSmall(gsoSize: u32): bool {
+  const most = isTcp ? TCP_SEGMENTS_MAX : UDP_SEGMENTS_MAX;
+  return (isTcp && gsoSize < TCP_SEGMENT_MIN) || (payload + segSize - 1) / segSize > most;
 }
 
 /** Where the checksum is in the transport header of the frame that was opened. */

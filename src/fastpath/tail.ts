@@ -2,8 +2,20 @@
  * Big frames: only the first SNAP_SIZE bytes are in the packet's slot, the tail is still in the sender's memory (PKT_TAIL). What has to see the whole frame, or
  * a header beyond the snapshot, pulls it up first: into the big slot of the packet's record.
  */
-import { ARENA_BIG_SLOTS_STRIDE, BIG_SLOT__SIZE, PACKET_HEADROOM, PKT__SIZE, PKT_DATA, PKT_LEN, PKT_TAIL_LEN, PKT_TAIL_SLOT, SLOT__SIZE } from './gen/arena';
-import { bigSlots, pkts, slots } from './thread';
+import {
+  ARENA_SEG_SLOTS_STRIDE,
+  ARENA_SLOTS_STRIDE,
+  BIG_SLOT__SIZE,
+  PACKET_HEADROOM,
+  PKT__SIZE,
+  PKT_DATA,
+  PKT_LEN,
+  PKT_TAIL_LEN,
+  PKT_TAIL_SLOT,
+  SEG_SLOT__SIZE,
+  SLOT__SIZE,
+} from './gen/arena';
+import { bigSlots, pkts, segSlots, slots } from './thread';
 
 /** Functions of a guest in the function table: its four from here on (`rxSlot` in src/dpif/userspace/datapath-thread.ts). */
 const GUEST_SLOTS: u32 = 2;
@@ -26,14 +38,15 @@ export function bigSlotAt(i: u32): u32 {
 
 /** True when the whole frame is in a slot of FRAME_MAX bytes. */
 export function isSmall(pkt: u32): bool {
-  return load<u32>(pkt, PKT_DATA) - bigSlots >= ARENA_BIG_SLOTS_STRIDE && load<u32>(pkt, PKT_TAIL_LEN) == 0;
+  return load<u32>(pkt, PKT_DATA) - slots < ARENA_SLOTS_STRIDE && load<u32>(pkt, PKT_TAIL_LEN) == 0;
 }
 
 /** Bytes of the slot before the frame. */
 export function headroom(pkt: u32): u32 {
   const data = load<u32>(pkt, PKT_DATA);
-  const inBig = data - bigSlots;
-  return inBig < ARENA_BIG_SLOTS_STRIDE ? inBig % BIG_SLOT__SIZE : (data - slots) % SLOT__SIZE;
+  if (data - slots < ARENA_SLOTS_STRIDE) return (data - slots) % SLOT__SIZE;
+  if (data - segSlots < ARENA_SEG_SLOTS_STRIDE) return (data - segSlots) % SEG_SLOT__SIZE;
+  return (data - bigSlots) % BIG_SLOT__SIZE;
 }
 
 /** Copies the tail to `to`. */

@@ -42,6 +42,7 @@ import {
   TUNNEL_VXLAN,
   UPCALL_ACTION,
 } from './gen/arena';
+import { finishChecksum } from './finish';
 import { fold64, sumBytes } from './full-checksum';
 import { lookUpAgain } from './recirc';
 import { pullUp } from './tail';
@@ -249,6 +250,8 @@ function sendSlow(pkt: u32, userdata: u32): void {
 }
 
 function popOne(pkt: u32, port: u32, operands: u32): void {
+  // The outer checksum is that of the finished packet.
+  if (!finishChecksum(pkt)) return;
   const kind = port < PORTS_MAX ? load<u32>(portAt(port), PORT_TUNNEL) : TUNNEL_NONE;
   const size = readOuter(pkt, kind);
   if (size == SLOW) {

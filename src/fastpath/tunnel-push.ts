@@ -25,6 +25,7 @@ import {
 } from './gen/arena';
 import { grow, hasRoom } from './encap';
 import { extract } from './extract';
+import { finishChecksum } from './finish';
 import { fold64, sumBytes } from './full-checksum';
 import { hash5Tuple, rssHash } from './packet-hash';
 import { shorten } from './recirc';
@@ -130,7 +131,10 @@ function outerLength(pkt: u32, size: u32): u32 {
   return (len > cut ? len - cut : 0) + size;
 }
 
-/** Returns the packets that go on, linked: those without room in their slot, and those that get too long for IP, are dropped. */
+/**
+ * Returns the packets that go on, linked: those without room in their slot, and those that get too long for IP, are dropped. A checksum that was left to be
+ * completed is, for none is left in a tunnel; segments were cut before (ACTIONS_F_SEGMENTS).
+ */
 export function pushTunnels(head: u32, operands: u32): u32 {
   const size = load<u32>(operands, 4) >> 16;
   let first: u32 = 0;
@@ -138,12 +142,13 @@ export function pushTunnels(head: u32, operands: u32): u32 {
   let pkt = head;
   while (pkt) {
     const next = load<u32>(pkt, PKT_NEXT);
-    if (hasRoom(pkt, size) && outerLength(pkt, size) <= OUTER_MAX) {
+    if (!hasRoom(pkt, size) || outerLength(pkt, size) > OUTER_MAX) drop(DROP_TUNNEL_PUSH_ERROR, 1);
+    else if (finishChecksum(pkt)) {
       pushOne(pkt, operands);
       if (last) store<u32>(last, pkt, PKT_NEXT);
       else first = pkt;
       last = pkt;
-    } else drop(DROP_TUNNEL_PUSH_ERROR, 1);
+    }
     pkt = next;
   }
   if (last) store<u32>(last, 0, PKT_NEXT);

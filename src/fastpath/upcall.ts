@@ -76,9 +76,8 @@ export function sendUpFinished(type: u32, pkt: u32, port: u32, userdata: u32, ma
   if (gsoTypeOf(pkt) == 0) return !finishChecksum(pkt) || sendUp(type, pkt, port, userdata, min(load<u32>(pkt, PKT_LEN), maxLen));
   if (!startSegments(pkt)) return true;
   while (!allSegmentsMade()) {
-    const segment = nextSegment(pkt, 0, maxLen);
-    memory.copy(segment + PKT_KEY, pkt + PKT_KEY, KEY__SIZE);
-    if (!sendUp(type, segment, port, userdata, load<u32>(segment, PKT_LEN))) return false;
+    const segment = nextSegment(pkt, 0);
+    if (!sendUp(type, segment, port, userdata, min(load<u32>(segment, PKT_LEN), maxLen))) return false;
   }
   return true;
 }

@@ -13,6 +13,7 @@ import {
   DROP_VHOST_RX_BAD_HEADER,
   DROP_VHOST_RX_OVERSIZE,
   DROP_VHOST_RX_RUNT,
+  DROP_VHOST_RX_TOO_MANY_SEGMENTS,
   FRAME_MAX,
   PACKET_HEADROOM,
   PKT__SIZE,
@@ -65,7 +66,7 @@ import {
 } from './ring';
 
 import { isInFrame, offloadsOf, VNET_NEEDS_CSUM } from './offload';
-import { checksumOffset, headers, openSegments } from './segment';
+import { checksumOffset, headers, isTooSmall, openSegments } from './segment';
 
 const ETH_HEADER_SIZE: u32 = 14;
 const RING_ENTRIES: u32 = 4;
@@ -104,6 +105,10 @@ function acceptOffload(vring: u32, data: u32, len: u32, word: u32, rest: u64): b
   vnetCsumOffset = offset;
   if (gsoType == 0) return true;
   if (!openSegments(data, len, gsoType, gsoSize, start, SEGMENT_MAX) || offset != checksumOffset()) return false;
+  if (isTooSmall(gsoSize)) {
+    dropReason = DROP_VHOST_RX_TOO_MANY_SEGMENTS;
+    return false;
+  }
   // The driver's hdr_len is a hint only (5.1.6.2): from here on it is right.
   vnet |= ((<u64>gsoType) << 8) | (<u64>headers << 16) | (<u64>gsoSize << 32);
   return true;
@@ -294,7 +299,7 @@ function countRxDrop(thread: u32, vring: u32): void {
   const stats = portStats(thread, vring);
   let counter = stats + PORT_STATS_RX_BAD_DESC;
   if (dropReason == DROP_VHOST_RX_OVERSIZE) counter = stats + PORT_STATS_RX_OVERSIZE;
-  else if (dropReason == DROP_VHOST_RX_BAD_HEADER) counter = stats + PORT_STATS_RX_BAD_HDR;
+  else if (dropReason == DROP_VHOST_RX_BAD_HEADER || dropReason == DROP_VHOST_RX_TOO_MANY_SEGMENTS) counter = stats + PORT_STATS_RX_BAD_HDR;
   const total = dropReason == DROP_VHOST_RX_RUNT ? PORT_STATS_RX_DROPPED : PORT_STATS_RX_ERRORS;
   countDrop(thread, dropReason, counter, stats + total);
 }

@@ -109,6 +109,7 @@ export const TUNNEL_PUSH_F_LOOK = 2;
 export const ACTIONS_F_PLAIN = 1;
 export const ACTIONS_F_RECIRC = 2;
 export const ACTIONS_F_RECIRC_MANY = 4;
+export const ACTIONS_F_SEGMENTS = 8;
 export const ACTIONS_F_MASK = 63;
 export const ACT_F_LAST_USE = 1;
 export const ACT_F_CHANGED = 2;
@@ -159,6 +160,7 @@ export const DROP_UPCALL_OVER_BUDGET = 43;
 export const DROP_TUNNEL_PUSH_ERROR = 44;
 export const DROP_TUNNEL_POP_ERROR = 45;
 export const DROP_OFFLOAD_BAD_HEADER = 46;
+export const DROP_VHOST_RX_TOO_MANY_SEGMENTS = 47;
 export const HEADER_MAGIC = 0;
 export const HEADER_VERSION = 4;
 /** ctl: RCU epoch; a thread copies it at each quiescent point */
@@ -380,7 +382,7 @@ export const BIG_SLOT_BYTES = 0;
 export const BIG_SLOT__SIZE = 65856;
 export const SEG_SLOT_BYTES = 0;
 /** bytes of a SEG_SLOT */
-export const SEG_SLOT__SIZE = 9856;
+export const SEG_SLOT__SIZE = 9984;
 export const TAIL_PIECES = 0;
 /** bytes of a TAIL */
 export const TAIL__SIZE = 2048;
@@ -652,59 +654,59 @@ export const ARENA_SEG_PKTS_STRIDE = 12288;
 /** 32 × SEG_SLOT a thread */
 export const ARENA_SEG_SLOTS = 261820416;
 /** from one thread to the next */
-export const ARENA_SEG_SLOTS_STRIDE = 315392;
+export const ARENA_SEG_SLOTS_STRIDE = 319488;
 /** 512 × TX_BATCH a thread */
-export const ARENA_TX_BATCHES = 266866688;
+export const ARENA_TX_BATCHES = 266932224;
 /** from one thread to the next */
 export const ARENA_TX_BATCHES_STRIDE = 98304;
 /** 224 × GROUP a thread */
-export const ARENA_GROUPS = 268439552;
+export const ARENA_GROUPS = 268505088;
 /** from one thread to the next */
 export const ARENA_GROUPS_STRIDE = 8192;
 /** 128 × GROUP_HASH a thread */
-export const ARENA_GROUP_TABLE = 268570624;
+export const ARENA_GROUP_TABLE = 268636160;
 /** from one thread to the next */
 export const ARENA_GROUP_TABLE_STRIDE = 4096;
 /** 512 × PORT_STATS a thread */
-export const ARENA_PORT_STATS = 268636160;
+export const ARENA_PORT_STATS = 268701696;
 /** from one thread to the next */
 export const ARENA_PORT_STATS_STRIDE = 65536;
 /** 512 × SIMPLE a thread */
-export const ARENA_SIMPLES = 269684736;
+export const ARENA_SIMPLES = 269750272;
 /** from one thread to the next */
 export const ARENA_SIMPLES_STRIDE = 4096;
 /** 4096 × EMC_ENTRY a thread */
-export const ARENA_EMC = 269750272;
+export const ARENA_EMC = 269815808;
 /** from one thread to the next */
 export const ARENA_EMC_STRIDE = 262144;
 /** 4096 × SMC_BUCKET a thread */
-export const ARENA_SMC = 273944576;
+export const ARENA_SMC = 274010112;
 /** from one thread to the next */
 export const ARENA_SMC_STRIDE = 262144;
 /** 4096 × SUBTABLE_HITS a thread */
-export const ARENA_SUBTABLE_HITS = 278138880;
+export const ARENA_SUBTABLE_HITS = 278204416;
 /** from one thread to the next */
 export const ARENA_SUBTABLE_HITS_STRIDE = 16384;
 /** 262144 × METER_REF */
-export const ARENA_METERS = 278401024;
+export const ARENA_METERS = 278466560;
 /** 256 × BOND */
-export const ARENA_BONDS = 279449600;
+export const ARENA_BONDS = 279515136;
 /** 256 × BOND_BYTES a thread */
-export const ARENA_BOND_BYTES = 279728128;
+export const ARENA_BOND_BYTES = 279793664;
 /** from one thread to the next */
 export const ARENA_BOND_BYTES_STRIDE = 524288;
 /** 1048576 × BYTE a thread */
-export const ARENA_UPCALLS = 288116736;
+export const ARENA_UPCALLS = 288182272;
 /** from one thread to the next */
 export const ARENA_UPCALLS_STRIDE = 1048576;
 /** 1048576 × FLOW */
-export const ARENA_FLOWS = 304893952;
+export const ARENA_FLOWS = 304959488;
 /** 1048576 × FLOW_STATS a thread */
-export const ARENA_FLOW_STATS = 573329408;
+export const ARENA_FLOW_STATS = 573394944;
 /** from one thread to the next */
 export const ARENA_FLOW_STATS_STRIDE = 33554432;
 /** 268435456 × BYTE */
-export const ARENA_HEAP = 1110200320;
+export const ARENA_HEAP = 1110265856;
 /** bytes of the arena */
-export const ARENA__SIZE = 1378680832;
-export const DROP_REASON_NAMES = ["datapath_drop_upcall_error","datapath_drop_lock_error","datapath_drop_rx_invalid_packet","datapath_drop_userspace_action_error","datapath_drop_invalid_port","datapath_drop_invalid_tnl_port","datapath_drop_recirc_error","datapath_drop_meter","datapath_drop_sample_error","drop_action_of_pipeline","vhost_rx_bad_descriptor","vhost_rx_bad_chain","vhost_rx_oversize","vhost_rx_runt","vhost_rx_bad_header","vhost_tx_ring_full","vhost_tx_bad_descriptor","vhost_tx_not_ready","vhost_tx_oversize","soft_tx_ring_full","upcall_ring_full","datapath_drop_unsupported_action","vhost_bad_index","drop_action_bridge_not_found","drop_action_recursion_too_deep","drop_action_too_many_resubmit","drop_action_stack_too_deep","drop_action_no_recirculation_context","drop_action_recirculation_conflict","drop_action_too_many_mpls_labels","drop_action_invalid_tunnel_metadata","drop_action_unsupported_packet_type","drop_action_congestion","drop_action_forwarding_disabled","socket_rx_bad_frame","socket_rx_oversize","socket_rx_runt","socket_rx_bad_offload","socket_tx_ring_full","socket_tx_not_ready","socket_tx_oversize","datapath_drop_invalid_bond","datapath_drop_nsh_decap_error","upcall_over_budget","datapath_drop_tunnel_push_error","datapath_drop_tunnel_pop_error","offload_bad_header"] as const;
+export const ARENA__SIZE = 1378746368;
+export const DROP_REASON_NAMES = ["datapath_drop_upcall_error","datapath_drop_lock_error","datapath_drop_rx_invalid_packet","datapath_drop_userspace_action_error","datapath_drop_invalid_port","datapath_drop_invalid_tnl_port","datapath_drop_recirc_error","datapath_drop_meter","datapath_drop_sample_error","drop_action_of_pipeline","vhost_rx_bad_descriptor","vhost_rx_bad_chain","vhost_rx_oversize","vhost_rx_runt","vhost_rx_bad_header","vhost_tx_ring_full","vhost_tx_bad_descriptor","vhost_tx_not_ready","vhost_tx_oversize","soft_tx_ring_full","upcall_ring_full","datapath_drop_unsupported_action","vhost_bad_index","drop_action_bridge_not_found","drop_action_recursion_too_deep","drop_action_too_many_resubmit","drop_action_stack_too_deep","drop_action_no_recirculation_context","drop_action_recirculation_conflict","drop_action_too_many_mpls_labels","drop_action_invalid_tunnel_metadata","drop_action_unsupported_packet_type","drop_action_congestion","drop_action_forwarding_disabled","socket_rx_bad_frame","socket_rx_oversize","socket_rx_runt","socket_rx_bad_offload","socket_tx_ring_full","socket_tx_not_ready","socket_tx_oversize","datapath_drop_invalid_bond","datapath_drop_nsh_decap_error","upcall_over_budget","datapath_drop_tunnel_push_error","datapath_drop_tunnel_pop_error","offload_bad_header","vhost_rx_too_many_segments"] as const;

@@ -36,6 +36,7 @@ import {
   ACTIONS_F_PLAIN,
   ACTIONS_F_RECIRC,
   ACTIONS_F_RECIRC_MANY,
+  ACTIONS_F_SEGMENTS,
   BATCH_MAX,
   DROP_REASON_NAMES,
   HASH_L4,
@@ -310,12 +311,27 @@ export function countRecircs(actions: readonly DpAction[]): number {
   }, 0);
 }
 
+const ON_SEGMENTS: ReadonlySet<DpAction['type']> = new Set<DpAction['type']>([
+  'tunnel_push',
+  'tunnel_pop',
+  'push_eth',
+  'pop_eth',
+  'push_nsh',
+  'pop_nsh',
+  'trunc',
+]);
+
+/** True when what the list does to a packet can't be done to one that stands for its segments. */
+const wantsSegments = (actions: readonly DpAction[]): boolean =>
+  actions.some((action) => ON_SEGMENTS.has(action.type) || nestedLists(action).some(wantsSegments));
+
 /** ACTIONS_F_* of a list. */
 export function actionFlags(actions: readonly DpAction[]): number {
   if (isPlain(actions)) return ACTIONS_F_PLAIN;
   if (!isCompilable(actions)) return 0;
   const n = countRecircs(actions);
-  return n > 1 ? ACTIONS_F_RECIRC_MANY : n === 1 ? ACTIONS_F_RECIRC : 0;
+  const recircs = n > 1 ? ACTIONS_F_RECIRC_MANY : n === 1 ? ACTIONS_F_RECIRC : 0;
+  return wantsSegments(actions) ? recircs | ACTIONS_F_SEGMENTS : recircs;
 }
 
 /** True when the list only sends packets on: it needs no header that `extract` finds, and shows none to anybody. */

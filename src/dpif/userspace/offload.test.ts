@@ -2,130 +2,37 @@ import assert from 'node:assert/strict';
 import { afterEach, describe, test } from 'node:test';
 import fc from 'fast-check';
 import { random as seeded } from '../../../test/support/random.ts';
-import { odpPort } from '../../base/types.ts';
-import { Flow, FlowWildcards } from '../../flow/flow.ts';
-import { ARENA_THREADS, THREAD_UNRELEASED, UPCALL_MISS } from '../../gen/arena.ts';
+import { Flow } from '../../flow/flow.ts';
+import { UPCALL_MISS } from '../../gen/arena.ts';
 import type { DpAction, DpSetAttr } from '../dpif.ts';
 import { executeActions } from '../odp-execute.ts';
 import { odpHeaderSize } from '../odp-keys.ts';
-import { F_INDIRECT, F_MRG_RXBUF, type FakeRing } from './testing/fake-guest.ts';
+import {
+  ALL,
+  anyGso,
+  anySpec,
+  bytes,
+  CSUM,
+  end,
+  finished,
+  forward,
+  install,
+  MERGEABLE,
+  out,
+  outSoft,
+  receiver,
+  send,
+  sender,
+  spec,
+  vnetOf,
+  whole,
+} from './testing/offload-bench.ts';
 import { completed, GSO, type Spec, segments, unfinished, type Vnet, vnetBytes } from './testing/segments.ts';
-import { cleanUp, hex, RX, rig, type Setup, setup } from './testing/vring-bench.ts';
+import { hex, rig, type Setup } from './testing/vring-bench.ts';
 
 /** Checksums and segmentation that guests leave to the switch, and what others get of them. */
 
 afterEach(end);
-
-const bits = (...numbers: number[]) => numbers.reduce((mask, n) => mask | (1n << BigInt(n)), 0n);
-const MERGEABLE = F_MRG_RXBUF | F_INDIRECT;
-const ALL = MERGEABLE | bits(0, 1, 7, 8, 9, 11, 12, 13, 54, 55, 56);
-const CSUM = MERGEABLE | bits(0, 1);
-const REGION = [{ gpa: 0x4000_0000n, size: 48 << 20, offset: 0x10000 }];
-const SOFT = 20;
-rig.softPort(SOFT);
-rig.setVlanLimit(2);
-
-const sender = (features = ALL) => setup({ features, size: 256 }, REGION);
-
-/** A guest that receives, with room for a frame of 64 KiB and its segments. */
-async function receiver(features: bigint): Promise<Setup> {
-  const s = await setup({ index: RX, features, size: 1024 }, REGION);
-  post(s.ring);
-  return s;
-}
-
-function post(ring: FakeRing): void {
-  for (let i = 0; i < 600; i++) ring.post([2048]);
-}
-
-const flows: number[] = [];
-
-/** Lets every packet of `from` take `actions`. */
-function install(from: Setup, actions: readonly DpAction[]): void {
-  const key = new Flow();
-  key.inPort = from.port.port;
-  const mask = new FlowWildcards();
-  mask.inPort = 0xffffffff;
-  const flow = rig.table.insert(key, mask, rig.flowActions(actions));
-  assert.notEqual(flow, 0);
-  flows.push(flow);
-}
-
-async function end(): Promise<void> {
-  for (const flow of flows.splice(0)) rig.table.remove(flow, 1, () => {});
-  rig.rcu.reap();
-  rig.records();
-  await cleanUp();
-}
-
-/** Polls the sender until it has nothing more, as a PMD does. */
-function forward(from: Setup): void {
-  for (;;) {
-    const n = from.exports.rx(0, from.at);
-    if (n === 0) return;
-    rig.exports.process(n, from.port.port);
-    if (rig.arena.get(ARENA_THREADS + THREAD_UNRELEASED) !== 0) {
-      rig.arena.set(ARENA_THREADS + THREAD_UNRELEASED, 0);
-      from.exports.release!(0, from.at);
-    }
-  }
-}
-
-const out = (s: Setup): DpAction => ({ type: 'output', port: s.port.port });
-const outSoft: DpAction = { type: 'output', port: odpPort(SOFT) };
-
-const bytes = (size: number, first = 1) => Uint8Array.from({ length: size }, (_, i) => (i * 13 + first) & 0xff);
-const spec = (part: Partial<Spec>): Spec => ({
-  version: 4,
-  proto: 6,
-  tags: [],
-  ipOptions: 0,
-  tcpOptions: 0,
-  tcpFlags: 0x18,
-  seq: 0xfffffff0,
-  id: 0xfffe,
-  payload: bytes(100),
-  ...part,
-});
-
-const gsoOf = (s: Spec) => (s.proto === 17 ? GSO.udp : s.version === 4 ? GSO.tcp4 : GSO.tcp6);
-
-/** The header that a driver writes, hdr_len being a hint. */
-function vnetOf(s: Spec, gsoSize: number): Vnet {
-  const { csumStart, csumOffset, headers } = unfinished(s);
-  if (gsoSize === 0) return { flags: 1, gsoType: 0, hdrLen: 0, gsoSize: 0, csumStart, csumOffset };
-  return { flags: 1, gsoType: gsoOf(s), hdrLen: headers, gsoSize, csumStart, csumOffset };
-}
-
-const split = (size: number) => Array<number>(Math.ceil(size / 4000)).fill(4000);
-
-function send(from: Setup, s: Spec, gsoSize: number, hdrLen?: number): void {
-  const { frame } = unfinished(s);
-  const vnet = { ...vnetOf(s, gsoSize), ...(hdrLen !== undefined && { hdrLen }) };
-  from.ring.send(frame, { header: vnetBytes(vnet), split: frame.length > 5000 ? split(frame.length) : [] });
-}
-
-const finished = (s: Spec, gsoSize: number) => (gsoSize === 0 ? [completed(s)] : segments(s, gsoSize));
-
-const tag = fc.tuple(fc.constantFrom(0x8100, 0x88a8), fc.nat(0xffff));
-const anySpec: fc.Arbitrary<Spec> = fc
-  .record({
-    version: fc.constantFrom(4 as const, 6 as const),
-    proto: fc.constantFrom(6 as const, 17 as const),
-    tags: fc.array(tag, { maxLength: 2 }),
-    ipOptions: fc.constantFrom(0, 0, 4, 40),
-    tcpOptions: fc.constantFrom(0, 12, 40),
-    tcpFlags: fc.nat(0xff),
-    seq: fc.nat(0xffffffff),
-    id: fc.nat(0xffff),
-    size: fc.oneof(fc.integer({ min: 1, max: 200 }), fc.integer({ min: 1, max: 9000 })),
-  })
-  .map(({ size, ...rest }) => ({ ...rest, payload: bytes(size, size) }));
-const anyGso = fc.oneof(fc.constant(0), fc.integer({ min: 200, max: 1448 }));
-
-/** Packets with their header, and without num_buffers, as one string each. */
-const whole = (s: Setup) =>
-  hex(s.ring.receivedWhole().map((p) => Uint8Array.from([...p.subarray(0, 10), ...p.subarray(12)])));
 
 describe('guest to guest', () => {
   test('a guest that takes it gets the frame and its header as they were sent, and hdr_len right', async () => {
@@ -317,6 +224,29 @@ describe('headers that cannot be', () => {
         assert.equal(rig.broken(a), 0);
       });
     }
+  }
+
+  const many: [string, Partial<Spec>, number, boolean][] = [
+    ['TCP by one byte', {}, 1, false],
+    ['TCP by seven bytes', {}, 7, false],
+    ['TCP by the least that there is', {}, 8, true],
+    ['IPv6 by one byte', { version: 6 }, 1, false],
+    ['1024 segments', { payload: bytes(1024 * 60) }, 60, true],
+    ['1025 segments', { payload: bytes(1024 * 60 + 1) }, 60, false],
+    ['128 datagrams of a byte', { proto: 17, payload: bytes(128) }, 1, true],
+    ['129 datagrams', { proto: 17, payload: bytes(129) }, 1, false],
+  ];
+  for (const [what, part, gsoSize, taken] of many) {
+    test(`as many segments as no driver makes are dropped by name: ${what}${taken ? ' is taken' : ''}`, async () => {
+      const [a, b] = [await sender(), await receiver(ALL)];
+      install(a, [out(b)]);
+      const drops = rig.dropsDuring(() => {
+        send(a, spec({ ...part }), gsoSize);
+        forward(a);
+      });
+      assert.deepEqual(drops, taken ? {} : { vhost_rx_too_many_segments: 1 });
+      assert.equal(b.ring.receivedWhole().length, taken ? 1 : 0);
+    });
   }
 
   test('what was not negotiated', async () => {

@@ -109,6 +109,7 @@ export const TUNNEL_PUSH_F_LOOK: u32 = 2;
 export const ACTIONS_F_PLAIN: u32 = 1;
 export const ACTIONS_F_RECIRC: u32 = 2;
 export const ACTIONS_F_RECIRC_MANY: u32 = 4;
+export const ACTIONS_F_SEGMENTS: u32 = 8;
 export const ACTIONS_F_MASK: u32 = 63;
 export const ACT_F_LAST_USE: u32 = 1;
 export const ACT_F_CHANGED: u32 = 2;
@@ -159,6 +160,7 @@ export const DROP_UPCALL_OVER_BUDGET: u32 = 43;
 export const DROP_TUNNEL_PUSH_ERROR: u32 = 44;
 export const DROP_TUNNEL_POP_ERROR: u32 = 45;
 export const DROP_OFFLOAD_BAD_HEADER: u32 = 46;
+export const DROP_VHOST_RX_TOO_MANY_SEGMENTS: u32 = 47;
 export const HEADER_MAGIC: u32 = 0;
 export const HEADER_VERSION: u32 = 4;
 /** ctl: RCU epoch; a thread copies it at each quiescent point */
@@ -380,7 +382,7 @@ export const BIG_SLOT_BYTES: u32 = 0;
 export const BIG_SLOT__SIZE: u32 = 65856;
 export const SEG_SLOT_BYTES: u32 = 0;
 /** bytes of a SEG_SLOT */
-export const SEG_SLOT__SIZE: u32 = 9856;
+export const SEG_SLOT__SIZE: u32 = 9984;
 export const TAIL_PIECES: u32 = 0;
 /** bytes of a TAIL */
 export const TAIL__SIZE: u32 = 2048;
@@ -652,58 +654,58 @@ export const ARENA_SEG_PKTS_STRIDE: u32 = 12288;
 /** 32 × SEG_SLOT a thread */
 export const ARENA_SEG_SLOTS: u32 = 261820416;
 /** from one thread to the next */
-export const ARENA_SEG_SLOTS_STRIDE: u32 = 315392;
+export const ARENA_SEG_SLOTS_STRIDE: u32 = 319488;
 /** 512 × TX_BATCH a thread */
-export const ARENA_TX_BATCHES: u32 = 266866688;
+export const ARENA_TX_BATCHES: u32 = 266932224;
 /** from one thread to the next */
 export const ARENA_TX_BATCHES_STRIDE: u32 = 98304;
 /** 224 × GROUP a thread */
-export const ARENA_GROUPS: u32 = 268439552;
+export const ARENA_GROUPS: u32 = 268505088;
 /** from one thread to the next */
 export const ARENA_GROUPS_STRIDE: u32 = 8192;
 /** 128 × GROUP_HASH a thread */
-export const ARENA_GROUP_TABLE: u32 = 268570624;
+export const ARENA_GROUP_TABLE: u32 = 268636160;
 /** from one thread to the next */
 export const ARENA_GROUP_TABLE_STRIDE: u32 = 4096;
 /** 512 × PORT_STATS a thread */
-export const ARENA_PORT_STATS: u32 = 268636160;
+export const ARENA_PORT_STATS: u32 = 268701696;
 /** from one thread to the next */
 export const ARENA_PORT_STATS_STRIDE: u32 = 65536;
 /** 512 × SIMPLE a thread */
-export const ARENA_SIMPLES: u32 = 269684736;
+export const ARENA_SIMPLES: u32 = 269750272;
 /** from one thread to the next */
 export const ARENA_SIMPLES_STRIDE: u32 = 4096;
 /** 4096 × EMC_ENTRY a thread */
-export const ARENA_EMC: u32 = 269750272;
+export const ARENA_EMC: u32 = 269815808;
 /** from one thread to the next */
 export const ARENA_EMC_STRIDE: u32 = 262144;
 /** 4096 × SMC_BUCKET a thread */
-export const ARENA_SMC: u32 = 273944576;
+export const ARENA_SMC: u32 = 274010112;
 /** from one thread to the next */
 export const ARENA_SMC_STRIDE: u32 = 262144;
 /** 4096 × SUBTABLE_HITS a thread */
-export const ARENA_SUBTABLE_HITS: u32 = 278138880;
+export const ARENA_SUBTABLE_HITS: u32 = 278204416;
 /** from one thread to the next */
 export const ARENA_SUBTABLE_HITS_STRIDE: u32 = 16384;
 /** 262144 × METER_REF */
-export const ARENA_METERS: u32 = 278401024;
+export const ARENA_METERS: u32 = 278466560;
 /** 256 × BOND */
-export const ARENA_BONDS: u32 = 279449600;
+export const ARENA_BONDS: u32 = 279515136;
 /** 256 × BOND_BYTES a thread */
-export const ARENA_BOND_BYTES: u32 = 279728128;
+export const ARENA_BOND_BYTES: u32 = 279793664;
 /** from one thread to the next */
 export const ARENA_BOND_BYTES_STRIDE: u32 = 524288;
 /** 1048576 × BYTE a thread */
-export const ARENA_UPCALLS: u32 = 288116736;
+export const ARENA_UPCALLS: u32 = 288182272;
 /** from one thread to the next */
 export const ARENA_UPCALLS_STRIDE: u32 = 1048576;
 /** 1048576 × FLOW */
-export const ARENA_FLOWS: u32 = 304893952;
+export const ARENA_FLOWS: u32 = 304959488;
 /** 1048576 × FLOW_STATS a thread */
-export const ARENA_FLOW_STATS: u32 = 573329408;
+export const ARENA_FLOW_STATS: u32 = 573394944;
 /** from one thread to the next */
 export const ARENA_FLOW_STATS_STRIDE: u32 = 33554432;
 /** 268435456 × BYTE */
-export const ARENA_HEAP: u32 = 1110200320;
+export const ARENA_HEAP: u32 = 1110265856;
 /** bytes of the arena */
-export const ARENA__SIZE: u32 = 1378680832;
+export const ARENA__SIZE: u32 = 1378746368;

@@ -122,3 +122,47 @@ export function segments(spec: Spec, gsoSize: number): Uint8Array[] {
   }
   return out;
 }
+
+const word = (b: Uint8Array, at: number) => (b[at]! << 8) | b[at + 1]!;
+
+/** Bytes of the network header before the pseudo-header's addresses, and of those. */
+const addressesOf = (frame: Uint8Array, l3: number) =>
+  frame[l3]! >> 4 === 4 ? frame.subarray(l3 + 12, l3 + 20) : frame.subarray(l3 + 8, l3 + 40);
+
+/** One segment of a frame: payload from `at` on. */
+function segmentOf(frame: Uint8Array, l3: number, v: Vnet, headers: number, at: number): Uint8Array {
+  const payload = frame.subarray(headers + at, headers + at + v.gsoSize);
+  const s = Uint8Array.from([...frame.subarray(0, headers), ...payload]);
+  const l4 = v.csumStart;
+  const isTcp = v.csumOffset === 16;
+  if (s[l3]! >> 4 === 4) {
+    s.set([...be16(s.length - l3), ...be16((word(s, l3 + 4) + at / v.gsoSize) & 0xffff)], l3 + 2);
+    s.set([0, 0], l3 + 10);
+    s.set(be16(checksum(s.subarray(l3, l4))), l3 + 10);
+  } else s.set(be16(s.length - l3 - 40), l3 + 4);
+  if (isTcp) {
+    const view = new DataView(s.buffer);
+    view.setUint32(l4 + 4, view.getUint32(l4 + 4) + at);
+    if (headers + at + v.gsoSize < frame.length) s[l4 + 13]! &= ~0x09;
+    if (at > 0) s[l4 + 13]! &= ~0x80;
+  } else s.set(be16(s.length - l4), l4 + 4);
+  s.set([0, 0], l4 + v.csumOffset);
+  const sum = checksum(s.subarray(l4), pseudoHeader4([...addressesOf(s, l3)], isTcp ? 6 : 17, s.length - l4));
+  s.set(be16(!isTcp && sum === 0 ? 0xffff : sum), l4 + v.csumOffset);
+  return s;
+}
+
+/** The frames on a wire that a receiver sees in a frame with the header `vnet` (ten bytes). Network headers follow at most two tags. */
+export function onWire(vnet: Uint8Array, frame: Uint8Array): Uint8Array[] {
+  const view = new DataView(vnet.buffer, vnet.byteOffset);
+  const [gsoSize, csumStart, csumOffset] = [4, 6, 8].map((at) => view.getUint16(at, true)) as [number, number, number];
+  const v: Vnet = { flags: vnet[0]!, gsoType: vnet[1]!, hdrLen: 0, gsoSize, csumStart, csumOffset };
+  if (v.flags === 0) return [frame];
+  let l3 = 14;
+  while (word(frame, l3 - 2) === 0x8100 || word(frame, l3 - 2) === 0x88a8) l3 += 4;
+  const headers = csumStart + (csumOffset === 16 ? (frame[csumStart + 12]! >> 4) * 4 : 8);
+  const size = frame.length - headers;
+  if (v.gsoType === 0) return [segmentOf(frame, l3, { ...v, gsoSize: size }, headers, 0)];
+  const n = Math.ceil(size / gsoSize);
+  return Array.from({ length: n }, (_, i) => segmentOf(frame, l3, v, headers, i * gsoSize));
+}
