@@ -5,11 +5,13 @@ import type { ExplosionResult } from './explosion.ts';
 import { type LatencyResult, latencyAt } from './latency.ts';
 import type { MemoryResult } from './memory.ts';
 import { LOAD_NAMES, type OvsdbResult } from './ovsdb.ts';
+import type { ScalingResult } from './scaling.ts';
 import type { Spread } from './statistics.ts';
 
 export type Result =
   | ThroughputResult
   | ExplosionResult
+  | ScalingResult
   | LatencyResult
   | MemoryResult
   | IdleResult
@@ -83,6 +85,24 @@ function explosionFigures({ row, kept, ratio }: ExplosionResult): Figure[] {
     ...both(scaled(kept.turnout, 100), scaled(kept['ovs-dpdk'], 100)),
     ...optional('ratio', ratio),
     ...optional('value', kept.turnout?.median),
+  };
+  return [figure];
+}
+
+function scalingFigures({ row, one, two, ratio, cpuRatio }: ScalingResult): Figure[] {
+  const by = (of: Spread) => `${of.median.toFixed(2)} (${of.min.toFixed(2)}–${of.max.toFixed(2)})`;
+  const figure: Figure = {
+    row: row.name,
+    title: row.title,
+    unit: 'Mpps',
+    digits: 2,
+    better: 'more',
+    goal: row.goal,
+    aim: row.aim,
+    turnout: two,
+    ratio,
+    value: ratio.median,
+    note: `goal, aim and ratio: two PMDs to one, which does ${by(one)}; by CPU time ${by(cpuRatio)}`,
   };
   return [figure];
 }
@@ -227,6 +247,8 @@ export function figures(result: Result): Figure[] {
       return throughputFigures(result as ThroughputResult);
     case 'explosion':
       return explosionFigures(result as ExplosionResult);
+    case 'scaling':
+      return scalingFigures(result as ScalingResult);
     case 'latency':
       return latencyFigures(result as LatencyResult);
     case 'memory':

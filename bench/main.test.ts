@@ -14,6 +14,7 @@ import { parsePmdStats, shares } from './pmd-stats.ts';
 import { figureTable, reservations, unprovenRows } from './report.ts';
 import { ROWS, type ThroughputRow } from './rows.ts';
 import { MADE, textOf } from './rulesets/make.ts';
+import { relateScaling } from './scaling.ts';
 import { spread } from './statistics.ts';
 import type { Throughput } from './throughput.ts';
 import { randomCommands } from './traffic.ts';
@@ -55,6 +56,19 @@ test('the ratio is that of each pair, and its median', () => {
 test('without the other switch there is no ratio', () => {
   assert.deepEqual(relate({ turnout: [run(1, 1)] }).ratios, []);
   assert.equal(relate({ turnout: [run(1, 1)] }).ratio, undefined);
+});
+
+test('two PMDs are compared with the mean of each alone', () => {
+  const row = ROWS.find((one) => one.kind === 'scaling')!;
+  const share = (mpps: number, mppsPerCpu: number) => ({ mpps, mppsPerCpu });
+  const result = relateScaling(row, [
+    { alone: [share(6, 6), share(4, 8)], together: [share(5, 7), share(4, 6)] },
+    { alone: [share(5, 5), share(5, 5)], together: [share(5, 5), share(5, 5)] },
+  ]);
+  assert.deepEqual([result.one.median, result.two.median], [5, 9.5]);
+  assert.deepEqual([result.ratio, result.cpuRatio.min], [{ median: 1.9, min: 1.8, max: 2 }, 13 / 7]);
+  const [figure] = figures(result);
+  assert.equal(verdict(figure!), 'goal');
 });
 
 function resultOf(turnout: Throughput[], ovs: Throughput[]): ThroughputResult {

@@ -18,6 +18,7 @@ import type { PeerName, Plan } from './plan.ts';
 import { missing, noise, surroundings } from './preflight.ts';
 import { detailTable, figureTable, reservations } from './report.ts';
 import { ROWS, type Row } from './rows.ts';
+import { compareScaling } from './scaling.ts';
 
 const USAGE = `usage: turnout bench [OPTIONS]
   --rows NAME,…      ${ROWS.map((row) => row.name).join(', ')} (default: all)
@@ -127,6 +128,8 @@ function compareRow(row: Row, plan: Plan): Promise<Result> {
       return compareThroughput(row, plan);
     case 'explosion':
       return compareExplosion(row, plan);
+    case 'scaling':
+      return compareScaling(row, plan);
     case 'latency':
       return compareLatency(row, plan);
     case 'memory':

@@ -41,6 +41,11 @@ export interface MemoryRow extends RowBase {
   kind: 'memory';
 }
 
+/** What two PMDs carry, of what one does, by Turnout alone: see scaling.ts. `goal` and `aim` are such ratios. */
+export interface ScalingRow extends RowBase {
+  kind: 'scaling';
+}
+
 /** CPU of a switch with nothing to do, and how long the first packet after a silence takes. */
 export interface IdleRow extends RowBase {
   kind: 'idle';
@@ -67,6 +72,7 @@ export interface OvsdbRow extends RowBase {
 export type Row =
   | ThroughputRow
   | ExplosionRow
+  | ScalingRow
   | LatencyRow
   | MemoryRow
   | IdleRow
@@ -159,6 +165,7 @@ export const ROWS: readonly Row[] = [
     goal: 0.5,
     aim: 0.8,
   },
+  { kind: 'scaling', name: 'scaling', title: '64 B, 1,000 flows: two PMDs and one', goal: 1.8, aim: 1.95 },
   {
     kind: 'latency',
     name: 'latency',
