@@ -123,6 +123,16 @@ test('options that a device refuses later take it away, with the reason', async 
   assert.equal(backend.bridges.get('br0')!.portByName('p1'), undefined);
 });
 
+test('an interface that is opened anew for its new options is in its bundle again', async () => {
+  const { backend, apply } = setUp();
+  const ring = (n: number) => oneBridge({ p1: { type: 'dpdk', options: new Map([['dpdk-devargs', `net_ring${n}`]]) } });
+  await apply(ring(1));
+  const ofproto = backend.bridges.get('br0')!;
+  ofproto.bundles.set('p1', { ...ofproto.bundles.get('p1')!, ports: [] });
+  await apply(ring(2));
+  assert.deepEqual(ofproto.bundles.get('p1')!.ports, [ofproto.portByName('p1')!.ofpPort]);
+});
+
 test('other_config reaches the backend once', async () => {
   const { backend, apply } = setUp();
   const tables = oneBridge({});

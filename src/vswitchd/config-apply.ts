@@ -231,7 +231,10 @@ class Apply {
     const error = iface.netdev.setOptions(wanted.options);
     if (error !== undefined) {
       await this.#deleteInterface(bridge, wanted.name);
-      return this.#addInterface(bridge.name, iface.port, wanted);
+      await this.#addInterface(bridge.name, iface.port, wanted);
+      // The bundle has lost it; what else is new in the port has its own step.
+      const port = bridge.ports.get(iface.port);
+      return port && this.#configurePort(bridge, port);
     }
     if (wanted.mtuRequest !== undefined && wanted.mtuRequest !== iface.netdev.mtu()) {
       this.#setMtu(iface.netdev, wanted.mtuRequest);
