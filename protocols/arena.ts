@@ -192,6 +192,21 @@ export const STRUCTS: Readonly<Record<string, { align: number; rows: readonly Ro
       ],
       ['GUEST', 4, 'ctl: whose ring it is'],
       ['OFFLOADS', 4, 'ctl: OFFLOAD_* of what the guest may leave to the switch, or takes from it'],
+      [
+        'UMEM',
+        4,
+        'ctl, ring of an AF_XDP socket: of the first of the SIZE chunks of FRAME_SIZE bytes that are of this ring',
+      ],
+      ['UMEM_BASE', 4, 'ctl, the same: what the kernel calls that chunk'],
+      ['BACK_DESC', 4, 'ctl, the same: the ring that chunks go back by, fill or completion'],
+      ['BACK_PRODUCER', 4],
+      ['BACK_CONSUMER', 4],
+      ['WAKEUP', 4, 'ctl, the same: the word that says whether the kernel wants a call'],
+      [
+        'FREE',
+        4,
+        'ctl, the same, tx: the stack of free chunks, SEG_NEXT of them, and behind it a word a chunk: 1 while the kernel has it',
+      ],
     ],
   },
   /** The mapped regions of one guest. Written by ctl while no thread uses the guest. */
@@ -545,6 +560,9 @@ export const CONSTANTS: Readonly<Record<string, number>> = {
   OFFLOAD_TSO6: 4,
   OFFLOAD_USO: 8,
   OFFLOAD_ECN: 16,
+  // Rings of AF_XDP sockets.
+  VRING_F_PARTIAL: 2048, // frames may come from a kernel that left their checksums to the device
+  VRING_F_NEED_WAKEUP: 4096, // the kernel says when it wants a call; otherwise it wants one each time
   VRING_BROKEN_CHAIN: 1,
   VRING_BROKEN_INDEX: 2,
   RXQ_MISSED_NONE: 0,

@@ -48,6 +48,12 @@ const MODULES: Module[] = [
     sources: ['src/fastpath'],
     guest: ['rx', 'tx', 'pending', 'setNotify', 'startRing'],
   },
+  {
+    name: 'xsk',
+    entry: 'src/fastpath/xsk.ts',
+    sources: ['src/fastpath'],
+    guest: ['rx', 'tx', 'pending', 'setNotify', 'startRing'],
+  },
   { name: 'virtio-user', entry: 'src/virtio-user/kernel/main.ts', sources: ['src/virtio-user/kernel'] },
 ];
 

@@ -6,6 +6,7 @@ import { strerror } from '../base/errno.ts';
 import { vlog, vlogModule } from '../base/vlog.ts';
 import { OwnDatapaths } from '../dpif/dpctl-devices.ts';
 import type { Dpif } from '../dpif/dpif.ts';
+import { afxdpProvider } from '../netdev/afxdp.ts';
 import { dpdkProvider } from '../netdev/dpdk.ts';
 import { type DummyNetdev, dummyProviders } from '../netdev/dummy.ts';
 import { internalProvider } from '../netdev/internal.ts';
@@ -60,7 +61,15 @@ export class SwitchParts implements SwitchDeps {
     this.#options = options;
     this.neighbours = new TnlNeighCache(options.clock);
     const tunnels = tunnelProviders((remote, mark) => this.#egressOf(remote, mark));
-    const all = [patchProvider, ...tunnels, tapProvider, internalProvider, systemProvider, ...options.providers];
+    const all = [
+      patchProvider,
+      ...tunnels,
+      tapProvider,
+      internalProvider,
+      systemProvider,
+      afxdpProvider,
+      ...options.providers,
+    ];
     for (const provider of all) this.#providers.set(provider.type, provider);
     if (options.dummy !== 'none') this.#enableDummies(options.dummy);
     // Dummies stand for no interface of the host.

@@ -13,13 +13,8 @@
  * (VRING_F_*) have the form for both ways.
  */
 import {
-  ARENA_PKTS,
-  ARENA_PKTS_STRIDE,
-  ARENA_PORT_STATS,
-  ARENA_PORT_STATS_STRIDE,
   ARENA_SLOTS,
   ARENA_SLOTS_STRIDE,
-  ARENA_THREADS,
   BATCH_MAX,
   DROP_SOCKET_RX_BAD_FRAME,
   DROP_SOCKET_RX_BAD_OFFLOAD,
@@ -30,28 +25,10 @@ import {
   DROP_SOCKET_TX_RING_FULL,
   FRAME_MAX,
   PACKET_HEADROOM,
-  PKT__SIZE,
   PKT_CUT,
   PKT_DATA,
   PKT_LEN,
-  PKT_VNET_FLAGS,
-  PORT_STATS__SIZE,
-  PORT_STATS_RX_BAD_DESC,
-  PORT_STATS_RX_BAD_HDR,
-  PORT_STATS_RX_DROPPED,
-  PORT_STATS_RX_ERRORS,
-  PORT_STATS_RX_OVERSIZE,
-  PORT_STATS_TX_BAD,
-  PORT_STATS_TX_BYTES,
-  PORT_STATS_TX_DROPPED,
-  PORT_STATS_TX_PACKETS,
-  PORT_STATS_TX_RING_FULL,
   SLOT__SIZE,
-  THREAD__SIZE,
-  THREAD_CALLS_PENDING,
-  THREAD_DROPS,
-  VRING_BROKEN,
-  VRING_CALL_PENDING,
   VRING_DESC,
   VRING_F_ENDLESS,
   VRING_F_LOOP,
@@ -59,16 +36,14 @@ import {
   VRING_FLAGS,
   VRING_FRAME_SIZE,
   VRING_LAST_AVAIL,
-  VRING_PORT,
   VRING_SEG_NEXT,
   VRING_SIZE,
-  VRING_STARTED,
 } from './gen/arena';
-import { sctpChecksum } from './checksums';
 import { completeChecksum } from './full-checksum';
 import { copyIn, copyOut, gAtomicLoad32, gAtomicStore32, gLoad16, gLoad32, gStore16, gStore32, gStore64 } from './guest';
 import { appendSegment, closeFrame, forgetOpen, isOpen, mergedLength, openFrame } from './merge';
 import { cutSize, finishSegment, HEADERS_MAX, headers, openSegments, segmentPayload, segmentsDone } from './segment';
+import { completeSctp, countRxDrop, countSent, countTxDrops, keep, SCTP_CRC_AT, usable, wantCall } from './socket-ring';
 
 const STATUS_USER: u32 = 1;
 const STATUS_VLAN_VALID: u32 = 1 << 4;
@@ -103,30 +78,6 @@ let csumStart: u32 = 0;
 let csumOffset: u32 = 0;
 /** Why the frame was not taken. */
 let dropReason: u32 = 0;
-
-// @ts-ignore: decorator
-@inline
-function threadAt(thread: u32): u32 {
-  return ARENA_THREADS + thread * THREAD__SIZE;
-}
-
-// @ts-ignore: decorator
-@inline
-function portStats(thread: u32, ring: u32): u32 {
-  return ARENA_PORT_STATS + thread * ARENA_PORT_STATS_STRIDE + load<u32>(ring, VRING_PORT) * PORT_STATS__SIZE;
-}
-
-// @ts-ignore: decorator
-@inline
-function bump(counter: u32, by: u64): void {
-  store<u64>(counter, load<u64>(counter) + by);
-}
-
-// @ts-ignore: decorator
-@inline
-function usable(ring: u32): bool {
-  return atomic.load<u32>(ring, VRING_STARTED) != 0 && load<u32>(ring, VRING_BROKEN) == 0;
-}
 
 // @ts-ignore: decorator
 @inline
@@ -193,15 +144,6 @@ function copyFrame(data: u32): u32 {
   return frameLen + VLAN_SIZE;
 }
 
-/** Where SCTP's CRC-32c stands (RFC 9260, 3.1): no protocol has an Internet checksum there. */
-const SCTP_CRC_AT: u32 = 8;
-
-/** The kernel leaves the CRC of SCTP to the device as it leaves checksums, and marks it in the same way. */
-function completeSctp(at: u32, size: u32): void {
-  store<u32>(at, 0, SCTP_CRC_AT);
-  store<u32>(at, sctpChecksum(at, size), SCTP_CRC_AT);
-}
-
 /** Takes the whole frame into the slot `data`. Returns its length, or 0 with `dropReason`. */
 // @ts-ignore: decorator
 @inline
@@ -219,30 +161,6 @@ function takeWhole(data: u32): u32 {
     else completeChecksum(data, len, start, csumOffset);
   }
   return len;
-}
-
-function countRxDrop(thread: u32, ring: u32): void {
-  bump(threadAt(thread) + THREAD_DROPS + dropReason * 8, 1);
-  const stats = portStats(thread, ring);
-  if (dropReason == DROP_SOCKET_RX_RUNT) {
-    bump(stats + PORT_STATS_RX_DROPPED, 1);
-    return;
-  }
-  let counter = stats + PORT_STATS_RX_BAD_DESC;
-  if (dropReason == DROP_SOCKET_RX_OVERSIZE) counter = stats + PORT_STATS_RX_OVERSIZE;
-  else if (dropReason == DROP_SOCKET_RX_BAD_OFFLOAD) counter = stats + PORT_STATS_RX_BAD_HDR;
-  bump(counter, 1);
-  bump(stats + PORT_STATS_RX_ERRORS, 1);
-}
-
-// @ts-ignore: decorator
-@inline
-function keep(thread: u32, n: u32, data: u32, len: u32): u32 {
-  const pkt = ARENA_PKTS + thread * ARENA_PKTS_STRIDE + n * PKT__SIZE;
-  store<u32>(pkt, data, PKT_DATA);
-  store<u32>(pkt, len, PKT_LEN);
-  v128.store(pkt, v128.splat<u8>(0), PKT_VNET_FLAGS); // up to and with TAIL_LEN
-  return pkt;
 }
 
 /** Looks at the headers of a frame that is to be cut; the slot `data` is free. False when it can't be. */
@@ -285,15 +203,15 @@ export function rx(thread: u32, ring: u32): u32 {
     const data = slots + n * SLOT__SIZE;
     if (!openSlot(ring, slot, status)) {
       store<u32>(ring, 0, VRING_SEG_NEXT);
-      countRxDrop(thread, ring);
+      countRxDrop(thread, ring, dropReason);
     } else if (gsoType == 0) {
       const len = takeWhole(data);
-      if (len == 0) countRxDrop(thread, ring);
+      if (len == 0) countRxDrop(thread, ring, dropReason);
       else keep(thread, n++, data, len);
     } else if (!openUncut(data)) {
       store<u32>(ring, 0, VRING_SEG_NEXT);
       dropReason = DROP_SOCKET_RX_BAD_OFFLOAD;
-      countRxDrop(thread, ring);
+      countRxDrop(thread, ring, dropReason);
     } else {
       n = takeSegments(thread, ring, slots, n);
       if (load<u32>(ring, VRING_SEG_NEXT)) break;
@@ -303,13 +221,6 @@ export function rx(thread: u32, ring: u32): u32 {
   }
   store<u32>(ring, i, VRING_LAST_AVAIL);
   return n;
-}
-
-function countTxDrops(thread: u32, ring: u32, reason: u32, count: u32): void {
-  const stats = portStats(thread, ring);
-  bump(threadAt(thread) + THREAD_DROPS + reason * 8, count);
-  bump(stats + (reason == DROP_SOCKET_TX_OVERSIZE ? PORT_STATS_TX_BAD : PORT_STATS_TX_RING_FULL), count);
-  bump(stats + PORT_STATS_TX_DROPPED, count);
 }
 
 /** Fills a slot. hdr_len says that all of the frame shall lie in the packet's linear part. */
@@ -385,11 +296,8 @@ export function tx(thread: u32, ring: u32, list: u32, n: u32): u32 {
   }
   if (isOpen()) finish(slot);
   store<u32>(ring, i, VRING_LAST_AVAIL);
-  const stats = portStats(thread, ring);
-  bump(stats + PORT_STATS_TX_PACKETS, sent);
-  bump(stats + PORT_STATS_TX_BYTES, bytes);
-  store<u32>(ring, 1, VRING_CALL_PENDING);
-  store<u32>(threadAt(thread), 1, THREAD_CALLS_PENDING);
+  countSent(thread, ring, sent, bytes);
+  wantCall(thread, ring);
   return sent;
 }
 

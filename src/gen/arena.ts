@@ -48,6 +48,8 @@ export const OFFLOAD_TSO4 = 2;
 export const OFFLOAD_TSO6 = 4;
 export const OFFLOAD_USO = 8;
 export const OFFLOAD_ECN = 16;
+export const VRING_F_PARTIAL = 2048;
+export const VRING_F_NEED_WAKEUP = 4096;
 export const VRING_BROKEN_CHAIN = 1;
 export const VRING_BROKEN_INDEX = 2;
 export const RXQ_MISSED_NONE = 0;
@@ -257,6 +259,18 @@ export const VRING_SEG_NEXT = 68;
 export const VRING_GUEST = 72;
 /** ctl: OFFLOAD_* of what the guest may leave to the switch, or takes from it */
 export const VRING_OFFLOADS = 76;
+/** ctl, ring of an AF_XDP socket: of the first of the SIZE chunks of FRAME_SIZE bytes that are of this ring */
+export const VRING_UMEM = 80;
+/** ctl, the same: what the kernel calls that chunk */
+export const VRING_UMEM_BASE = 84;
+/** ctl, the same: the ring that chunks go back by, fill or completion */
+export const VRING_BACK_DESC = 88;
+export const VRING_BACK_PRODUCER = 92;
+export const VRING_BACK_CONSUMER = 96;
+/** ctl, the same: the word that says whether the kernel wants a call */
+export const VRING_WAKEUP = 100;
+/** ctl, the same, tx: the stack of free chunks, SEG_NEXT of them, and behind it a word a chunk: 1 while the kernel has it */
+export const VRING_FREE = 104;
 /** bytes of a VRING */
 export const VRING__SIZE = 128;
 export const REGION_TABLE_COUNT = 0;

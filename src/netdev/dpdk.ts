@@ -5,6 +5,7 @@ import { strerror } from '../base/errno.ts';
 import { vlogModule } from '../base/vlog.ts';
 import { FRAME_MAX } from '../gen/arena.ts';
 import { IFNAME_MAX } from '../sys/tap.ts';
+import { XdpNetdev } from './afxdp.ts';
 import type { BasicNetdev } from './basic.ts';
 import { type Devargs, dpdkStatus, isOn, parseDevargs } from './devargs.ts';
 import { loopLayout, MemoryNetdev, makeCapture, nullLayout, pcapLayout, readCapture } from './memory-rings.ts';
@@ -42,6 +43,13 @@ const DRIVERS: readonly Driver[] = [
     args: ['iface'],
     ignored: ['qpairs', 'blocksz', 'framesz', 'framecnt', 'qdisc_bypass', 'fanout_mode'],
     open: (port, args) => new DpdkPacket(port, required(args, 'iface'), 'net_af_packet'),
+  },
+  {
+    name: 'net_af_xdp',
+    prefix: /^net_af_xdp/,
+    args: ['iface', 'start_queue', 'queue_count', 'force_copy'],
+    ignored: ['shared_umem', 'busy_budget'],
+    open: openXdp,
   },
   {
     name: 'net_pcap',
@@ -93,6 +101,12 @@ class DpdkPacket extends PacketNetdev {
   }
 }
 
+class DpdkXdp extends XdpNetdev {
+  override status(): ReadonlyMap<string, string> {
+    return new Map([...dpdkStatus('net_af_xdp'), ['xdp-mode', super.status().get('xdp-mode') ?? '']]);
+  }
+}
+
 function required(args: Args, name: string): string {
   const value = args.get(name);
   if (!value) throw new NetdevError(`the argument '${name}=' is missing`);
@@ -137,6 +151,23 @@ function openVirtioUser(port: string, args: Args): BasicNetdev {
     throw new NetdevError(`${path} can't be opened (${strerror(e)}): ${hint}`);
   }
   return new DpdkTap(port, checkIfname(args.get('iface') ?? 'tap0'), 'net_virtio_user', macOf(args));
+}
+
+/** Queues are those of `start_queue` and up; what else the interface has stays the host's. */
+function openXdp(port: string, args: Args): BasicNetdev {
+  const count = (name: string, least: number, fallback: number) => {
+    const value = Number(args.get(name) ?? fallback);
+    if (!Number.isInteger(value) || value < least || value > 1023)
+      throw new NetdevError(`'${name}=${args.get(name)}' is not a number from ${least} to 1023`);
+    return value;
+  };
+  return new DpdkXdp(port, 'dpdk', {
+    device: required(args, 'iface'),
+    modes: isOn(args.get('force_copy')) ? ['native', 'generic'] : ['native-with-zerocopy', 'native', 'generic'],
+    needWakeup: true,
+    startQueue: count('start_queue', 0, 0),
+    nQueues: count('queue_count', 1, 1),
+  });
 }
 
 function openPcap(port: string, args: Args): BasicNetdev {

@@ -66,20 +66,43 @@ export interface VringConsumer {
   announce?(mac: Uint8Array): void;
 }
 
+/** What the ring of an AF_XDP socket has beside its descriptors (src/fastpath/xsk.ts). Offsets in the memory. */
+export interface XskRing {
+  producer: number;
+  consumer: number;
+  /** The switch's, from which it goes on. */
+  position: number;
+  /** The fill or completion ring, and the switch's position in it. */
+  back: { desc: number; producer: number; consumer: number; position: number };
+  /** The word that says whether the kernel wants a call; honoured if `needWakeup`. */
+  wakeup: number;
+  needWakeup: boolean;
+  /** Of the ring's chunks, and what the kernel calls the first. */
+  umem: number;
+  umemBase: number;
+  /** tx: of the stack of free chunks, which has all of them. */
+  free: number;
+  /** rx: frames may have checksums that a kernel left undone. */
+  partial: boolean;
+}
+
 /**
  * A ring of slots (src/fastpath/tpacket.ts) that a packet socket shares with the kernel; or that the datapath's threads fill from a tap and empty into it,
- * or into a capture file; or that is nothing but memory.
+ * or into a capture file; or that is nothing but memory; or a ring of descriptors of an AF_XDP socket.
  */
 export interface SocketRing {
-  kind: 'packet' | 'tap' | 'pcap' | 'memory';
+  kind: 'packet' | 'tap' | 'pcap' | 'memory' | 'xsk';
   /** Of memory: what was received stays for the next round; what is sent is gone; what is sent is received by the ring of the same slots. */
   behaviour?: 'endless' | 'sink' | 'loop';
   /** rx: the switch receives by it. */
   direction: 'rx' | 'tx';
-  /** Of the first slot in the memory. */
+  /** Of the first slot, or descriptor, in the memory. */
   offset: number;
+  /** Bytes of a slot or chunk. */
   frameSize: number;
   nFrames: number;
+  /** Of an AF_XDP socket's. */
+  xsk?: XskRing;
   /** The socket, tap or file; of memory an eventfd that is told of frames, or -1. Owned by the device. */
   fd: number;
 }

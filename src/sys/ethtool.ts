@@ -11,6 +11,7 @@ const cSocket = libc<(domain: number, type: number, proto: number) => number>('i
 const SIOCETHTOOL = 0x8946;
 const ETHTOOL_GSET = 1;
 const ETHTOOL_GDRVINFO = 3;
+const ETHTOOL_GCHANNELS = 0x3c;
 const AF_INET = 2;
 const SOCK_DGRAM = 2;
 const SOCK_CLOEXEC = 0o2000000;
@@ -62,4 +63,11 @@ export function linkSettings(name: string): { mbits: number; full: boolean } | u
   const mbits = view.getUint16(DATA + 12, true) | (view.getUint16(DATA + 28, true) << 16);
   if (mbits <= 0) return undefined;
   return { mbits, full: bytes[DATA + 14] === 1 };
+}
+
+/** Receive queues that the device uses. Throws EOPNOTSUPP for a driver that does not say. */
+export function receiveQueues(name: string): number {
+  ask(name, ETHTOOL_GCHANNELS);
+  // struct ethtool_channels { u32 cmd, max_rx, max_tx, max_other, max_combined, rx_count, tx_count, other_count, combined_count }.
+  return view.getUint32(DATA + 20, true) + view.getUint32(DATA + 32, true);
 }

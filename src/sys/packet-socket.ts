@@ -111,6 +111,18 @@ export function packetBind(fd: number, ifindex: number): void {
   check(cBind(fd, address, address.length), 'bind(AF_PACKET)');
 }
 
+/** A socket that hears nothing, and for as long as it is open has the interface take frames whoever they are for. The caller owns the fd. */
+export function promiscuous(ifindex: number): number {
+  const fd = check(cSocket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0), 'socket(AF_PACKET)');
+  try {
+    setOption(fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, ints(ifindex, PACKET_MR_PROMISC, 0, 0), 'PACKET_ADD_MEMBERSHIP');
+    return fd;
+  } catch (e) {
+    close(fd);
+    throw e;
+  }
+}
+
 /** Has the kernel take what stands in the transmit ring; never blocks. False when it left something. Allocates nothing. */
 export function packetFlush(fd: number): boolean {
   return cSend(fd, 0, 0, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0;

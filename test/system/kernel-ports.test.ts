@@ -15,9 +15,10 @@ import { Switch } from './support/switch.ts';
 
 const PEERS = ['root', 'netns', 'ovs-ctl', 'ovs-vsctl', 'ping', 'iperf3'];
 
-test('a packet socket keeps the contract of devices and follows the host', (t) => {
+/** Runs a file of tests in a network namespace of its own; `nTests` of them pass. */
+function passes(t: TestContext, file: string, nTests: number): void {
   if (!requirePeer(t, 'netns')) return;
-  const suite = fileURLToPath(new URL('support/packet-suite.ts', import.meta.url));
+  const suite = fileURLToPath(new URL(file, import.meta.url));
   const { NODE_TEST_CONTEXT: _context, ...env } = process.env;
   const run = spawnSync('unshare', ['-n', process.execPath, '--disable-warning=ExperimentalWarning', '--test', suite], {
     env,
@@ -25,7 +26,15 @@ test('a packet socket keeps the contract of devices and follows the host', (t) =
     timeout: 60_000,
   });
   assert.equal(run.status, 0, run.stdout + run.stderr);
-  assert.match(run.stdout, /pass 8/);
+  assert.match(run.stdout, new RegExp(`pass ${nTests}\\b`));
+}
+
+test('a packet socket keeps the contract of devices and follows the host', (t) => {
+  passes(t, 'support/packet-suite.ts', 8);
+});
+
+test('AF_XDP sockets keep the contract of devices, follow the host and leave nothing behind', (t) => {
+  passes(t, 'support/xdp-suite.ts', 20);
 });
 
 /** A namespace whose eth0 is the other end of `veth`, an interface of the switch's host. */
@@ -41,9 +50,9 @@ class Container {
   }
 
   /** `n`: its addresses are 192.0.2.n and 2001:db8::n. */
-  static async make(t: TestContext, sw: Switch, n: number): Promise<Container> {
+  static async make(t: TestContext, sw: Switch, n: number, nQueues = 1): Promise<Container> {
     const self = new Container(await makeNetns(t, `c${n}`), `veth${n}`, n);
-    await self.plug(sw);
+    await self.plug(sw, nQueues);
     return self;
   }
 
@@ -56,9 +65,11 @@ class Container {
   }
 
   /** Makes the veth pair. */
-  async plug(sw: Switch): Promise<void> {
+  async plug(sw: Switch, nQueues = 1): Promise<void> {
     const { name } = this.netns;
-    await sw.sh(`ip link add ${this.veth} type veth peer name eth0 netns ${name}; ip link set ${this.veth} up`);
+    const queues = `numrxqueues ${nQueues} numtxqueues ${nQueues}`;
+    await sw.sh(`ip link add ${this.veth} ${queues} type veth peer name eth0 netns ${name} ${queues}
+      ip link set ${this.veth} up`);
     await check(['ip', '-n', name, 'address', 'add', `${this.address}/24`, 'dev', 'eth0']);
     await check(['ip', '-n', name, 'address', 'add', `${this.address6}/64`, 'dev', 'eth0', 'nodad']);
     await check(['ip', '-n', name, 'link', 'set', 'eth0', 'up']);
@@ -120,6 +131,38 @@ test('two containers talk through the switch with checksum and segmentation offl
   assert.ok(udp.packets > 700 && udp.lost < udp.packets / 2, JSON.stringify(udp));
   assert.equal(await sw.interfaceColumn(a.veth, 'status:driver_name'), 'veth');
   assert.equal(await sw.interfaceColumn(a.veth, 'statistics:rx_errors'), '0');
+});
+
+test('two containers talk by AF_XDP, with two queues, checksums that their kernels leave undone, and a program that goes with the port', async (t) => {
+  if (!requirePeer(t, ...PEERS)) return;
+  const sw = await Switch.start(t);
+  const a = await Container.make(t, sw, 1, 2);
+  const b = await Container.make(t, sw, 2, 2);
+  await sw.sh('ovs-vsctl --no-wait set Open_vSwitch . other_config:dpdk-init=true');
+  await makeBridge(sw, a, b);
+  await sw.sh(`ovs-vsctl set Interface ${a.veth} type=afxdp options:n_rxq=2
+    ovs-vsctl set Interface ${b.veth} options:xdp-mode=native options:use-need-wakeup=false`);
+  for (const { veth } of [a, b]) assert.equal(await sw.interfaceColumn(veth, 'status:xdp-mode'), 'native');
+  await a.ping(b.address);
+  await b.ping(a.address6);
+  await carriesTcp(a.netns, b.netns, b.address);
+  await carriesTcp(a.netns, b.netns, b.address6, '-R', '-P', '4');
+  const udp = await iperf(a.netns, b.netns, b.address, '-u', '-b', '20M', '-n', '1M', '-l', '1400');
+  assert.ok(udp.packets > 700 && udp.lost < udp.packets / 2, JSON.stringify(udp));
+  assert.match(await sw.sh('ovs-appctl dpif-netdev/pmd-rxq-show'), new RegExp(`port: ${a.veth} +queue-id: +1`));
+  assert.equal(await sw.interfaceColumn(a.veth, 'statistics:rx_errors'), '0');
+  // A mode that cannot be had is an error, and the other port goes on; with it taken back the port is there again.
+  await sw.sh(`ovs-vsctl set Interface ${b.veth} options:xdp-mode=native-with-zerocopy`);
+  assert.match(await sw.interfaceColumn(b.veth, 'error'), /AF_XDP can't be had \(native-with-zerocopy: /);
+  await sw.sh(`ovs-vsctl remove Interface ${b.veth} options xdp-mode`);
+  assert.equal(await sw.interfaceColumn(b.veth, 'error'), '[]');
+  await a.ping(b.address);
+  await sw.sh(`ovs-vsctl del-port ${b.veth}
+    ovs-vsctl add-port br0 p2 -- set Interface p2 type=dpdk 'options:dpdk-devargs="net_af_xdp0,iface=${b.veth},queue_count=2"'`);
+  assert.equal(await sw.interfaceColumn('p2', 'status:driver_name'), 'net_af_xdp');
+  await a.ping(b.address);
+  await sw.sh(`ovs-vsctl del-port ${a.veth}`);
+  assert.doesNotMatch(await sw.sh(`ip link show ${a.veth}`), /xdp/);
 });
 
 test("a host talks to containers by its bridge's own port, with checksum and segmentation offload on", async (t) => {

@@ -12,6 +12,7 @@ import {
 } from '../../gen/arena.ts';
 import { eventfdSignal } from '../../sys/eventfd-signal.ts';
 import { packetFlush } from '../../sys/packet-socket.ts';
+import { xskFill, xskFlush } from '../../sys/xdp-socket.ts';
 import type { Arena } from './arena.ts';
 import { TapPump } from './tap-pump.ts';
 
@@ -44,20 +45,21 @@ export interface VringExports {
 }
 
 /** Kinds of ring; each is a module of its own with the same exports. */
-export type RingModule = 'vring' | 'tpacket';
+export type RingModule = 'vring' | 'tpacket' | 'xsk';
 
 /** How the other side of a ring learns that it was given something: an eventfd; a packet socket that is to take what stands in its ring;
- *  a tap or a capture file
- *  that it is to be written into. */
-export type KickKind = 'eventfd' | 'packet' | 'tap' | 'pcap';
+ *  a tap or a capture file that it is to be written into; an AF_XDP socket that is to look at its transmit or its fill ring. */
+export type KickKind = 'eventfd' | 'packet' | 'tap' | 'pcap' | 'xsk-tx' | 'xsk-rx';
 
-const KICK_CODES: Record<KickKind, number> = { eventfd: 0, packet: 1, tap: 2, pcap: 3 };
+const KICK_CODES: Record<KickKind, number> = { eventfd: 0, packet: 1, tap: 2, pcap: 3, 'xsk-tx': 4, 'xsk-rx': 5 };
 
 /** Compiled once by the control thread, posted to every PMD. */
 export type DatapathModules = { datapath: WebAssembly.Module } & Record<RingModule, WebAssembly.Module>;
 
 /** The number, beside those of the guests, of the memory that holds the rings of all packet sockets and taps. */
 export const SOCKET_MEMORY = GUESTS_MAX;
+/** The same memory, for the module of AF_XDP sockets. */
+export const XSK_MEMORY = GUESTS_MAX + 1;
 
 /**
  * Reads the modules that `tools/build.ts` made. `bin/turnout` has V8 compile them by its optimising compiler at once (`--no-liftoff` and what it
@@ -73,7 +75,7 @@ export function loadModules(buildDir = join(import.meta.dirname, '../../../build
       throw new Error(`${name}.wasm can't be loaded (${(e as Error).message}); run 'npm run build'`);
     }
   };
-  return { datapath: load('datapath'), vring: load('vring'), tpacket: load('tpacket') };
+  return { datapath: load('datapath'), vring: load('vring'), tpacket: load('tpacket'), xsk: load('xsk') };
 }
 
 /** Slots of a guest's functions in the function table (rx, tx, pull, release); 0 and 1 stay empty so that a cleared record traps. src/fastpath/tail.ts knows them too. */
@@ -107,7 +109,7 @@ export class DatapathThread {
     this.arena = arena;
     this.#modules = modules;
     this.#callsPendingAt = ARENA_THREADS + index * THREAD__SIZE + THREAD_CALLS_PENDING;
-    this.#table = new WebAssembly.Table({ element: 'anyfunc', initial: rxSlot(GUESTS_MAX + 1) });
+    this.#table = new WebAssembly.Table({ element: 'anyfunc', initial: rxSlot(XSK_MEMORY + 1) });
     const env = { memory: arena.memory, table: this.#table };
     this.exports = new WebAssembly.Instance(modules.datapath, { env }).exports as unknown as DatapathExports;
     this.exports.initThread(index);
@@ -160,6 +162,8 @@ export class DatapathThread {
       if (kind === KICK_CODES.packet) packetFlush(fd);
       else if (kind === KICK_CODES.tap) this.#pump?.send(ARENA_VRINGS + i * VRING__SIZE, fd);
       else if (kind === KICK_CODES.pcap) this.#pump?.capture(ARENA_VRINGS + i * VRING__SIZE, fd);
+      else if (kind === KICK_CODES['xsk-tx']) xskFlush(fd);
+      else if (kind === KICK_CODES['xsk-rx']) xskFill(fd);
       else eventfdSignal(fd);
     }
   }

@@ -6,14 +6,21 @@ import {
   PORT_TX_LOCKED,
   PORT_TX_SLOT,
   PORT_TXQ,
+  VRING_AVAIL,
+  VRING_BACK_CONSUMER,
+  VRING_BACK_DESC,
+  VRING_BACK_PRODUCER,
   VRING_BROKEN,
   VRING_CALL_PENDING,
   VRING_DESC,
   VRING_F_ENDLESS,
   VRING_F_LOOP,
+  VRING_F_NEED_WAKEUP,
+  VRING_F_PARTIAL,
   VRING_F_SINK,
   VRING_FLAGS,
   VRING_FRAME_SIZE,
+  VRING_FREE,
   VRING_LAST_AVAIL,
   VRING_LAST_USED,
   VRING_LOCK,
@@ -21,10 +28,20 @@ import {
   VRING_SEG_NEXT,
   VRING_SIZE,
   VRING_STARTED,
+  VRING_UMEM,
+  VRING_UMEM_BASE,
+  VRING_USED,
+  VRING_WAKEUP,
 } from '../../gen/arena.ts';
-import { NetdevError, type SocketConsumer, type SocketRing, type SocketRings } from '../../netdev/netdev.ts';
+import {
+  NetdevError,
+  type SocketConsumer,
+  type SocketRing,
+  type SocketRings,
+  type XskRing,
+} from '../../netdev/netdev.ts';
 import type { Arena } from './arena.ts';
-import { type DatapathThread, type KickKind, SOCKET_MEMORY, txSlot } from './datapath-thread.ts';
+import { type DatapathThread, type KickKind, SOCKET_MEMORY, txSlot, XSK_MEMORY } from './datapath-thread.ts';
 import type { PmdRequest } from './pmd-messages.ts';
 import type { PmdPool } from './pmd-pool.ts';
 import type { NamedRxq } from './rxq-assignment.ts';
@@ -103,9 +120,9 @@ export class SocketPorts {
   /** Everything that the new thread `index` has to know before it polls. */
   requests(index: number): PmdRequest[] {
     if (!this.#memory) return [];
-    const all = [...this.#ports.values()].flatMap(({ rings }) => rings).filter((r) => r.ring.direction === 'tx');
+    const all = [...this.#ports.values()].flatMap(({ rings }) => rings).filter(({ ring }) => isKicked(ring));
     return [
-      memoryRequest(this.#memory),
+      ...memoryRequests(this.#memory),
       ...all.filter(({ owner }) => owner === undefined || owner === index).map(kickRequest),
     ];
   }
@@ -117,8 +134,16 @@ export class SocketPorts {
       if (polled.length === 0)
         return [{ guest: SOCKET_MEMORY, port, name, queue: 0, vring: 0, kickFd: -1, enabled: false }];
       return polled.map(({ ring, at }, queue) => {
-        const socket = ring.kind === 'packet' || ring.kind === 'tap' ? { socket: ring.kind } : {};
-        return { guest: SOCKET_MEMORY, port, name, queue, vring: at, kickFd: ring.fd, ...socket, enabled: true };
+        return {
+          guest: memoryOf(ring),
+          port,
+          name,
+          queue,
+          vring: at,
+          kickFd: ring.fd,
+          ...socketKind(ring),
+          enabled: true,
+        };
       });
     });
   }
@@ -131,10 +156,11 @@ export class SocketPorts {
   async start(socket: SocketPort, { memory, rings }: SocketRings): Promise<void> {
     await this.stop(socket);
     if (socket.removed) throw new NetdevError(`${socket.name}: the port was deleted`);
-    this.#main.addGuest(SOCKET_MEMORY, memory, 'tpacket');
     if (this.#memory !== memory) {
       this.#memory = memory;
-      await this.#pool.all(memoryRequest(memory));
+      this.#main.addGuest(SOCKET_MEMORY, memory, 'tpacket');
+      this.#main.addGuest(XSK_MEMORY, memory, 'xsk');
+      for (const request of memoryRequests(memory)) await this.#pool.all(request);
     }
     socket.spare = [...rings];
     this.#useRings(socket);
@@ -163,7 +189,7 @@ export class SocketPorts {
   /** Who sends by the ring learns how to have it emptied. */
   async #tellKick(active: ActiveRing): Promise<void> {
     const { ring, at, owner } = active;
-    if (ring.direction === 'rx') return;
+    if (!isKicked(ring)) return;
     if (owner === undefined || owner === 0) this.#main.setCallFd(at, ring.fd, kickKind(ring));
     const concerned = this.#pool.pmds.filter((pmd) => owner === undefined || owner === pmd.index);
     await Promise.all(concerned.map((pmd) => pmd.request(kickRequest(active))));
@@ -198,6 +224,24 @@ export class SocketPorts {
     set(VRING_CALL_PENDING, 0);
     set(VRING_BROKEN, 0);
     set(VRING_LOCK, 0);
+    if (ring.xsk) this.#writeXsk(at, ring, ring.xsk);
+  }
+
+  #writeXsk(at: number, { direction, nFrames }: SocketRing, xsk: XskRing): void {
+    const set = (field: number, value: number) => this.#arena.set(at + field, value);
+    set(VRING_AVAIL, xsk.producer);
+    set(VRING_USED, xsk.consumer);
+    set(VRING_BACK_DESC, xsk.back.desc);
+    set(VRING_BACK_PRODUCER, xsk.back.producer);
+    set(VRING_BACK_CONSUMER, xsk.back.consumer);
+    set(VRING_LAST_AVAIL, xsk.position);
+    set(VRING_LAST_USED, xsk.back.position);
+    set(VRING_WAKEUP, xsk.wakeup);
+    set(VRING_UMEM, xsk.umem);
+    set(VRING_UMEM_BASE, xsk.umemBase);
+    set(VRING_FREE, xsk.free);
+    set(VRING_SEG_NEXT, direction === 'tx' ? nFrames : 0);
+    set(VRING_FLAGS, (xsk.needWakeup ? VRING_F_NEED_WAKEUP : 0) | (xsk.partial ? VRING_F_PARTIAL : 0));
   }
 
   /** There are more threads: a ring that was one thread's may now be shared, and then wants the lock; taps get another ring. The new thread does not run yet. */
@@ -211,7 +255,7 @@ export class SocketPorts {
   #publishTxqs(socket: SocketPort): void {
     const record = ARENA_PORTS + socket.port * PORT__SIZE;
     const rings = socket.rings.filter(({ ring }) => ring.direction === 'tx');
-    this.#arena.set(record + PORT_TX_SLOT, txSlot(SOCKET_MEMORY));
+    this.#arena.set(record + PORT_TX_SLOT, txSlot(rings[0] ? memoryOf(rings[0].ring) : SOCKET_MEMORY));
     this.#arena.set(record + PORT_TX_LOCKED, rings.length >= this.#pool.nThreads ? 0 : 1);
     rings.forEach(({ at }, i) => {
       this.#arena.set(record + PORT_TXQ + i * 4, at);
@@ -220,12 +264,28 @@ export class SocketPorts {
   }
 }
 
-const memoryRequest = (memory: WebAssembly.Memory): PmdRequest => {
-  return { type: 'guest', guest: SOCKET_MEMORY, memory, module: 'tpacket' };
-};
+/** The module that serves the ring, by the number that its memory goes by. */
+const memoryOf = ({ kind }: SocketRing) => (kind === 'xsk' ? XSK_MEMORY : SOCKET_MEMORY);
+
+const memoryRequests = (memory: WebAssembly.Memory): PmdRequest[] => [
+  { type: 'guest', guest: SOCKET_MEMORY, memory, module: 'tpacket' },
+  { type: 'guest', guest: XSK_MEMORY, memory, module: 'xsk' },
+];
+
+/** What the thread that polls the ring has to know of its fd: a socket's pending error is to be taken, a tap is to be read. */
+function socketKind({ kind }: SocketRing): { socket?: 'packet' | 'tap' } {
+  if (kind === 'xsk') return { socket: 'packet' };
+  return kind === 'packet' || kind === 'tap' ? { socket: kind } : {};
+}
+
+/** The kernel, or the pump, is to be called for it. */
+const isKicked = ({ direction, kind }: SocketRing) => direction === 'tx' || kind === 'xsk';
 
 const kickRequest = ({ at, ring }: ActiveRing): PmdRequest => {
   return { type: 'call-fd', vring: at, fd: ring.fd, kick: kickKind(ring) };
 };
 
-const kickKind = ({ kind }: SocketRing): KickKind => (kind === 'memory' ? 'eventfd' : kind);
+function kickKind({ kind, direction }: SocketRing): KickKind {
+  if (kind === 'xsk') return `xsk-${direction}`;
+  return kind === 'memory' ? 'eventfd' : kind;
+}

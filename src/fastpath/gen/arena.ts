@@ -48,6 +48,8 @@ export const OFFLOAD_TSO4: u32 = 2;
 export const OFFLOAD_TSO6: u32 = 4;
 export const OFFLOAD_USO: u32 = 8;
 export const OFFLOAD_ECN: u32 = 16;
+export const VRING_F_PARTIAL: u32 = 2048;
+export const VRING_F_NEED_WAKEUP: u32 = 4096;
 export const VRING_BROKEN_CHAIN: u32 = 1;
 export const VRING_BROKEN_INDEX: u32 = 2;
 export const RXQ_MISSED_NONE: u32 = 0;
@@ -257,6 +259,18 @@ export const VRING_SEG_NEXT: u32 = 68;
 export const VRING_GUEST: u32 = 72;
 /** ctl: OFFLOAD_* of what the guest may leave to the switch, or takes from it */
 export const VRING_OFFLOADS: u32 = 76;
+/** ctl, ring of an AF_XDP socket: of the first of the SIZE chunks of FRAME_SIZE bytes that are of this ring */
+export const VRING_UMEM: u32 = 80;
+/** ctl, the same: what the kernel calls that chunk */
+export const VRING_UMEM_BASE: u32 = 84;
+/** ctl, the same: the ring that chunks go back by, fill or completion */
+export const VRING_BACK_DESC: u32 = 88;
+export const VRING_BACK_PRODUCER: u32 = 92;
+export const VRING_BACK_CONSUMER: u32 = 96;
+/** ctl, the same: the word that says whether the kernel wants a call */
+export const VRING_WAKEUP: u32 = 100;
+/** ctl, the same, tx: the stack of free chunks, SEG_NEXT of them, and behind it a word a chunk: 1 while the kernel has it */
+export const VRING_FREE: u32 = 104;
 /** bytes of a VRING */
 export const VRING__SIZE: u32 = 128;
 export const REGION_TABLE_COUNT: u32 = 0;
