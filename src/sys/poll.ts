@@ -42,11 +42,11 @@ export class PollSet {
   }
 
   /**
-   * Blocks this thread for up to `timeoutMs` (-1: for ever; 0: not at all). Returns how many slots are ready; 0 after the time
-   * or a signal.
+   * Blocks this thread for up to `timeoutMs` (-1: for ever; 0: not at all) on the first `nSlots` slots. Returns how many are ready; 0 after
+   * the time or a signal.
    */
-  wait(timeoutMs: number): number {
-    const n = checkAgain(cPoll(this.#address, this.capacity, timeoutMs), 'poll');
+  wait(timeoutMs: number, nSlots = this.capacity): number {
+    const n = checkAgain(cPoll(this.#address, nSlots, timeoutMs), 'poll');
     return Math.max(n, 0);
   }
 

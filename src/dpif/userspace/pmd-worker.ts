@@ -74,6 +74,8 @@ class Pmd {
   #exit = false;
   #iterations = ITERATIONS_MIN;
   #idleMs = 0;
+  /** performance.now() when the last pass, or the sleep after it, ended. */
+  #beforeMs = 0;
   /** What a pass over queues without packets took lately: passes with packets take the rest of a run's time. */
   #emptyPassMs = 0;
 
@@ -96,24 +98,25 @@ class Pmd {
   main(): void {
     setAffinity([this.#data.core]);
     this.#report({ type: 'ready' });
-    let before = performance.now();
+    this.#beforeMs = performance.now();
     while (!this.#exit) {
       this.#readMessages();
-      this.#arena.f64[(this.#record + THREAD_NOW_MS) >> 3] = Math.trunc(before + this.#clockOffset);
-      const busy = this.#runOnce(this.#pumpTaps());
-      this.#thread.interruptGuests();
-      const now = performance.now();
-      this.#account(busy, now - before);
-      before = now;
-      if (busy === 0 && this.#anyWaits()) {
-        this.#nap();
-        before = performance.now();
-      }
-      if (this.#idleMs < IDLE_BEFORE_SLEEP_MS) continue;
-      this.#sleep();
-      before = performance.now();
+      const busy = this.#pass();
+      if (busy === 0 && this.#anyWaits()) this.#nap();
+      if (this.#idleMs >= IDLE_BEFORE_SLEEP_MS) this.#sleep();
     }
     this.#thread.exports.goOffline();
+  }
+
+  /** Frames of all queues through the fast path, and their receivers told; how many passes over the queues found some. */
+  #pass(): number {
+    this.#arena.f64[(this.#record + THREAD_NOW_MS) >> 3] = Math.trunc(this.#beforeMs + this.#clockOffset);
+    const busy = this.#runOnce(this.#pumpTaps());
+    this.#thread.interruptGuests();
+    const now = performance.now();
+    this.#account(busy, now - this.#beforeMs);
+    this.#beforeMs = now;
+    return busy;
   }
 
   /** Reads the taps among the rxqs into their rings; how many frames there were. */
@@ -183,7 +186,8 @@ class Pmd {
     const before = performance.now();
     Atomics.wait(this.#arena.i32, tail >> 2, this.#arena.get(tail) | 0, NAP_MS);
     this.#thread.exports.goOnline();
-    this.#countSleep(performance.now() - before);
+    this.#beforeMs = performance.now();
+    this.#countSleep(this.#beforeMs - before);
   }
 
   #countSleep(ms: number): void {
@@ -192,19 +196,28 @@ class Pmd {
     f64[(this.#record + THREAD_SLEEP_NS) >> 3]! += ms * 1e6;
   }
 
-  /** Asks all guests for kicks and, when none of them has sent anything meanwhile, waits for one. */
+  /**
+   * Asks all guests for kicks and, when none of them has sent anything meanwhile, waits for one. What was sent goes through a pass, a short
+   * one, before anything else is done: the time until then is the first packet's.
+   */
   #sleep(): void {
     this.#setNotify(1);
     if (!this.#anyPending()) {
+      this.#iterations = ITERATIONS_MIN;
       this.#thread.exports.goOffline();
       const before = performance.now();
-      const ready = this.#poll.wait(SLEEP_MAX_MS);
+      const ready = this.#poll.wait(SLEEP_MAX_MS, this.#rxqs.length + 1);
       this.#thread.exports.goOnline();
-      this.#countSleep(performance.now() - before);
-      if (ready > 0) this.#drain();
+      this.#beforeMs = performance.now();
+      this.#countSleep(this.#beforeMs - before);
+      if (ready > 0) {
+        this.#pass();
+        this.#drain();
+      }
     }
     this.#setNotify(0);
     this.#idleMs = 0;
+    this.#beforeMs = performance.now();
   }
 
   #setNotify(on: number): void {
