@@ -80,6 +80,7 @@ export class FlowTable {
   readonly #maskKey = new Uint8Array(KEY__SIZE);
   readonly #flowKey = new Uint8Array(KEY__SIZE);
   readonly #mask32 = new Uint32Array(this.#maskKey.buffer);
+  readonly #maskText = Buffer.from(this.#maskKey.buffer);
   readonly #key32 = new Uint32Array(this.#flowKey.buffer);
   #lastList = -1;
   readonly #lastMask = new Uint32Array(KEY__WORDS * 2);
@@ -236,7 +237,7 @@ export class FlowTable {
     if (same) return this.#lastId;
     this.#lastList = list;
     this.#lastMask.set(this.#mask32);
-    this.#lastId = `${list}:${String.fromCharCode(...new Uint16Array(this.#maskKey.buffer))}`;
+    this.#lastId = `${list}:${this.#maskText.toString('latin1')}`;
     return this.#lastId;
   }
 

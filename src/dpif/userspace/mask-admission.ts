@@ -1,5 +1,5 @@
 import type { Flow, FlowWildcards } from '../../flow/flow.ts';
-import { bitsOf, covers, wholePacket } from './masks.ts';
+import { bitsOf, coveredBy, wholePacket } from './masks.ts';
 
 /** Masks that a list may have whatever they are for. Above, a new one has to be wanted by MASK_WANTED flows, and above MASKS_MAX there is none. */
 export const MASKS_FREE = 64;
@@ -34,6 +34,7 @@ export class MaskAdmission {
 /** What a packet with this key gets in place of `mask`: the widest of the masks that are there and have all its bits, or everything that the packet has. */
 export function standIn(key: Flow, mask: FlowWildcards, there: Iterable<FlowWildcards>): FlowWildcards {
   let best: FlowWildcards | undefined;
-  for (const wc of there) if (covers(wc, mask) && (!best || bitsOf(wc) < bitsOf(best))) best = wc;
+  const hasAll = coveredBy(mask);
+  for (const wc of there) if (hasAll(wc) && (!best || bitsOf(wc) < bitsOf(best))) best = wc;
   return best ?? wholePacket(key, mask);
 }

@@ -7,7 +7,7 @@ import { extract } from '../../flow/extract.ts';
 import { Flow, FlowWildcards } from '../../flow/flow.ts';
 import { ARENA_THREADS, BATCH_MAX, THREAD_STAT_LOOKUPS, UPCALL_MISS } from '../../gen/arena.ts';
 import { MASK_WANTED, MASKS_FREE, MASKS_MAX } from './mask-admission.ts';
-import { bitsOf, covers, wholePacket } from './masks.ts';
+import { bitsOf, coveredBy, covers, wholePacket } from './masks.ts';
 import { Rig } from './testing/rig.ts';
 
 /**
@@ -224,6 +224,20 @@ describe('masks of a port', () => {
     wider.nwSrc = 0xffff0000;
     for (const wc of [narrow, wider]) assert.notEqual(sw.rig.table.insert(keyOf(victim(7)), wc, sw.rig.actions([])), 0);
     assert.deepEqual(sw.rig.table.admit(keyOf(packet), mask).u32, wider.u32);
+  });
+
+  test('what a mask is covered by is found the same word by word and by its own words', () => {
+    const words = fc.array(fc.tuple(fc.nat(20), fc.constantFrom(0, 1, 2, 3, 0x80000000, 0xffffffff)), { maxLength: 4 });
+    fc.assert(
+      fc.property(words, words, (a, b) => {
+        const [wide, bits] = [a, b].map((list) => {
+          const mask = new FlowWildcards();
+          for (const [i, word] of list) mask.u32[i] = word;
+          return mask;
+        }) as [FlowWildcards, FlowWildcards];
+        assert.equal(coveredBy(bits)(wide), covers(wide, bits));
+      }),
+    );
   });
 
   test('subtables are searched in the order of their hits of late', () => {

@@ -7,6 +7,16 @@ export function covers(wide: Flow, bits: Flow): boolean {
   return true;
 }
 
+/** `covers` of one mask by many: the words that it has bits in are found once. */
+export function coveredBy(bits: Flow): (wide: Flow) => boolean {
+  const words: number[] = [];
+  for (let i = 0; i < bits.u32.length; i++) if (bits.u32[i] !== 0) words.push(i);
+  return (wide) => {
+    for (const i of words) if (bits.u32[i]! & ~wide.u32[i]!) return false;
+    return true;
+  };
+}
+
 /** Number of bits that a mask looks at. */
 export function bitsOf(mask: FlowWildcards): number {
   let n = 0;

@@ -1,5 +1,5 @@
 import type { OdpPort } from '../../base/types.ts';
-import type { Flow, FlowWildcards } from '../../flow/flow.ts';
+import { type Flow, FlowWildcards } from '../../flow/flow.ts';
 import { hash5Tuple } from '../../flow/flow-hash.ts';
 import { PKT_F_NO_RSS, RECIRC_DEPTH_MAX } from '../../gen/arena.ts';
 import type { Bonds } from '../bonds.ts';
@@ -34,6 +34,10 @@ export interface SlowPathDeps {
 /** Members of a packet that are zero whatever it is, until an action of the slow path writes them. */
 const ALWAYS_ZERO = /^(tun_|ct_|reg\d|metadata|conj_id|actset_output)/;
 const UNSEEN = OUTSIDE_KEY.filter(({ name }) => !ALWAYS_ZERO.test(name));
+/** The same as bits of a Flow's words, and which words these are. */
+const UNSEEN_BITS = new FlowWildcards();
+for (const { at, end } of UNSEEN) UNSEEN_BITS.u8.fill(0xff, at, end);
+const UNSEEN_WORDS = [...UNSEEN_BITS.u32.keys()].filter((i) => UNSEEN_BITS.u32[i] !== 0);
 const METADATA_OUTSIDE = OUTSIDE_KEY.filter(({ name }) => /^(tun_|ct_)/.test(name));
 
 const bytesOf = (f: Flow | FlowWildcards, { at, end }: { at: number; end: number }): Uint8Array =>
@@ -41,7 +45,7 @@ const bytesOf = (f: Flow | FlowWildcards, { at, end }: { at: number; end: number
 
 /** True when the mask looks at something that the fast path does not extract, or that it takes for zero while `key` has it otherwise. */
 export function looksBeyondKey(mask: FlowWildcards, key?: Flow): boolean {
-  if (UNSEEN.some((part) => bytesOf(mask, part).some((b) => b !== 0))) return true;
+  for (const i of UNSEEN_WORDS) if (mask.u32[i]! & UNSEEN_BITS.u32[i]!) return true;
   return (
     key !== undefined && METADATA_OUTSIDE.some((part) => bytesOf(mask, part).some((b, i) => b & bytesOf(key, part)[i]!))
   );
