@@ -461,6 +461,8 @@ export const STRUCTS: Readonly<Record<string, { align: number; rows: readonly Ro
       ['NDIRTY', 4, 'ports with something to send'],
       ['UPCALL_HEAD', 4, 'pmd: bytes written, free-running'],
       ['UPCALL_TAIL', 4, 'ctl: bytes read, free-running'],
+      ['MISS_HEAD', 4, 'pmd: of the bytes written, those of misses; free-running'],
+      ['MISS_TAIL', 4, 'ctl: and of the bytes read'],
       ['UPCALLS_NEW', 4, 'pmd: something was written since the last notify'],
       ['LAST_RXQ', 4, 'pmd: rxq index that run() was serving, for the watchdog'],
       ['LAST_TX', 4, 'pmd: vring that a tx function was filling, 0: none'],

@@ -338,7 +338,7 @@ export interface Dpif {
   configure(config: DpConfig): Promise<void>;
   threads(): DpThread[];
   clearThreadStats(): void;
-  /** Lookups over all threads: `hit` any cache, `missed` upcalls, `lost` upcalls that found no room. */
+  /** Lookups over all threads: `hit` any cache, `missed` upcalls, `lost` misses that found no room. */
   stats(): { hit: bigint; missed: bigint; lost: bigint; flows: number; maskHit: bigint; masks: number };
   /** What the datapath can do, as `dpif/show-dp-features` names it. */
   features(): ReadonlyMap<string, boolean | number>;

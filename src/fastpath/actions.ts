@@ -38,7 +38,6 @@ import {
   DROP_ACTION_OF_PIPELINE,
   DROP_INVALID_BOND,
   DROP_UNSUPPORTED_ACTION,
-  DROP_UPCALL_RING_FULL,
   FRAME_MAX,
   NO_PORT,
   PACKET_HEADROOM,
@@ -51,9 +50,6 @@ import {
   PKT_TRUNC,
   SNAP_SIZE,
   SAMPLE_ALL,
-  THREAD_STAT_LOST,
-  UPCALL_ACTION,
-  KEY_IN_PORT,
 } from './gen/arena';
 import { popMpls, popVlan, pushMpls, pushVlan } from './encap';
 import { random } from './emc';
@@ -66,10 +62,10 @@ import { lookUpAgain } from './recirc';
 import { setArp, setEth, setIcmp, setIpv4, setIpv6, setMeta, setMpls, setNd, setTransport } from './set-field';
 import { bigSlotAt, headLength, pullUp } from './tail';
 import { chooseMember, findBond, hashPacket } from './spread';
-import { bump, drop, pkts, slotAt, thread } from './thread';
+import { drop, pkts, slotAt, thread } from './thread';
 import { popTunnels } from './tunnel-pop';
 import { pushTunnels } from './tunnel-push';
-import { sendUpFinished } from './upcall';
+import { sendUserspace } from './upcall';
 
 /** Packets of the group that starts at `head`. */
 function groupCount(head: u32): u32 {
@@ -127,17 +123,8 @@ function lbOutput(head: u32, id: u32, flags: u32): void {
   }
 }
 
-function userspaceOne(pkt: u32, userdata: u32): void {
-  const cut = load<u32>(pkt, PKT_TRUNC);
-  const len = load<u32>(pkt, PKT_LEN);
-  store<u32>(pkt, 0, PKT_TRUNC);
-  if (sendUpFinished(UPCALL_ACTION, pkt, load<u32>(pkt + PKT_KEY, KEY_IN_PORT), userdata, cutLength(len, cut))) return;
-  bump(thread + THREAD_STAT_LOST, 1);
-  drop(DROP_UPCALL_RING_FULL, 1);
-}
-
 function userspace(head: u32, userdata: u32): void {
-  for (let pkt = head; pkt; pkt = load<u32>(pkt, PKT_NEXT)) userspaceOne(pkt, userdata);
+  for (let pkt = head; pkt; pkt = load<u32>(pkt, PKT_NEXT)) sendUserspace(pkt, userdata);
 }
 
 /** Sends packets without an Ethernet header up, with what is left to do to them; returns the first of the others, whose keys are right again. */
@@ -146,7 +133,7 @@ function ethernetOnly(head: u32, userdata: u32): u32 {
   let last: u32 = 0;
   for (let pkt = head; pkt; pkt = load<u32>(pkt, PKT_NEXT)) {
     if (packetType(pkt)) {
-      userspaceOne(pkt, userdata);
+      sendUserspace(pkt, userdata);
       continue;
     }
     parseNow(pkt);

@@ -44,6 +44,8 @@ import {
   THREAD_CALLS_PENDING,
   THREAD_EPOCH,
   THREAD_LAST_RXQ,
+  THREAD_MISS_HEAD,
+  THREAD_MISS_TAIL,
   THREAD_NDIRTY,
   THREAD_NOW_MS,
   THREAD_NRXQS,
@@ -58,8 +60,6 @@ import {
   THREAD_STOP,
   THREAD_TOUCHED,
   THREAD_UNRELEASED,
-  THREAD_UPCALL_HEAD,
-  THREAD_UPCALL_TAIL,
   THREAD_UPCALLS_SPENT,
   TX_BATCH_COUNT,
   UPCALL_BACKLOG,
@@ -243,13 +243,13 @@ function quiesce(): void {
 }
 
 /**
- * True while the control thread has much to answer: queues with unknown flows wait, in the guest's ring, and the others go on. A queue that waits does so until half
+ * True while the control thread has many misses to answer: queues with unknown flows wait, in the guest's ring, and the others go on. A queue that waits does so until half
  * of it is answered: waits are few and long, so that a clock of milliseconds can measure them.
  */
 // @ts-ignore: decorator
 @inline
 function upcallsBehind(missed: u32): bool {
-  const backlog = load<u32>(thread, THREAD_UPCALL_HEAD) - atomic.load<u32>(thread, THREAD_UPCALL_TAIL);
+  const backlog = load<u32>(thread, THREAD_MISS_HEAD) - atomic.load<u32>(thread, THREAD_MISS_TAIL);
   return backlog > (missed == RXQ_MISSED_WAITS ? UPCALL_BACKLOG / 2 : UPCALL_BACKLOG);
 }
 

@@ -5,7 +5,6 @@
 import {
   ACT_F_LAST_USE,
   DROP_TUNNEL_POP_ERROR,
-  DROP_UPCALL_RING_FULL,
   KEY__SIZE,
   KEY_DP_HASH,
   KEY_IN_PORT,
@@ -33,21 +32,19 @@ import {
   PKT_TRUNC,
   PORT_TUNNEL,
   PORTS_MAX,
-  THREAD_STAT_LOST,
   TUNNEL_F_GBP,
   TUNNEL_GENEVE,
   TUNNEL_GRE,
   TUNNEL_KIND_MASK,
   TUNNEL_NONE,
   TUNNEL_VXLAN,
-  UPCALL_ACTION,
 } from './gen/arena';
 import { finishChecksum } from './finish';
 import { fold64, sumBytes } from './full-checksum';
 import { lookUpAgain } from './recirc';
 import { pullUp } from './tail';
-import { bump, drop, portAt, thread } from './thread';
-import { sendUp } from './upcall';
+import { drop, portAt } from './thread';
+import { sendUserspace } from './upcall';
 
 const NO_OFFSET: u32 = 0xffff;
 const ETH_IPV4: u32 = 0x0008; // as it lies in memory
@@ -239,23 +236,13 @@ function storeTunnel(key: u32): void {
   memory.copy(key + KEY_TUN_METADATA, options, optionsSize);
 }
 
-function sendSlow(pkt: u32, userdata: u32): void {
-  const cut = load<u32>(pkt, PKT_TRUNC);
-  const len = load<u32>(pkt, PKT_LEN);
-  store<u32>(pkt, 0, PKT_TRUNC);
-  const port = load<u32>(pkt + PKT_KEY, KEY_IN_PORT);
-  if (sendUp(UPCALL_ACTION, pkt, port, userdata, len > cut ? len - cut : 0)) return;
-  bump(thread + THREAD_STAT_LOST, 1);
-  drop(DROP_UPCALL_RING_FULL, 1);
-}
-
 function popOne(pkt: u32, port: u32, operands: u32): void {
   // The outer checksum is that of the finished packet.
   if (!finishChecksum(pkt)) return;
   const kind = port < PORTS_MAX ? load<u32>(portAt(port), PORT_TUNNEL) : TUNNEL_NONE;
   const size = readOuter(pkt, kind);
   if (size == SLOW) {
-    sendSlow(pkt, load<u32>(operands, 8));
+    sendUserspace(pkt, load<u32>(operands, 8));
     return;
   }
   if (size == BAD) {

@@ -1,16 +1,21 @@
 /** The thread's ring of records to the control thread: misses, `userspace` actions, frames for ports that have no ring. One writer, one reader. */
 import {
   ARENA_HEADER,
+  DROP_UPCALL_RING_FULL,
   HEADER_NOTIFY,
   PKT_FLAGS,
   PKT_KEY,
   PKT_LEN,
   PKT_LONG,
   PKT_RSS,
+  PKT_TRUNC,
   KEY__SIZE,
+  KEY_IN_PORT,
+  THREAD_MISS_HEAD,
   THREAD_UPCALL_HEAD,
   THREAD_UPCALL_TAIL,
   THREAD_UPCALLS_NEW,
+  UPCALL_ACTION,
   UPCALL_DEPTH,
   UPCALL_FLAGS,
   UPCALL_KEY,
@@ -31,7 +36,7 @@ import { depth } from './recirc';
 import { allSegmentsMade, finishChecksum, nextSegment, startSegments } from './finish';
 import { gsoTypeOf, isUnfinished } from './offload';
 import { copyFrame } from './tail';
-import { thread, upcalls } from './thread';
+import { drop, thread, upcalls } from './thread';
 
 /** Writes a record with the packet behind it; false when there is no room. `len` bytes of the packet go along. */
 export function sendUp(type: u32, pkt: u32, port: u32, userdata: u32, len: u32): bool {
@@ -61,6 +66,7 @@ export function sendUp(type: u32, pkt: u32, port: u32, userdata: u32, len: u32):
   store<u16>(record, load<u16>(pkt, PKT_LONG), UPCALL_LONG);
   memory.copy(record + UPCALL_KEY, pkt + PKT_KEY, KEY__SIZE);
   copyFrame(pkt, record + UPCALL__SIZE, len);
+  if (type == UPCALL_MISS) store<u32>(thread, load<u32>(thread, THREAD_MISS_HEAD) + size, THREAD_MISS_HEAD);
   atomic.store<u32>(thread, head + size, THREAD_UPCALL_HEAD);
   store<u32>(thread, 1, THREAD_UPCALLS_NEW);
   return true;
@@ -80,6 +86,14 @@ export function sendUpFinished(type: u32, pkt: u32, port: u32, userdata: u32, ma
     if (!sendUp(type, segment, port, userdata, min(load<u32>(segment, PKT_LEN), maxLen))) return false;
   }
   return true;
+}
+
+/** Hands a packet, without what `trunc` took off, to the control thread for a `userspace` action; counted as a drop when there is no room. */
+export function sendUserspace(pkt: u32, userdata: u32): void {
+  const len = load<u32>(pkt, PKT_LEN);
+  const cut = min(load<u32>(pkt, PKT_TRUNC), len);
+  store<u32>(pkt, 0, PKT_TRUNC);
+  if (!sendUpFinished(UPCALL_ACTION, pkt, load<u32>(pkt + PKT_KEY, KEY_IN_PORT), userdata, len - cut)) drop(DROP_UPCALL_RING_FULL, 1);
 }
 
 /** Wakes the control thread when this batch sent something up. */

@@ -501,75 +501,79 @@ export const THREAD_NDIRTY = 36;
 export const THREAD_UPCALL_HEAD = 40;
 /** ctl: bytes read, free-running */
 export const THREAD_UPCALL_TAIL = 44;
+/** pmd: of the bytes written, those of misses; free-running */
+export const THREAD_MISS_HEAD = 48;
+/** ctl: and of the bytes read */
+export const THREAD_MISS_TAIL = 52;
 /** pmd: something was written since the last notify */
-export const THREAD_UPCALLS_NEW = 48;
+export const THREAD_UPCALLS_NEW = 56;
 /** pmd: rxq index that run() was serving, for the watchdog */
-export const THREAD_LAST_RXQ = 52;
+export const THREAD_LAST_RXQ = 60;
 /** pmd: vring that a tx function was filling, 0: none */
-export const THREAD_LAST_TX = 56;
+export const THREAD_LAST_TX = 64;
 /** pmd: stamps the groups of a batch */
-export const THREAD_BATCH_SEQ = 60;
+export const THREAD_BATCH_SEQ = 68;
 /** pmd: for each depth of recirculation, how many of its records are taken */
-export const THREAD_RECIRC_USED = 64;
+export const THREAD_RECIRC_USED = 72;
 /** pmd: and how many of those have been looked up */
-export const THREAD_RECIRC_DONE = 96;
+export const THREAD_RECIRC_DONE = 104;
 /** pmd: vring whose used entries the guest may not see before the batch is through, 0: none */
-export const THREAD_UNRELEASED = 128;
-export const THREAD_PAD = 132;
+export const THREAD_UNRELEASED = 136;
+export const THREAD_PAD = 140;
 /** packets received */
-export const THREAD_STAT_RX = 136;
-export const THREAD_STAT_RECIRC = 144;
+export const THREAD_STAT_RX = 144;
+export const THREAD_STAT_RECIRC = 152;
 /** simple match hits */
-export const THREAD_STAT_SIMPLE = 152;
+export const THREAD_STAT_SIMPLE = 160;
 /** exact match hits */
-export const THREAD_STAT_EMC = 160;
-export const THREAD_STAT_SMC = 168;
+export const THREAD_STAT_EMC = 168;
+export const THREAD_STAT_SMC = 176;
 /** megaflow hits */
-export const THREAD_STAT_DPCLS = 176;
+export const THREAD_STAT_DPCLS = 184;
 /** subtables searched for megaflow hits */
-export const THREAD_STAT_LOOKUPS = 184;
+export const THREAD_STAT_LOOKUPS = 192;
 /** upcalls sent */
-export const THREAD_STAT_MISS = 192;
+export const THREAD_STAT_MISS = 200;
 /** upcalls without room */
-export const THREAD_STAT_LOST = 200;
-export const THREAD_STAT_BATCHES = 208;
+export const THREAD_STAT_LOST = 208;
+export const THREAD_STAT_BATCHES = 216;
 /** ports that a batch had packets for */
-export const THREAD_STAT_TX_BATCHES = 216;
-export const THREAD_STAT_ITERATIONS = 224;
-export const THREAD_STAT_BUSY_ITERATIONS = 232;
+export const THREAD_STAT_TX_BATCHES = 224;
+export const THREAD_STAT_ITERATIONS = 232;
+export const THREAD_STAT_BUSY_ITERATIONS = 240;
 /** pmd: time with packets, f64 */
-export const THREAD_BUSY_NS = 240;
+export const THREAD_BUSY_NS = 248;
 /** pmd: time without, f64 */
-export const THREAD_IDLE_NS = 248;
+export const THREAD_IDLE_NS = 256;
 /** pmd: times that it slept, f64 */
-export const THREAD_SLEEPS = 256;
+export const THREAD_SLEEPS = 264;
 /** pmd: how long in all, f64; in neither of the others */
-export const THREAD_SLEEP_NS = 264;
+export const THREAD_SLEEP_NS = 272;
 /** pmd: words of the key under the mask of the subtable that is searched */
-export const THREAD_MASKED = 272;
+export const THREAD_MASKED = 280;
 /** pmd: packets that are being looked up, u32 */
-export const THREAD_LOOK_PKTS = 512;
+export const THREAD_LOOK_PKTS = 520;
 /** pmd: of each, its hash under the subtable that is searched */
-export const THREAD_LOOK_HASHES = 640;
+export const THREAD_LOOK_HASHES = 648;
 /** pmd: of each, the flow or EMC entry that it may have */
-export const THREAD_LOOK_FOUND = 768;
+export const THREAD_LOOK_FOUND = 776;
 /** pmd: packets that dpcls is asked for, u32 */
-export const THREAD_ASKED = 896;
+export const THREAD_ASKED = 904;
 /** pmd: of each, its list of subtables; 1: asked already */
-export const THREAD_LISTS = 1024;
+export const THREAD_LISTS = 1032;
 /** pmd: nothing; what was loaded only to be in the cache goes here */
-export const THREAD_TOUCHED = 1152;
+export const THREAD_TOUCHED = 1160;
 /** pmd: packets that the EMC was asked for in this window */
-export const THREAD_EMC_ASKED = 1156;
+export const THREAD_EMC_ASKED = 1164;
 /** pmd: those that it knew */
-export const THREAD_EMC_FOUND = 1160;
+export const THREAD_EMC_FOUND = 1168;
 /** pmd: the rxq that is being served has used up its share of upcalls: misses are dropped */
-export const THREAD_UPCALLS_SPENT = 1164;
+export const THREAD_UPCALLS_SPENT = 1172;
 /** pmd: packets that it is not asked for yet, because it knew few */
-export const THREAD_EMC_REST = 1168;
-export const THREAD_DROPS = 1176;
+export const THREAD_EMC_REST = 1176;
+export const THREAD_DROPS = 1184;
 /** port numbers, u16 */
-export const THREAD_DIRTY = 1688;
+export const THREAD_DIRTY = 1696;
 /** bytes of a THREAD */
 export const THREAD__SIZE = 4096;
 export const KEY_IN_PORT = 0;

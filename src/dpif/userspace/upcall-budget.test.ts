@@ -4,6 +4,7 @@ import { composePacket } from '../../flow/compose.ts';
 import { extract } from '../../flow/extract.ts';
 import { Flow, FlowWildcards } from '../../flow/flow.ts';
 import { ARENA_THREADS, THREAD_PASSES, UPCALL__SIZE, UPCALL_BACKLOG, UPCALL_WAIT_MS } from '../../gen/arena.ts';
+import type { DpAction } from '../dpif.ts';
 import { F_MRG_RXBUF, FakeGuest, FakeRing } from './testing/fake-guest.ts';
 import { Rig, type RunningRing } from './testing/rig.ts';
 
@@ -39,6 +40,8 @@ async function queue(): Promise<Queue> {
 
 const forwarded = (q: Queue) => Number(rig.table.stats(q.flow, 1).packets);
 const lost = (work: () => void) => rig.dropsDuring(work).upcall_over_budget ?? 0;
+
+const toController: DpAction = { type: 'userspace', userdata: { kind: 'slow_path', reason: 'controller' } };
 
 /** Bytes of a new flow's upcall in the ring. */
 const recordSize = () => (UPCALL__SIZE + frameOf(1, false).length + 7) & ~7;
@@ -191,6 +194,35 @@ describe('the upcall budget of a queue', () => {
     });
     assert.equal(drops, 0);
     assert.equal(rig.counters.thread(0).missUpcalls - sent, 1n);
+  });
+
+  test('what flows send up by their actions is no miss: a queue with a new flow among it does not wait', () => {
+    rig.table.setActions(q.flow, rig.actions([toController]));
+    for (let sent = 0; sent < UPCALL_BACKLOG * 2; sent += recordSize() * LEFT) {
+      for (let i = 0; i < LEFT; i++) q.ring.send(frameOf(1, true));
+      poll();
+    }
+    const before = rig.counters.thread(0).missUpcalls;
+    for (let i = 0; i < 3; i++) {
+      q.ring.send(frameOf(++source, false));
+      poll();
+    }
+    assert.equal(rig.counters.thread(0).missUpcalls - before, 3n);
+  });
+
+  test('a queue whose flows are known and send up more than there is room for does not miss', () => {
+    fillBacklog(q);
+    rig.table.setActions(other.flow, rig.actions([toController]));
+    const full = () => {
+      other.ring.send(frameOf(1, true));
+      poll();
+    };
+    while ((rig.dropsDuring(full).upcall_ring_full ?? 0) === 0) {}
+    const before = forwarded(other);
+    const lostBefore = rig.counters.thread(0).lostUpcalls;
+    for (let i = 0; i < 3; i++) full();
+    assert.equal(forwarded(other), before + 3);
+    assert.equal(rig.counters.thread(0).lostUpcalls, lostBefore);
   });
 
   test('what the control thread forwards itself has no budget', () => {

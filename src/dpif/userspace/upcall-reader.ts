@@ -6,6 +6,7 @@ import {
   KEY__SHORT_WORDS,
   KEY__SIZE,
   THREAD__SIZE,
+  THREAD_MISS_TAIL,
   THREAD_UPCALL_HEAD,
   THREAD_UPCALL_TAIL,
   UPCALL__SIZE,
@@ -14,6 +15,7 @@ import {
   UPCALL_KEY,
   UPCALL_LEN,
   UPCALL_LONG,
+  UPCALL_MISS,
   UPCALL_PORT,
   UPCALL_RING_SIZE,
   UPCALL_RSS,
@@ -42,6 +44,7 @@ export class UpcallReader {
   readonly #arena: Arena;
   readonly #head: number;
   readonly #tail: number;
+  readonly #missTail: number;
   readonly #ring: number;
 
   constructor(arena: Arena, index: number) {
@@ -49,6 +52,7 @@ export class UpcallReader {
     this.index = index;
     this.#head = ARENA_THREADS + index * THREAD__SIZE + THREAD_UPCALL_HEAD;
     this.#tail = ARENA_THREADS + index * THREAD__SIZE + THREAD_UPCALL_TAIL;
+    this.#missTail = ARENA_THREADS + index * THREAD__SIZE + THREAD_MISS_TAIL;
     this.#ring = ARENA_UPCALLS + index * ARENA_UPCALLS_STRIDE;
   }
 
@@ -63,6 +67,7 @@ export class UpcallReader {
       try {
         if (type !== UPCALL_WRAP) handle(this.#record(at, type));
       } finally {
+        if (type === UPCALL_MISS) this.#arena.publish(this.#missTail, (this.#arena.get(this.#missTail) + size) >>> 0);
         this.#arena.publish(this.#tail, (tail + size) >>> 0);
       }
     }

@@ -501,75 +501,79 @@ export const THREAD_NDIRTY: u32 = 36;
 export const THREAD_UPCALL_HEAD: u32 = 40;
 /** ctl: bytes read, free-running */
 export const THREAD_UPCALL_TAIL: u32 = 44;
+/** pmd: of the bytes written, those of misses; free-running */
+export const THREAD_MISS_HEAD: u32 = 48;
+/** ctl: and of the bytes read */
+export const THREAD_MISS_TAIL: u32 = 52;
 /** pmd: something was written since the last notify */
-export const THREAD_UPCALLS_NEW: u32 = 48;
+export const THREAD_UPCALLS_NEW: u32 = 56;
 /** pmd: rxq index that run() was serving, for the watchdog */
-export const THREAD_LAST_RXQ: u32 = 52;
+export const THREAD_LAST_RXQ: u32 = 60;
 /** pmd: vring that a tx function was filling, 0: none */
-export const THREAD_LAST_TX: u32 = 56;
+export const THREAD_LAST_TX: u32 = 64;
 /** pmd: stamps the groups of a batch */
-export const THREAD_BATCH_SEQ: u32 = 60;
+export const THREAD_BATCH_SEQ: u32 = 68;
 /** pmd: for each depth of recirculation, how many of its records are taken */
-export const THREAD_RECIRC_USED: u32 = 64;
+export const THREAD_RECIRC_USED: u32 = 72;
 /** pmd: and how many of those have been looked up */
-export const THREAD_RECIRC_DONE: u32 = 96;
+export const THREAD_RECIRC_DONE: u32 = 104;
 /** pmd: vring whose used entries the guest may not see before the batch is through, 0: none */
-export const THREAD_UNRELEASED: u32 = 128;
-export const THREAD_PAD: u32 = 132;
+export const THREAD_UNRELEASED: u32 = 136;
+export const THREAD_PAD: u32 = 140;
 /** packets received */
-export const THREAD_STAT_RX: u32 = 136;
-export const THREAD_STAT_RECIRC: u32 = 144;
+export const THREAD_STAT_RX: u32 = 144;
+export const THREAD_STAT_RECIRC: u32 = 152;
 /** simple match hits */
-export const THREAD_STAT_SIMPLE: u32 = 152;
+export const THREAD_STAT_SIMPLE: u32 = 160;
 /** exact match hits */
-export const THREAD_STAT_EMC: u32 = 160;
-export const THREAD_STAT_SMC: u32 = 168;
+export const THREAD_STAT_EMC: u32 = 168;
+export const THREAD_STAT_SMC: u32 = 176;
 /** megaflow hits */
-export const THREAD_STAT_DPCLS: u32 = 176;
+export const THREAD_STAT_DPCLS: u32 = 184;
 /** subtables searched for megaflow hits */
-export const THREAD_STAT_LOOKUPS: u32 = 184;
+export const THREAD_STAT_LOOKUPS: u32 = 192;
 /** upcalls sent */
-export const THREAD_STAT_MISS: u32 = 192;
+export const THREAD_STAT_MISS: u32 = 200;
 /** upcalls without room */
-export const THREAD_STAT_LOST: u32 = 200;
-export const THREAD_STAT_BATCHES: u32 = 208;
+export const THREAD_STAT_LOST: u32 = 208;
+export const THREAD_STAT_BATCHES: u32 = 216;
 /** ports that a batch had packets for */
-export const THREAD_STAT_TX_BATCHES: u32 = 216;
-export const THREAD_STAT_ITERATIONS: u32 = 224;
-export const THREAD_STAT_BUSY_ITERATIONS: u32 = 232;
+export const THREAD_STAT_TX_BATCHES: u32 = 224;
+export const THREAD_STAT_ITERATIONS: u32 = 232;
+export const THREAD_STAT_BUSY_ITERATIONS: u32 = 240;
 /** pmd: time with packets, f64 */
-export const THREAD_BUSY_NS: u32 = 240;
+export const THREAD_BUSY_NS: u32 = 248;
 /** pmd: time without, f64 */
-export const THREAD_IDLE_NS: u32 = 248;
+export const THREAD_IDLE_NS: u32 = 256;
 /** pmd: times that it slept, f64 */
-export const THREAD_SLEEPS: u32 = 256;
+export const THREAD_SLEEPS: u32 = 264;
 /** pmd: how long in all, f64; in neither of the others */
-export const THREAD_SLEEP_NS: u32 = 264;
+export const THREAD_SLEEP_NS: u32 = 272;
 /** pmd: words of the key under the mask of the subtable that is searched */
-export const THREAD_MASKED: u32 = 272;
+export const THREAD_MASKED: u32 = 280;
 /** pmd: packets that are being looked up, u32 */
-export const THREAD_LOOK_PKTS: u32 = 512;
+export const THREAD_LOOK_PKTS: u32 = 520;
 /** pmd: of each, its hash under the subtable that is searched */
-export const THREAD_LOOK_HASHES: u32 = 640;
+export const THREAD_LOOK_HASHES: u32 = 648;
 /** pmd: of each, the flow or EMC entry that it may have */
-export const THREAD_LOOK_FOUND: u32 = 768;
+export const THREAD_LOOK_FOUND: u32 = 776;
 /** pmd: packets that dpcls is asked for, u32 */
-export const THREAD_ASKED: u32 = 896;
+export const THREAD_ASKED: u32 = 904;
 /** pmd: of each, its list of subtables; 1: asked already */
-export const THREAD_LISTS: u32 = 1024;
+export const THREAD_LISTS: u32 = 1032;
 /** pmd: nothing; what was loaded only to be in the cache goes here */
-export const THREAD_TOUCHED: u32 = 1152;
+export const THREAD_TOUCHED: u32 = 1160;
 /** pmd: packets that the EMC was asked for in this window */
-export const THREAD_EMC_ASKED: u32 = 1156;
+export const THREAD_EMC_ASKED: u32 = 1164;
 /** pmd: those that it knew */
-export const THREAD_EMC_FOUND: u32 = 1160;
+export const THREAD_EMC_FOUND: u32 = 1168;
 /** pmd: the rxq that is being served has used up its share of upcalls: misses are dropped */
-export const THREAD_UPCALLS_SPENT: u32 = 1164;
+export const THREAD_UPCALLS_SPENT: u32 = 1172;
 /** pmd: packets that it is not asked for yet, because it knew few */
-export const THREAD_EMC_REST: u32 = 1168;
-export const THREAD_DROPS: u32 = 1176;
+export const THREAD_EMC_REST: u32 = 1176;
+export const THREAD_DROPS: u32 = 1184;
 /** port numbers, u16 */
-export const THREAD_DIRTY: u32 = 1688;
+export const THREAD_DIRTY: u32 = 1696;
 /** bytes of a THREAD */
 export const THREAD__SIZE: u32 = 4096;
 export const KEY_IN_PORT: u32 = 0;
