@@ -4,6 +4,7 @@ import type { ContainersResult } from './containers.ts';
 import type { ExplosionResult } from './explosion.ts';
 import { type LatencyResult, latencyAt } from './latency.ts';
 import type { MemoryResult } from './memory.ts';
+import type { OverlayResult } from './overlay.ts';
 import { LOAD_NAMES, type OvsdbResult } from './ovsdb.ts';
 import type { ScalingResult } from './scaling.ts';
 import type { Spread } from './statistics.ts';
@@ -15,6 +16,7 @@ export type Result =
   | LatencyResult
   | MemoryResult
   | IdleResult
+  | OverlayResult
   | ContainersResult
   | ControlResult
   | OvsdbResult;
@@ -217,6 +219,23 @@ function containersFigures(result: ContainersResult): Figure[] {
   ];
 }
 
+function overlayFigures({ row, encap, decap, encapRatio, decapRatio, ovsVariant }: OverlayResult): Figure[] {
+  const figure = (way: string, of: typeof encap, ratio: Spread | undefined): Figure => ({
+    row: row.name,
+    title: `${row.title}: ${way}`,
+    unit: 'Mpps',
+    digits: 2,
+    better: 'more',
+    goal: row.goal,
+    aim: row.aim,
+    note: `OVS: ${ovsVariant}`,
+    ...both(of.turnout, of['ovs-dpdk']),
+    ...optional('ratio', ratio),
+    ...optional('value', ratio?.median),
+  });
+  return [figure('into the tunnel', encap, encapRatio), figure('out of it', decap, decapRatio)];
+}
+
 function controlFigures({ row, spreads, ratio }: ControlResult): Figure[] {
   const { turnout, 'ovs-dpdk': ovs } = spreads;
   const common = { row: row.name, better: 'less' } as const;
@@ -255,6 +274,8 @@ export function figures(result: Result): Figure[] {
       return memoryFigures(result as MemoryResult);
     case 'idle':
       return idleFigures(result as IdleResult);
+    case 'overlay':
+      return overlayFigures(result as OverlayResult);
     case 'containers':
       return containersFigures(result as ContainersResult);
     case 'control':

@@ -8,6 +8,7 @@ import { bestVariant, relate, type ThroughputResult } from './compare.ts';
 import { explosionFrames } from './explosion.ts';
 import { figures, verdict } from './figures.ts';
 import { parseOptions } from './main.ts';
+import { plainFrames, tunnelFrames } from './overlay-frames.ts';
 import { parsePktgenPage, pcapOf } from './peers/generator.ts';
 import { variantConfig } from './peers/ovs-dpdk.ts';
 import { parsePmdStats, shares } from './pmd-stats.ts';
@@ -188,4 +189,24 @@ test('the attack comes between the same ordinary frames', () => {
   const hex = new Set(before.map((frame) => Buffer.from(frame).toString('hex')));
   assert.ok(hex.size > 200_000);
   assert.equal(underAttack.filter((frame) => !hex.has(Buffer.from(frame).toString('hex'))).length, nAttack);
+});
+
+test('what comes out of a tunnel is what went in', () => {
+  const plain = plainFrames(60);
+  assert.equal(new Set(plain.map((frame) => Buffer.from(frame).toString('hex'))).size, 1000);
+  for (const [type, size] of [
+    ['vxlan', 50],
+    ['gre', 42],
+  ] as const) {
+    const wrapped = tunnelFrames(type, plain);
+    assert.deepEqual(
+      wrapped.map((frame) => frame.subarray(size)),
+      plain,
+    );
+    const view = new DataView(wrapped[3]!.buffer);
+    assert.equal(view.getUint16(16), 60 + size - 14);
+    let sum = 0;
+    for (let at = 14; at < 34; at += 2) sum += view.getUint16(at);
+    assert.equal((sum & 0xffff) + (sum >>> 16), 0xffff, 'the header checksum is right');
+  }
 });

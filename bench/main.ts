@@ -13,6 +13,7 @@ import type { Result } from './figures.ts';
 import { compareLatency } from './latency.ts';
 import { describeMachine, describeVersions } from './machine.ts';
 import { compareMemory } from './memory.ts';
+import { compareOverlay } from './overlay.ts';
 import { compareOvsdb } from './ovsdb.ts';
 import type { PeerName, Plan } from './plan.ts';
 import { missing, noise, surroundings } from './preflight.ts';
@@ -136,6 +137,8 @@ function compareRow(row: Row, plan: Plan): Promise<Result> {
       return compareMemory(row, plan);
     case 'idle':
       return compareIdle(row, plan);
+    case 'overlay':
+      return compareOverlay(row, plan);
     case 'containers':
       return compareContainers(row, plan);
     case 'control':

@@ -1,4 +1,5 @@
 /** What `turnout bench` measures: one row a line of its table. Goals and aims are those of the project's plan. */
+import type { TunnelType } from './overlay-frames.ts';
 import type { OtherConfig } from './peers/bench-switch.ts';
 import type { Traffic } from './traffic.ts';
 
@@ -51,6 +52,14 @@ export interface IdleRow extends RowBase {
   kind: 'idle';
 }
 
+/** Into a tunnel and out of it: see overlay.ts. */
+export interface OverlayRow extends RowBase {
+  kind: 'overlay';
+  tunnel: TunnelType;
+  /** Bytes of the inner frame without its FCS. */
+  size: number;
+}
+
 /** TCP and pings between two containers with a kernel stack: see containers.ts. */
 export interface ContainersRow extends RowBase {
   kind: 'containers';
@@ -76,6 +85,7 @@ export type Row =
   | LatencyRow
   | MemoryRow
   | IdleRow
+  | OverlayRow
   | ContainersRow
   | ControlRow
   | OvsdbRow;
@@ -166,6 +176,33 @@ export const ROWS: readonly Row[] = [
     aim: 0.8,
   },
   { kind: 'scaling', name: 'scaling', title: '64 B, 1,000 flows: two PMDs and one', goal: 1.8, aim: 1.95 },
+  {
+    kind: 'overlay',
+    name: 'vxlan',
+    title: 'VXLAN, 64 B',
+    tunnel: 'vxlan',
+    size: 60,
+    goal: 1,
+    aim: 1.5,
+  },
+  {
+    kind: 'overlay',
+    name: 'vxlan-1500b',
+    title: 'VXLAN, 1,500 B',
+    tunnel: 'vxlan',
+    size: 1464,
+    goal: 1,
+    aim: 1.5,
+  },
+  {
+    kind: 'overlay',
+    name: 'gre',
+    title: 'GRE, 64 B',
+    tunnel: 'gre',
+    size: 60,
+    goal: 1,
+    aim: 1.5,
+  },
   {
     kind: 'latency',
     name: 'latency',
