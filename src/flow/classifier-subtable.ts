@@ -48,8 +48,7 @@ export class ClsRule {
   lower: ClsRule | undefined = undefined;
   /** @internal The links of its table: see rule-table.ts. */
   chain: ClsRule | undefined = undefined;
-  before: ClsRule | undefined = undefined;
-  after: ClsRule | undefined = undefined;
+  place = -1;
   /** @internal How its match's tunnel metadata lies in the flow. */
   tunTable: Flow['tunTable'] = undefined;
   /** The clauses that it stands for; such a rule matches nothing by itself. Not to be changed while it is in a classifier. */

@@ -284,7 +284,7 @@ export class Classifier<R extends ClsRule = ClsRule> {
   findOverlap(match: Match, priority: number): R | undefined {
     for (const st of this.#subtables) {
       if (st.maxPriority < priority) break;
-      for (let rule = st.table.first; rule; rule = rule.after as R | undefined) {
+      for (const rule of st.table.rules()) {
         if (rule.priority === priority && isIn(rule, true) && overlaps(st, rule, match)) return rule;
       }
     }
@@ -408,7 +408,7 @@ export class Classifier<R extends ClsRule = ClsRule> {
   /** Finds the highest priority anew after its last rule went, and moves `st` back. */
   #lower(st: Subtable<R>): void {
     st.maxPriority = -1;
-    for (let rule: ClsRule | undefined = st.table.first; rule; rule = rule.after) {
+    for (const rule of st.table.rules()) {
       const { priority } = rule;
       if (priority > st.maxPriority) {
         st.maxPriority = priority;

@@ -38,7 +38,27 @@ test('the list is in the order in which rules came', () => {
   assert.deepEqual(table.list(), [rules[1], rules[3]]);
   assert.equal(table.size, 2);
   table.append(rules[0]);
-  assert.equal(table.first, rules[1]);
   assert.deepEqual(table.list(), [rules[1], rules[3], rules[0]]);
+  assert.deepEqual([...table.rules()], table.list());
   assert.deepEqual(before, rules);
+});
+
+test('the list keeps its order through holes and their closing', () => {
+  const table = new RuleTable<ClsRule>();
+  const rules = Array.from({ length: 300 }, (_, i) => rule(i, i));
+  for (const r of rules) table.append(r);
+  const left = new Set(rules);
+  // In no order, down to nothing, with one put back now and then.
+  for (let i = 0; i < 300; i++) {
+    const r = rules[(i * 7) % 300];
+    table.takeOff(r);
+    left.delete(r);
+    if (i % 50 === 49) {
+      table.append(r);
+      left.add(r);
+    }
+    assert.equal(table.size, left.size);
+    assert.deepEqual(table.list(), [...left]);
+    assert.deepEqual([...table.rules()], [...left]);
+  }
 });

@@ -7,21 +7,24 @@ export interface TableRule {
   hash: number;
   /** The next match in the same bucket. */
   chain: TableRule | undefined;
-  /** The rules that came in before and after it. */
-  before: TableRule | undefined;
-  after: TableRule | undefined;
+  /** Where the rule stands in the list. */
+  place: number;
 }
 
+/** So many holes are left in a list whatever its size. */
+const HOLES_MIN = 16;
+
 /**
- * The rules of a subtable: found by their match through the first rule of each ("head"), and listed in the order in which they came. All links
- * are in the rules, so that a rule costs 8 to 16 bytes here.
+ * The rules of a subtable: found by their match through the first rule of each ("head"), and listed in the order in which they came. Chains are
+ * linked in the rules and the list is an array: a rule costs 16 to 30 bytes here, and a copy of the list doesn't touch the rules, which lie all
+ * over the heap.
  */
 export class RuleTable<R extends TableRule> {
   /** Chains of heads; as many buckets as heads, or up to twice as many. */
   #buckets: (TableRule | undefined)[] = new Array(4).fill(undefined);
   #nHeads = 0;
-  #first: TableRule | undefined = undefined;
-  #last: TableRule | undefined = undefined;
+  /** The list, with holes where rules were taken off. */
+  #list: (R | undefined)[] = [];
   /** How many rules there are. */
   size = 0;
 
@@ -62,35 +65,32 @@ export class RuleTable<R extends TableRule> {
 
   /** Adds a rule to the list. */
   append(rule: R): void {
-    rule.before = this.#last;
-    rule.after = undefined;
-    if (this.#last) this.#last.after = rule;
-    else this.#first = rule;
-    this.#last = rule;
+    rule.place = this.#list.length;
+    this.#list.push(rule);
     this.size++;
   }
 
   /** Takes a rule off the list. */
   takeOff(rule: R): void {
-    const { before, after } = rule;
-    if (before) before.after = after;
-    else this.#first = after;
-    if (after) after.before = before;
-    else this.#last = before;
-    rule.before = rule.after = undefined;
+    this.#list[rule.place] = undefined;
     this.size--;
+    if (this.#list.length - this.size > this.size + HOLES_MIN) this.#closeHoles();
   }
 
-  /** The first of the list; the others follow by `after`. */
-  get first(): R | undefined {
-    return this.#first as R | undefined;
+  #closeHoles(): void {
+    this.#list = this.list();
+    for (const [i, rule] of this.#list.entries()) rule!.place = i;
   }
 
   /** A copy of the list, which stays as it is when rules come and go. */
   list(): R[] {
-    const rules: R[] = [];
-    for (let rule = this.#first; rule; rule = rule.after) rules.push(rule as R);
-    return rules;
+    if (this.size === this.#list.length) return this.#list.slice() as R[];
+    return this.#list.filter((rule) => rule !== undefined);
+  }
+
+  /** The rules of the list one after another; none may come or go meanwhile. */
+  *rules(): IterableIterator<R> {
+    for (const rule of this.#list) if (rule) yield rule;
   }
 
   #grow(): void {
