@@ -7,6 +7,7 @@ import type { MemoryResult } from './memory.ts';
 import type { OverlayResult } from './overlay.ts';
 import { LOAD_NAMES, type OvsdbResult } from './ovsdb.ts';
 import type { ScalingResult } from './scaling.ts';
+import type { SegmentsResult } from './segments.ts';
 import type { Spread } from './statistics.ts';
 
 export type Result =
@@ -18,6 +19,7 @@ export type Result =
   | IdleResult
   | OverlayResult
   | ContainersResult
+  | SegmentsResult
   | ControlResult
   | OvsdbResult;
 
@@ -236,6 +238,32 @@ function overlayFigures({ row, encap, decap, encapRatio, decapRatio, ovsVariant 
   return [figure('into the tunnel', encap, encapRatio), figure('out of it', decap, decapRatio)];
 }
 
+function segmentsFigures({ row, gbps, cpuPerGb, ratio }: SegmentsResult): Figure[] {
+  return [
+    {
+      row: row.name,
+      title: row.title,
+      unit: 'Gbit/s',
+      digits: 2,
+      better: 'more',
+      goal: row.goal,
+      aim: row.aim,
+      ...both(gbps.turnout, gbps['ovs-dpdk']),
+      ...optional('ratio', ratio),
+      ...optional('value', ratio?.median),
+      note: 'both with userspace-tso-enable',
+    },
+    {
+      row: row.name,
+      title: `${row.title}: CPU of the switch`,
+      unit: 's a GB',
+      digits: 2,
+      better: 'less',
+      ...both(cpuPerGb.turnout, cpuPerGb['ovs-dpdk']),
+    },
+  ];
+}
+
 function controlFigures({ row, spreads, ratio }: ControlResult): Figure[] {
   const { turnout, 'ovs-dpdk': ovs } = spreads;
   const common = { row: row.name, better: 'less' } as const;
@@ -278,6 +306,8 @@ export function figures(result: Result): Figure[] {
       return overlayFigures(result as OverlayResult);
     case 'containers':
       return containersFigures(result as ContainersResult);
+    case 'segments':
+      return segmentsFigures(result as SegmentsResult);
     case 'control':
       return controlFigures(result as ControlResult);
     case 'ovsdb':

@@ -20,6 +20,7 @@ import { missing, noise, surroundings } from './preflight.ts';
 import { detailTable, figureTable, reservations } from './report.ts';
 import { ROWS, type Row } from './rows.ts';
 import { compareScaling } from './scaling.ts';
+import { compareSegments } from './segments.ts';
 
 const USAGE = `usage: turnout bench [OPTIONS]
   --rows NAME,…      ${ROWS.map((row) => row.name).join(', ')} (default: all)
@@ -141,6 +142,8 @@ function compareRow(row: Row, plan: Plan): Promise<Result> {
       return compareOverlay(row, plan);
     case 'containers':
       return compareContainers(row, plan);
+    case 'segments':
+      return compareSegments(row, plan);
     case 'control':
       return compareControl(row, plan);
     case 'ovsdb':

@@ -68,6 +68,11 @@ export interface ContainersRow extends RowBase {
   ovsConfig?: OtherConfig;
 }
 
+/** TCP frames of 64 KiB between two guests that leave them uncut: see segments.ts. */
+export interface SegmentsRow extends RowBase {
+  kind: 'segments';
+}
+
 /** Flow-mods, dumps, memory: see control.ts. */
 export interface ControlRow extends RowBase {
   kind: 'control';
@@ -87,6 +92,7 @@ export type Row =
   | IdleRow
   | OverlayRow
   | ContainersRow
+  | SegmentsRow
   | ControlRow
   | OvsdbRow;
 
@@ -219,6 +225,7 @@ export const ROWS: readonly Row[] = [
     goal: 0.1,
     aim: 0.01,
   },
+  { kind: 'segments', name: 'guests-tso', title: 'TSO, 64 KiB guest to guest', goal: 1.3, aim: 2 },
   {
     kind: 'containers',
     name: 'containers-tso',

@@ -27,6 +27,8 @@ export interface TestpmdOptions {
   program?: string;
   /** Receive and transmit queues a port. */
   queues?: number;
+  /** Further devices, which are the ports behind the others. */
+  vdevs?: string[];
 }
 
 /** Counters of one port as `show port stats` prints them. */
@@ -62,6 +64,7 @@ export function testpmdArgv(options: TestpmdOptions): string[] {
     '-m',
     String(options.memoryMb ?? 256),
     ...vdevs,
+    ...(options.vdevs ?? []).map((vdev) => `--vdev=${vdev}`),
     '--',
     '--interactive',
     `--forward-mode=${options.forwardMode}`,
