@@ -29,6 +29,7 @@ const INTERFACES = [
 /** What the datapaths have in common. */
 const DATAPATH = [
   'src/dpif/bonds.ts',
+  'src/dpif/dp-config-log.ts',
   'src/dpif/dp-log.ts',
   'src/dpif/drop-names.ts',
   'src/dpif/dummy/flow-table.ts',
@@ -36,6 +37,9 @@ const DATAPATH = [
   'src/dpif/meters.ts',
   'src/dpif/odp-execute.ts',
   'src/dpif/packet-key.ts',
+  'src/dpif/pmd-auto-lb.ts',
+  'src/dpif/rxq-loads.ts',
+  'src/dpif/rxq-schedule.ts',
   ...INTERFACES,
 ];
 const OFPROTO = ['src/ofproto', ...INTERFACES];

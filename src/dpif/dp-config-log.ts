@@ -1,5 +1,6 @@
 import { vlogModule } from '../base/vlog.ts';
 import type { DpConfig } from './dpif.ts';
+import type { AutoLbSettings } from './pmd-auto-lb.ts';
 import type { RxqAlgorithm } from './rxq-schedule.ts';
 
 /** Open_vSwitch.other_config as a userspace datapath takes it, telling what changed in Open vSwitch's words. */
@@ -31,7 +32,12 @@ export class DpConfigLog {
   };
   #txFlushUs = 0;
   #maxSleepUs: number | undefined;
-  #alb: { enabled: boolean; interval: number; improve: number; load: number } | undefined;
+  #alb: AutoLbSettings | undefined;
+
+  /** Off until the first configuration. */
+  get autoLb(): AutoLbSettings {
+    return this.#alb ?? { enabled: false, ...ALB };
+  }
 
   /** Takes a configuration over; true when the queues have to be assigned anew. */
   apply(config: DpConfig): boolean {

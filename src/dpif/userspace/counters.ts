@@ -153,6 +153,14 @@ export class Counters {
     }
   }
 
+  /** Of a thread since it began, in nanoseconds; never cleared. Its sleep is idle. */
+  busyAndIdle(index: number): { busyNs: number; idleNs: number } {
+    const at = ARENA_THREADS + index * THREAD__SIZE;
+    const { f64 } = this.#arena;
+    const idleNs = f64[(at + THREAD_IDLE_NS) >> 3]! + f64[(at + THREAD_SLEEP_NS) >> 3]!;
+    return { busyNs: f64[(at + THREAD_BUSY_NS) >> 3]!, idleNs };
+  }
+
   /** Share of its time that a thread was busy, in per cent. */
   usage(index: number): number {
     const { busyNs, idleNs } = this.thread(index);

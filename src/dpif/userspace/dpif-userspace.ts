@@ -173,6 +173,7 @@ export class UserspaceDpif implements Dpif {
       if (++turn % REAPS_A_RANKING === 0) this.#table.rank();
       this.#rcu.reap();
       this.#cores.warnOfBroken();
+      this.#cores.tick(this.#nowMs());
     }, REAP_EVERY_MS).unref();
   }
 
@@ -344,6 +345,10 @@ export class UserspaceDpif implements Dpif {
     const min = emcInsertInvProb === 0 ? 0 : Math.floor(0xffffffff / emcInsertInvProb);
     this.#arena.set(ARENA_HEADER + HEADER_EMC_INSERT_MIN, min);
     this.#arena.set(ARENA_HEADER + HEADER_SMC_ENABLE, smcEnable ? 1 : 0);
+  }
+
+  rebalance(): void {
+    void this.#cores.rebalance();
   }
 
   threads(): DpThread[] {

@@ -1,9 +1,24 @@
+import { vlogModule } from '../../base/vlog.ts';
+import { DpConfigLog } from '../dp-config-log.ts';
 import type { DpConfig, DpThread } from '../dpif.ts';
+import { PmdAutoLb, type PmdState } from '../pmd-auto-lb.ts';
+import { type PmdSample, RxqLoads } from '../rxq-loads.ts';
 import type { Counters } from './counters.ts';
 import type { Newcomer, PmdHandle, PmdPool } from './pmd-pool.ts';
-import { assignRxqs, type NamedRxq, type RxqPlacement } from './rxq-assignment.ts';
+import {
+  assignRxqs,
+  type NamedRxq,
+  type RxqAssignment,
+  type RxqPlacement,
+  type RxqPolicy,
+  rxqKey,
+  schedCores,
+  schedRxq,
+} from './rxq-assignment.ts';
 import type { SocketPorts } from './socket-ports.ts';
 import type { VhostPorts } from './vhost-ports.ts';
+
+const log = vlogModule('dpif_netdev');
 
 export interface PmdCoresDeps {
   pool: PmdPool;
@@ -23,7 +38,13 @@ export class PmdCores {
   #cores: readonly number[];
   #started = false;
   #affinity: DpConfig['rxqAffinity'] = new Map();
-  #placement: RxqPlacement[] = [];
+  #placement: readonly RxqPlacement[] = [];
+  #isolated: ReadonlySet<number> = new Set();
+  readonly #config = new DpConfigLog();
+  readonly #loads = new RxqLoads();
+  readonly #autoLb = new PmdAutoLb();
+  /** What the queues were last assigned for: while it is the same, they stay where they are. */
+  #shape = '';
   /** What was said of the last assignment: it is not said again with each queue that comes. */
   #said: ReadonlySet<string> = new Set();
   #configuring: Promise<void> = Promise.resolve();
@@ -38,6 +59,9 @@ export class PmdCores {
   configure(config: DpConfig, publish: () => void): Promise<void> {
     return this.#inTurn(async () => {
       publish();
+      // Assigned anew when the way of assigning is another.
+      if (this.#config.apply(config)) this.#shape = '';
+      this.#autoLb.changed();
       this.#affinity = config.rxqAffinity;
       if (config.pmdCpus.length > 0) this.#cores = config.pmdCpus;
       if (this.#started) await this.#start();
@@ -86,7 +110,50 @@ export class PmdCores {
     };
   }
 
-  /** Shares the rxqs of all ports out anew. Resolves when every PMD polls what it was given. */
+  /** Shares the rxqs of all ports out anew, by their loads of late (dpif-netdev/pmd-rxq-rebalance). */
+  rebalance(): Promise<void> {
+    this.#shape = '';
+    return this.assign();
+  }
+
+  /** To be called several times a second: measures the queues' loads, and moves them when pmd-auto-lb wants it. */
+  tick(nowMs: number): void {
+    if (!this.#loads.sample(nowMs, () => this.#samples())) return;
+    if (this.#autoLb.wants(nowMs, this.#config.autoLb, () => this.#state())) void this.rebalance();
+  }
+
+  #samples(): PmdSample[] {
+    const { pool, counters } = this.#deps;
+    const keys = new Map(this.#placement.map(({ rxq }) => [rxq.vring, rxqKey(rxq)]));
+    return pool.pmds.map((pmd) => ({
+      core: pmd.core,
+      ...counters.busyAndIdle(pmd.index),
+      rxqs: pmd.rxqs.flatMap((q, i) => {
+        const key = keys.get(q.vring);
+        return key === undefined ? [] : [{ key, packets: counters.rxqPackets(pmd.index, i) }];
+      }),
+    }));
+  }
+
+  #policy(): RxqPolicy {
+    const { algorithm, isolate } = this.#config.settings;
+    return { algorithm, isolate, affinity: this.#affinity, load: (key) => this.#loads.rxqNs(key) };
+  }
+
+  #state(): PmdState {
+    const policy = this.#policy();
+    return {
+      ...policy,
+      cores: schedCores(this.#deps.pool.pmds.map((p) => p.core)),
+      rxqs: this.#placement.map(({ rxq }) => schedRxq(rxq, policy)),
+      current: this.#placement.map(({ core }) => core),
+      isolated: this.#isolated,
+      overloaded: (core) => this.#loads.overloaded(core, this.#config.autoLb.load),
+      time: (core) => this.#loads.pmdNs(core),
+    };
+  }
+
+  /** Gives every rxq that there is a PMD. Those that have one keep it while nothing has changed but rings. Resolves when every PMD polls what it was given. */
   assign(): Promise<void> {
     this.#assigning = this.#assigning.then(() => this.#assignNow());
     return this.#assigning;
@@ -96,9 +163,7 @@ export class PmdCores {
   async #assignNow(): Promise<void> {
     const { pmds } = this.#deps.pool;
     const cores = pmds.map((p) => p.core);
-    const { placement, warnings } = assignRxqs(this.#rxqs(), cores, this.#affinity);
-    this.#placement = placement;
-    this.#say(warnings);
+    this.#place(this.#rxqs(), cores);
     const rxqsOf = (pmd: PmdHandle) =>
       this.#placement.filter((p) => p.core === pmd.core && p.rxq.enabled).map((p) => p.rxq);
     const kept = (pmd: PmdHandle) => {
@@ -110,11 +175,35 @@ export class PmdCores {
     await Promise.all(pmds.map((pmd) => pmd.setRxqs(rxqsOf(pmd))));
   }
 
+  #place(rxqs: readonly NamedRxq[], cores: readonly number[]): void {
+    const shape = JSON.stringify([
+      rxqs.map((q) => [q.port, rxqKey(q)]),
+      cores,
+      [...this.#affinity].map(([name, queues]) => [name, [...queues]]),
+    ]);
+    if (shape === this.#shape) {
+      const before = new Map(this.#placement.map(({ rxq, core }) => [rxqKey(rxq), core]));
+      this.#placement = rxqs.flatMap((rxq) => {
+        const core = before.get(rxqKey(rxq));
+        return core === undefined ? [] : [{ rxq, core }];
+      });
+      return;
+    }
+    this.#shape = shape;
+    this.#autoLb.changed();
+    const { placement, isolated, log } = assignRxqs(rxqs, cores, this.#policy());
+    this.#placement = placement;
+    this.#isolated = isolated;
+    this.#say(log);
+  }
+
   #rxqs(): NamedRxq[] {
     return [...this.#deps.vhost.rxqs(), ...this.#deps.sockets.rxqs()];
   }
 
-  #say(warnings: readonly string[]): void {
+  #say(lines: RxqAssignment['log']): void {
+    const warnings = lines.filter(({ level }) => level === 'warn').map(({ text }) => text);
+    for (const { level, text } of lines) if (level === 'info') log.info(text);
     for (const text of warnings) if (!this.#said.has(text)) this.#deps.warn(text);
     this.#said = new Set(warnings);
   }
@@ -140,14 +229,14 @@ export class PmdCores {
     return pool.pmds.map((pmd) => ({
       core: pmd.core,
       numa: 0,
-      isolated: this.#placement.some((p) => p.core === pmd.core && p.pinned),
+      isolated: this.#isolated.has(pmd.core),
       rxqs: this.#rxqsOf(pmd),
       stats: counters.thread(pmd.index),
       perf: counters.perf(pmd.index),
     }));
   }
 
-  /** The PMD's queues, its busy time shared out by the packets of each. */
+  /** The PMD's queues, its busy time of the last minute shared out by the packets of each; before an interval has ended, that of all its time. */
   #rxqsOf(pmd: PmdHandle): DpThread['rxqs'] {
     const { counters } = this.#deps;
     const packets = new Map(pmd.rxqs.map((q, i) => [q.vring, counters.rxqPackets(pmd.index, i)]));
@@ -156,8 +245,10 @@ export class PmdCores {
     return this.#placement
       .filter((p) => p.core === pmd.core)
       .map(({ rxq: { name, queue, enabled, vring } }) => {
+        const timeNs = this.#loads.pmdNs(pmd.core);
         const share = all === 0 ? 0 : (packets.get(vring) ?? 0) / all;
-        return { port: name, queue, enabled, usagePercent: Math.round(usage * share) };
+        const percent = timeNs > 0 ? (this.#loads.rxqNs(rxqKey({ name, queue })) * 100) / timeNs : usage * share;
+        return { port: name, queue, enabled, usagePercent: Math.round(percent) };
       });
   }
 }

@@ -5,6 +5,7 @@ import { type OdpPort, odpPort } from '../../base/types.ts';
 import { FlowWildcards } from '../../flow/flow.ts';
 import { flowFromPacket } from '../../flow/packet-flow.ts';
 import type { DpConfig } from '../dpif.ts';
+import { INTERVAL_MS } from '../rxq-loads.ts';
 import { UserspaceDpif } from './dpif-userspace.ts';
 import { DESC_F_WRITE } from './testing/fake-guest.ts';
 import { FakeVhost } from './testing/fake-vhost.ts';
@@ -24,8 +25,12 @@ class Bench {
   readonly ports: FakeVhost[] = [];
   #upcalls = 0;
 
+  /** What the datapath takes for the time, for its measurement of loads. */
+  nowMs = 1_000_000;
+
   constructor() {
-    this.dpif = new UserspaceDpif({ warn: (text) => this.warnings.push(text) });
+    const clock = { monotonicMs: () => this.nowMs };
+    this.dpif = new UserspaceDpif({ warn: (text) => this.warnings.push(text), clock });
     this.dpif.setUpcallHandler(({ key }) => {
       this.#upcalls++;
       const to = odpPort(((key.inPort - 1) ^ 1) + 1);
@@ -253,6 +258,30 @@ describe('a PMD worker', () => {
       await changed;
       await Promise.all([b.pass(2, 1, 0, 50), b.pass(4, 3, 0, 50)]);
     }
+    assert.deepEqual(b.warnings, []);
+  });
+
+  scenario('pmd-rxq-rebalance shares the queues out by what each of them cost', async (b) => {
+    const config: DpConfig = { pmdCpus: [0, 1], emcInsertInvProb: 1, smcEnable: true, rxqAffinity: new Map() };
+    await b.dpif.configure(config);
+    const coreOf = (port: string) => b.dpif.threads().find((t) => t.rxqs.some((q) => q.port === port))?.core;
+    // Nothing is known of them yet: up the cores and down again, by port.
+    assert.deepEqual(['vhost1', 'vhost2', 'vhost3', 'vhost4'].map(coreOf), [0, 1, 1, 0]);
+    const end = Date.now() + DEADLINE_MS;
+    for (let first = 0; coreOf('vhost1') === coreOf('vhost4') && Date.now() < end; first += 50) {
+      await Promise.all([b.pass(1, 2, first, 50), b.pass(4, 3, first, 50)]);
+      b.nowMs += INTERVAL_MS;
+      // The datapath looks at the clock on a timer of its own.
+      await new Promise((resolve) => setTimeout(resolve, 1));
+      b.dpif.rebalance();
+    }
+    assert.deepEqual([coreOf('vhost1'), coreOf('vhost4')].sort(), [0, 1]);
+    await Promise.all([b.pass(1, 2, 0, 50), b.pass(4, 3, 0, 50), b.pass(3, 4, 0, 50)]);
+    // A ring that comes or goes moves no queue.
+    const before = ['vhost1', 'vhost2', 'vhost3', 'vhost4'].map(coreOf);
+    await b.ports[2]!.stop();
+    await b.ports[2]!.start();
+    assert.deepEqual(['vhost1', 'vhost2', 'vhost3', 'vhost4'].map(coreOf), before);
     assert.deepEqual(b.warnings, []);
   });
 

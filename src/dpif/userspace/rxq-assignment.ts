@@ -1,3 +1,4 @@
+import { type RxqAlgorithm, type SchedRxq, type Schedule, scheduleRxqs } from '../rxq-schedule.ts';
 import type { PmdRxq } from './pmd-messages.ts';
 
 /** A receive queue; one that is not enabled has no ring to poll. */
@@ -7,50 +8,46 @@ export type NamedRxq = PmdRxq & { name: string; queue: number; enabled: boolean 
 export interface RxqPlacement {
   rxq: NamedRxq;
   core: number;
-  /** By pmd-rxq-affinity. */
-  pinned: boolean;
+}
+
+/** What queues are assigned by. */
+export interface RxqPolicy {
+  algorithm: RxqAlgorithm;
+  /** A queue that pmd-rxq-affinity puts on a core keeps others away from it. */
+  isolate: boolean;
+  affinity: ReadonlyMap<string, ReadonlyMap<number, number>>;
+  /** Busy nanoseconds of a queue of late, by `rxqKey`. */
+  load(key: string): number;
 }
 
 /** Who polls what, and what the operator should know about it. */
 export interface RxqAssignment {
   placement: RxqPlacement[];
+  isolated: ReadonlySet<number>;
   /** In Open vSwitch's words. */
-  warnings: string[];
+  log: Schedule['log'];
 }
 
-/**
- * Gives every rxq a core: the one that its port's pmd-rxq-affinity names, when there is a PMD on it; the others go round the cores that no affinity has
- * isolated. Where all are isolated, the others are not polled. Pure.
- */
-export function assignRxqs(
-  rxqs: readonly NamedRxq[],
-  cores: readonly number[],
-  affinity: ReadonlyMap<string, ReadonlyMap<number, number>>,
-): RxqAssignment {
-  const wanted = (q: NamedRxq) => affinity.get(q.name)?.get(q.queue);
-  const pinnedCore = (q: NamedRxq) => {
-    const core = wanted(q);
-    return core !== undefined && cores.includes(core) ? core : undefined;
-  };
-  const isolated = new Set(rxqs.map(pinnedCore));
-  const shared = cores.filter((c) => !isolated.has(c));
-  const warnings: string[] = [];
-  let next = 0;
-  const placement = rxqs.flatMap((rxq): RxqPlacement[] => {
-    const pinned = pinnedCore(rxq);
-    if (pinned !== undefined) return [{ rxq, core: pinned, pinned: true }];
-    const absent = wanted(rxq);
-    if (absent !== undefined) warnings.push(cannotBePinned(rxq, absent));
-    if (shared.length > 0) return [{ rxq, core: shared[next++ % shared.length]!, pinned: false }];
-    if (cores.length > 0) warnings.push(notPolled(rxq));
-    return [];
+/** A queue's name over its reconnections. */
+export const rxqKey = ({ name, queue }: Pick<NamedRxq, 'name' | 'queue'>): string => `${name}:${queue}`;
+
+/** Memory nodes are not told apart: all are node 0. */
+export function schedRxq(rxq: NamedRxq, { affinity, load }: RxqPolicy): SchedRxq {
+  const { name, queue, port } = rxq;
+  const core = affinity.get(name)?.get(queue);
+  return { port: name, portNo: port, queue, numa: 0, core, cycles: load(rxqKey(rxq)) };
+}
+
+export const schedCores = (cores: readonly number[]) => cores.map((core) => ({ core, numa: 0 }));
+
+/** Gives every rxq a core, as the policy has it. Nothing is said of queues before there is a PMD. Pure. */
+export function assignRxqs(rxqs: readonly NamedRxq[], cores: readonly number[], policy: RxqPolicy): RxqAssignment {
+  if (cores.length === 0) return { placement: [], isolated: new Set(), log: [] };
+  const wanted = rxqs.map((rxq) => schedRxq(rxq, policy));
+  const plan = scheduleRxqs(schedCores(cores), wanted, policy.algorithm, policy.isolate);
+  const placement = rxqs.flatMap((rxq, i): RxqPlacement[] => {
+    const core = plan.cores[i];
+    return core === undefined ? [] : [{ rxq, core }];
   });
-  return { placement, warnings };
+  return { placement, isolated: plan.isolated, log: plan.log };
 }
-
-const cannotBePinned = ({ name, queue }: NamedRxq, core: number): string =>
-  `Core ${String(core).padStart(2)} cannot be pinned with port '${name}' rx queue ${queue}. ` +
-  `Use pmd-cpu-mask to enable a pmd on core ${core}. An alternative core will be assigned.`;
-
-const notPolled = ({ name, queue }: NamedRxq): string =>
-  `No non-isolated pmd on any numa available for port '${name}' rx queue ${queue}. This rx queue will not be polled.`;
