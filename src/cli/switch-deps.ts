@@ -1,5 +1,4 @@
 import { readFileSync } from 'node:fs';
-import { networkInterfaces } from 'node:os';
 import type { Clock } from '../base/clock.ts';
 import { ovsRundir } from '../base/dirs.ts';
 import { strerror } from '../base/errno.ts';
@@ -9,10 +8,12 @@ import type { Dpif } from '../dpif/dpif.ts';
 import { afxdpProvider } from '../netdev/afxdp.ts';
 import { dpdkProvider } from '../netdev/dpdk.ts';
 import { type DummyNetdev, dummyProviders } from '../netdev/dummy.ts';
+import { hostAddresses } from '../netdev/host-addresses.ts';
+import { hasCarrier } from '../netdev/host-netdev.ts';
 import { internalProvider } from '../netdev/internal.ts';
 import { links } from '../netdev/link-watcher.ts';
 import type { Netdev, NetdevProvider } from '../netdev/netdev.ts';
-import { type Address, OvsRouter, parseNetwork } from '../netdev/ovs-router.ts';
+import { type Address, OvsRouter } from '../netdev/ovs-router.ts';
 import { patchProvider } from '../netdev/patch.ts';
 import { RouteMirror } from '../netdev/route-mirror.ts';
 import { systemProvider } from '../netdev/system.ts';
@@ -181,7 +182,7 @@ export class SwitchParts implements SwitchDeps {
   #egressOf(remote: Uint8Array, mark: number): { device: string; up: boolean } | undefined {
     const route = this.router.lookup(remote, mark);
     if (!route) return undefined;
-    const up = this.dummies.get(route.bridge)?.linkUp() ?? networkInterfaces()[route.bridge] !== undefined;
+    const up = this.dummies.get(route.bridge)?.linkUp() ?? hasCarrier(route.bridge);
     return { device: route.bridge, up };
   }
 
@@ -189,10 +190,7 @@ export class SwitchParts implements SwitchDeps {
   #addressesOf(device: string): Address[] {
     const dummy = this.dummies.get(device);
     if (dummy) return dummy.addresses();
-    return (networkInterfaces()[device] ?? []).flatMap(({ cidr }) => {
-      const network = cidr === null ? undefined : parseNetwork(cidr);
-      return network ? [network] : [];
-    });
+    return hostAddresses(device);
   }
 
   /** Checksums and segmentation may be left to the switch; false before the database was read. */

@@ -33,6 +33,9 @@ function readState(name: string): HostState | undefined {
   }
 }
 
+/** Whether the host's interface is there, up, and has a carrier. */
+export const hasCarrier = (name: string): boolean => readState(name)?.running ?? false;
+
 /**
  * A device that is a network interface of the host: its address, MTU and states are the kernel's, and follow what anybody does to it. When it goes,
  * `isGone` is true from then on, also if one of the same name comes.

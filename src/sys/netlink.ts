@@ -26,7 +26,8 @@ export const RTMGRP_IPV4_IFADDR = 0x10;
 export const RTMGRP_IPV4_ROUTE = 0x40;
 export const RTMGRP_IPV6_IFADDR = 0x100;
 export const RTMGRP_IPV6_ROUTE = 0x400;
-const RTM_GETROUTE = 26;
+export const RTM_GETADDR = 22;
+export const RTM_GETROUTE = 26;
 const NLM_F_REQUEST_DUMP = 0x301;
 const NLMSG_ERROR = 2;
 const NLMSG_DONE = 3;
@@ -69,17 +70,17 @@ function lastType(datagram: Uint8Array): number {
 }
 
 /**
- * Calls `each` for the datagrams of a dump of all routes (rtnetlink(7), RTM_GETROUTE), each of which is in `buf` for the time of the call. The kernel answers
+ * Calls `each` for the datagrams of a dump of everything of a kind (rtnetlink(7), RTM_GETROUTE and the like), each of which is in `buf` for the time of the call. The kernel answers
  * as it is asked: nothing is waited for. False: the dump is not whole.
  */
-export function rtnetlinkDumpRoutes(buf: Uint8Array, each: (datagram: Uint8Array) => void): boolean {
+export function rtnetlinkDump(kind: number, buf: Uint8Array, each: (datagram: Uint8Array) => void): boolean {
   const fd = rtnetlinkOpen(0);
   try {
     // struct nlmsghdr { u32 len; u16 type, flags; u32 seq, pid } and a struct rtmsg of any family.
     const request = new Uint8Array(28);
     const view = new DataView(request.buffer);
     view.setUint32(0, request.length, true);
-    view.setUint16(4, RTM_GETROUTE, true);
+    view.setUint16(4, kind, true);
     view.setUint16(6, NLM_F_REQUEST_DUMP, true);
     check(cSend(fd, request, request.length, 0), 'send(AF_NETLINK)');
     for (;;) {
@@ -94,6 +95,13 @@ export function rtnetlinkDumpRoutes(buf: Uint8Array, each: (datagram: Uint8Array
   } finally {
     close(fd);
   }
+}
+
+const cIfNameToIndex = libc<(name: string) => number>('uint if_nametoindex(const char* name)');
+
+/** 0: there is no such interface. */
+export function ifIndex(name: string): number {
+  return cIfNameToIndex(name);
 }
 
 /** Undefined: there is no such interface. */
