@@ -108,6 +108,7 @@ export const DROP_REASONS = [
   'datapath_drop_tunnel_pop_error',
   'offload_bad_header',
   'vhost_rx_too_many_segments',
+  'push_without_headroom',
 ] as const;
 
 type Row = readonly [name: string, bytes: number, doc?: string];

@@ -198,7 +198,7 @@ export interface DpFlow {
   /** Masked key. */
   readonly key: Flow;
   readonly mask: FlowWildcards;
-  /** Key of the packet that it was made for; text shows what is wildcarded from it. */
+  /** Key that it was put in with, where the datapath keeps it; text shows what is wildcarded from it. */
   readonly exact?: Flow;
   readonly actions: readonly DpAction[];
   readonly dead: boolean;

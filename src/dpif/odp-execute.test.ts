@@ -206,3 +206,30 @@ describe('executeActions', () => {
         executeActions(new Uint8Array(n), new Flow(), [a, ...actions], { output: skip, userspace: skip, recirc: skip });
   });
 });
+
+describe('a packet that gets too long for the IP header of a tunnel', () => {
+  const header = new Uint8Array(50);
+  header.set([8, 0, 0x45], 12);
+  const push = (size: number) => {
+    const drops: string[] = [];
+    const out: Uint8Array[] = [];
+    const actions: DpAction[] = [
+      { type: 'tunnel_push', tunnelPort: odpPort(1), outPort: odpPort(2), tunnelType: 'vxlan', header },
+      { type: 'output', port: odpPort(3) },
+    ];
+    executeActions(new Uint8Array(size), new Flow(), actions, {
+      output: (_port, packet) => out.push(packet),
+      userspace: () => {},
+      recirc: () => {},
+      drop: (reason) => drops.push(reason),
+      tunnelPort: () => ({ config: { type: 'vxlan', gbp: false }, state: { seq: 0 } }),
+    });
+    return { drops, sizes: out.map((p) => p.length) };
+  };
+
+  it('is dropped by name', () => {
+    const longest = 14 + 0xffff - header.length;
+    assert.deepEqual(push(longest), { drops: [], sizes: [14 + 0xffff] });
+    assert.deepEqual(push(longest + 1), { drops: ['datapath_drop_tunnel_push_error'], sizes: [] });
+  });
+});

@@ -10,7 +10,7 @@ import { be16, put16, setHeader } from './odp-set.ts';
 import { findHeaders } from './packet-headers.ts';
 import { extractKey, PT_ETH, PT_NSH, portMetadata, tunnelToMetadata } from './packet-key.ts';
 import { popTunnel } from './tunnel-pop.ts';
-import { pushTunnel, type TunnelState } from './tunnel-push.ts';
+import { fitsTunnel, pushTunnel, type TunnelState } from './tunnel-push.ts';
 
 /**
  * Runs datapath actions on a packet, one byte array at a time: the reference for the fast path's executor, what the dummy datapath forwards with,
@@ -271,7 +271,7 @@ class Execution {
   /** What goes on is a packet of the underlay, as if it had come from the port that it is to leave by. */
   #tunnelPush({ tunnelPort, outPort, tunnelType, header }: Extract<DpAction, { type: 'tunnel_push' }>): boolean {
     const port = this.#sink.tunnelPort?.(tunnelPort);
-    if (!port) {
+    if (!port || !fitsTunnel(this.#packet, header)) {
       this.#sink.drop?.('datapath_drop_tunnel_push_error');
       return false;
     }

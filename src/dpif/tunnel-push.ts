@@ -85,7 +85,14 @@ function finishGtpu(p: Buffer, l4: number, payload: number, state: TunnelState):
   p.writeUInt16BE(size, gtpu + 2);
 }
 
-/** `type` is that of the `tunnel_push`, `hash` that of the packet inside. A new packet. */
+/** Longest frame of the underlay: the length in an IP header has 16 bits. */
+const OUTER_MAX = ETH_LEN + 0xffff;
+
+/** Whether the packet behind the header is one that IP has room for. */
+export const fitsTunnel = (packet: Uint8Array, header: Uint8Array): boolean =>
+  header.length + packet.length <= OUTER_MAX;
+
+/** The packet `fitsTunnel`. `type` is that of the `tunnel_push`, `hash` that of the packet inside. A new packet. */
 export function pushTunnel(
   packet: Uint8Array,
   header: Uint8Array,

@@ -37,6 +37,7 @@ import {
   CLONE_DEPTH_MAX,
   DROP_ACTION_OF_PIPELINE,
   DROP_INVALID_BOND,
+  DROP_PUSH_WITHOUT_HEADROOM,
   DROP_UNSUPPORTED_ACTION,
   FRAME_MAX,
   NO_PORT,
@@ -215,15 +216,30 @@ function setEach(head: u32, op: u32, operands: u32): void {
 
 // @ts-ignore: decorator
 @inline
-function encapEach(head: u32, op: u32, operands: u32): void {
+function encapOne(pkt: u32, op: u32, operands: u32): bool {
+  if (op == ACT_PUSH_VLAN) return pushVlan(pkt, load<u32>(operands));
+  if (op == ACT_PUSH_MPLS) return pushMpls(pkt, load<u32>(operands), load<u32>(operands, 4));
+  if (op == ACT_POP_VLAN) popVlan(pkt);
+  else popMpls(pkt, load<u32>(operands));
+  return true;
+}
+
+/** Tags and labels; returns the first of the packets that go on, linked: one without room for what is pushed is dropped. */
+function encapEach(head: u32, op: u32, operands: u32): u32 {
+  let first = head;
+  let last: u32 = 0;
   for (let pkt = head; pkt; pkt = load<u32>(pkt, PKT_NEXT)) {
     // What is popped shortens the snapshot, and then headers might lie beyond it.
     if (headLength(pkt) < SNAP_SIZE) pullUp(pkt);
-    if (op == ACT_PUSH_VLAN) pushVlan(pkt, load<u32>(operands));
-    else if (op == ACT_POP_VLAN) popVlan(pkt);
-    else if (op == ACT_PUSH_MPLS) pushMpls(pkt, load<u32>(operands), load<u32>(operands, 4));
-    else popMpls(pkt, load<u32>(operands));
+    if (encapOne(pkt, op, operands)) {
+      last = pkt;
+      continue;
+    }
+    drop(DROP_PUSH_WITHOUT_HEADROOM, 1);
+    if (last) store<u32>(last, load<u32>(pkt, PKT_NEXT), PKT_NEXT);
+    else first = load<u32>(pkt, PKT_NEXT);
   }
+  return first;
 }
 
 function truncate(head: u32, maxLen: u32): void {
@@ -283,8 +299,10 @@ export function runActions(actions: u32, group: u32): void {
     if (op == ACT_OUTPUT) outputGroup(head, load<u32>(operands), load<u32>(operands, 4));
     else if (op == ACT_END) return;
     else if (op >= ACT_SET_ETH && op <= ACT_SET_META) setEach(head, op, operands);
-    else if (op >= ACT_PUSH_VLAN && op <= ACT_POP_MPLS) encapEach(head, op, operands);
-    else if (op == ACT_METER || op == ACT_ETHERNET_ONLY || (op >= ACT_PUSH_ETH && op <= ACT_POP_NSH)) {
+    else if (op >= ACT_PUSH_VLAN && op <= ACT_POP_MPLS) {
+      head = encapEach(head, op, operands);
+      if (!head) return;
+    } else if (op == ACT_METER || op == ACT_ETHERNET_ONLY || (op >= ACT_PUSH_ETH && op <= ACT_POP_NSH)) {
       head = thin(head, op, operands);
       if (!head) return;
     } else if (op == ACT_TUNNEL_PUSH) {

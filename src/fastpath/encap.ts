@@ -38,14 +38,15 @@ export function grow(pkt: u32, by: i32): void {
   if (isUnfinished(pkt)) shiftHeaders(pkt, by);
 }
 
-/** `tag`: TPID in the low half, TCI in the high half, host order; the CFI bit is not sent. Nothing happens when the slot is full: 32 tags. */
-export function pushVlan(pkt: u32, tag: u32): void {
-  if (!hasRoom(pkt, TAG_SIZE)) return;
+/** `tag`: TPID in the low half, TCI in the high half, host order; the CFI bit is not sent. False, and nothing changed, when the slot has no room for it. */
+export function pushVlan(pkt: u32, tag: u32): bool {
+  if (!hasRoom(pkt, TAG_SIZE)) return false;
   grow(pkt, TAG_SIZE);
   const data = load<u32>(pkt, PKT_DATA);
   memory.copy(data, data + TAG_SIZE, 12);
   store<u16>(data + 12, bswap<u16>(<u16>tag));
   store<u16>(data + 14, bswap<u16>(<u16>((tag >> 16) & 0xefff)));
+  return true;
 }
 
 /** A frame without a tag stays as it is. */
@@ -57,11 +58,15 @@ export function popVlan(pkt: u32): void {
   grow(pkt, -<i32>TAG_SIZE);
 }
 
-/** Puts a label stack entry (host order) before what follows the Ethernet header, whose type becomes `ethertype`. */
-export function pushMpls(pkt: u32, ethertype: u32, lse: u32): void {
+/**
+ * Puts a label stack entry (host order) before what follows the Ethernet header, whose type becomes `ethertype`; a frame without a payload stays as it is.
+ * False, and nothing changed, when the slot has no room for it.
+ */
+export function pushMpls(pkt: u32, ethertype: u32, lse: u32): bool {
   let start: u32 = load<u16>(pkt, PKT_L2_5);
   if (start == NO_OFFSET) start = load<u16>(pkt, PKT_L3);
-  if (start == NO_OFFSET || !hasRoom(pkt, TAG_SIZE)) return;
+  if (start == NO_OFFSET) return true;
+  if (!hasRoom(pkt, TAG_SIZE)) return false;
   store<u16>(pkt, <u16>start, PKT_L2_5);
   grow(pkt, TAG_SIZE);
   store<u16>(pkt, <u16>start, PKT_L2_5);
@@ -69,6 +74,7 @@ export function pushMpls(pkt: u32, ethertype: u32, lse: u32): void {
   memory.copy(data, data + TAG_SIZE, start);
   store<u16>(data + start - 2, bswap<u16>(<u16>ethertype));
   store<u32>(data + start, bswap<u32>(lse));
+  return true;
 }
 
 export function popMpls(pkt: u32, ethertype: u32): void {

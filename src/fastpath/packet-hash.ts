@@ -20,8 +20,10 @@ import {
   PKT_F_NO_RSS,
   PKT_FLAGS,
   PKT_KEY,
+  PKT_LONG,
   PKT_RSS,
 } from './gen/arena';
+import { lengthenKey } from './extract';
 
 const MAC_MASK: u64 = 0xffffffffffff;
 // Ethertypes and TCI bits as they lie in memory.
@@ -57,11 +59,26 @@ function add16Bytes(hash: u32, at: u32): u32 {
   return h;
 }
 
-/** Of the addresses, ports and protocol in a key, which is long when it is IPv6's. */
-export function hash5Tuple(key: u32, basis: u32): u32 {
+/** The addresses of a packet that is IPv6: zero where its header is not whole. */
+// @ts-ignore: decorator
+@inline
+function withAddresses(pkt: u32): u32 {
+  lengthenKey(pkt);
+  return pkt + PKT_KEY;
+}
+
+function addXored(hash: u32, key: u32): u32 {
+  let h = hash;
+  for (let i: u32 = 0; i < 16; i += 4) h = add(h, load<u32>(key + i, KEY_IPV6_SRC) ^ load<u32>(key + i, KEY_IPV6_DST));
+  return h;
+}
+
+/** Of the addresses, ports and protocol in the packet's key. */
+export function hash5Tuple(pkt: u32, basis: u32): u32 {
+  const key = pkt + PKT_KEY;
   const type: u32 = load<u16>(key, KEY_DL_TYPE);
   let h = basis;
-  if (type == ETH_IPV6) h = add16Bytes(add16Bytes(h, key + KEY_IPV6_SRC), key + KEY_IPV6_DST);
+  if (type == ETH_IPV6) h = add16Bytes(add16Bytes(h, withAddresses(pkt) + KEY_IPV6_SRC), key + KEY_IPV6_DST);
   else if (type == ETH_IPV4 || type == ETH_ARP) h = add(add(h, load<u32>(key, KEY_NW_SRC)), load<u32>(key, KEY_NW_DST));
   else return finish(h, 42);
   const proto: u32 = load<u8>(key, KEY_NW_PROTO);
@@ -79,13 +96,14 @@ function hashSymmetricL2(key: u32, long: bool, basis: u32): u32 {
   return finish(add(add(h, <u32>mac), <u32>(mac >> 32)), basis);
 }
 
-/** The same for both directions of a connection. `long`: the key's long words are written. */
-export function hashSymmetricL3L4(key: u32, long: bool, basis: u32): u32 {
+/** The same for both directions of a connection. */
+export function hashSymmetricL3L4(pkt: u32, basis: u32): u32 {
+  const key = pkt + PKT_KEY;
   const type: u32 = load<u16>(key, KEY_DL_TYPE);
-  if (type != ETH_IPV4 && type != ETH_IPV6) return hashSymmetricL2(key, long, basis);
+  if (type != ETH_IPV4 && type != ETH_IPV6) return hashSymmetricL2(key, load<u16>(pkt, PKT_LONG) != 0, basis);
   let h = basis;
   if (type == ETH_IPV4) h = add(h, load<u32>(key, KEY_NW_SRC) ^ load<u32>(key, KEY_NW_DST));
-  else for (let i: u32 = 0; i < 16; i += 4) h = add(h, load<u32>(key + i, KEY_IPV6_SRC) ^ load<u32>(key + i, KEY_IPV6_DST));
+  else h = addXored(h, withAddresses(pkt));
   const proto: u32 = load<u8>(key, KEY_NW_PROTO);
   h = add(h, proto);
   if (!load<u8>(key, KEY_NW_FRAG) && (proto == IPPROTO_TCP || proto == IPPROTO_SCTP))
@@ -97,7 +115,7 @@ export function hashSymmetricL3L4(key: u32, long: bool, basis: u32): u32 {
 export function rssHash(pkt: u32): u32 {
   const known = load<u32>(pkt, PKT_RSS);
   if (known || load<u32>(pkt, PKT_FLAGS) & PKT_F_NO_RSS) return known;
-  const hash = hash5Tuple(pkt + PKT_KEY, 0);
+  const hash = hash5Tuple(pkt, 0);
   store<u32>(pkt, hash, PKT_RSS);
   return hash;
 }

@@ -1,6 +1,6 @@
 /**
  * Packets that go through lookup again (`recirc`, and what takes an encapsulation off): each gets a record in the batch of the next depth, where it waits until
- * the groups of its own batch are through; `forward` in datapath.ts then handles them together. A record and its frame stay as they are until what waits
+ * the groups of its own batch are through; `forwardWaiting` in datapath.ts then handles them together. A record and its frame stay as they are until what waits
  * to leave has left.
  */
 import {

@@ -39,9 +39,8 @@ function upToDate(pkt: u32, flags: u32): u32 {
 export function hashPacket(pkt: u32, algorithm: u32, basis: u32, flags: u32): void {
   let hash: u32;
   if (algorithm == HASH_SYM_L4) {
-    const now = upToDate(pkt, flags);
-    hash = hashSymmetricL3L4(now + PKT_KEY, load<u16>(now, PKT_LONG) != 0, basis);
-  } else if (load<u32>(pkt, PKT_FLAGS) & PKT_F_NO_RSS) hash = hash5Tuple(upToDate(pkt, flags) + PKT_KEY, basis);
+    hash = hashSymmetricL3L4(upToDate(pkt, flags), basis);
+  } else if (load<u32>(pkt, PKT_FLAGS) & PKT_F_NO_RSS) hash = hash5Tuple(upToDate(pkt, flags), basis);
   else hash = hash2Words(rssHash(pkt), basis);
   lengthenKey(pkt);
   store<u32>(pkt + PKT_KEY, bswap<u32>(hash), KEY_DP_HASH);
@@ -52,11 +51,12 @@ function bondHash(pkt: u32, flags: u32): u32 {
   const dpHash = load<u16>(pkt, PKT_LONG) ? bswap<u32>(load<u32>(pkt + PKT_KEY, KEY_DP_HASH)) : 0;
   if (dpHash) return dpHash;
   if (!(load<u32>(pkt, PKT_FLAGS) & PKT_F_NO_RSS)) return rssHash(pkt);
-  return hash5Tuple(upToDate(pkt, flags) + PKT_KEY, 0);
+  return hash5Tuple(upToDate(pkt, flags), 0);
 }
 
-/** Number of the bond's record, BONDS_MAX: there is no such bond. */
+/** Number of the bond's record, BONDS_MAX: there is no such bond. A record's key is the id plus one, which 0xffffffff has not: that is no bond's. */
 export function findBond(id: u32): u32 {
+  if (id == 0xffffffff) return BONDS_MAX;
   for (let i: u32 = 0; i < BONDS_MAX; i++) {
     const bond = (id + i) & (BONDS_MAX - 1);
     if (atomic.load<u32>(ARENA_BONDS + bond * BOND__SIZE, BOND_KEY) == id + 1) return bond;

@@ -56,7 +56,7 @@ function sourcePort(hash: u32): u32 {
 // @ts-ignore: decorator
 @inline
 function hashOf(pkt: u32): u32 {
-  if (load<u32>(pkt, PKT_FLAGS) & PKT_F_NO_RSS) return hash5Tuple(pkt + PKT_KEY, 0);
+  if (load<u32>(pkt, PKT_FLAGS) & PKT_F_NO_RSS) return hash5Tuple(pkt, 0);
   return rssHash(pkt);
 }
 

@@ -10,6 +10,7 @@ import {
   ARENA_SLOTS_STRIDE,
   BATCH_MAX,
   FRAME_MAX,
+  PACKET_HEADROOM,
   SLOT__SIZE,
   UPCALL_ACTION,
   UPCALL_OUTPUT,
@@ -180,18 +181,6 @@ describe('actions', () => {
     assert.ok(checked > 100, `${checked} transport checksums were looked at`);
   });
 
-  test('more tags than the slot holds are not pushed', () => {
-    const frame = new Uint8Array(FRAME_MAX).fill(7);
-    const tags = Array.from({ length: 100 }, (): DpAction => ({ type: 'push_vlan', tpid: 0x8100, tci: 0x1001 }));
-    const out = fastPath(frame, [...tags, { type: 'output', port: odpPort(1) }]);
-    assert.equal(out['1']![0]!.length / 2, FRAME_MAX + 32 * 4);
-    const labels = Array.from({ length: 100 }, (): DpAction => ({ type: 'push_mpls', ethertype: 0x8847, lse: 1 }));
-    assert.equal(
-      fastPath(frame, [...labels, { type: 'output', port: odpPort(1) }])['1']![0]!.length / 2,
-      FRAME_MAX + 32 * 4,
-    );
-  });
-
   test('clones deeper than the fast path goes are dropped and counted', () => {
     let actions: DpAction[] = [{ type: 'output', port: odpPort(1) }];
     for (let i = 0; i < 11; i++)
@@ -227,6 +216,63 @@ describe('actions', () => {
     });
     assert.ok(want.some((n) => n > 0n));
     assert.deepEqual(got, want);
+  });
+
+  test('an IPv6 packet without the whole of its header has a hash of its own, whatever came before it', () => {
+    const whole = new Uint8Array(80);
+    whole.set([0x86, 0xdd, 0x60, 0, 0, 0, 0, 26, 17, 64], 12);
+    const cut = whole.slice(0, 40);
+    const list = (hashType: 'sym_l4' | 'l4'): DpAction[] => [
+      { type: 'hash', algorithm: hashType, basis: 0 },
+      { type: 'recirc', recircId: 1 },
+    ];
+    const wc = Object.assign(new FlowWildcards(), { inPort: 0xffffffff, recircId: 0xffffffff });
+    const key = Object.assign(new Flow(), { inPort: 9 });
+    const hashOf = (frame: Uint8Array, hashType: 'sym_l4' | 'l4', before: number) => {
+      const flow = rig.table.insert(key, wc, rig.flowActions(list(hashType)));
+      for (const packet of [whole.map((b, i) => (i < 22 ? b : before * i)), frame]) {
+        rig.records();
+        rig.place(0, packet);
+        rig.exports.process(1, 9);
+      }
+      rig.table.remove(flow, 1, () => {});
+      rig.rcu.reap();
+      return rig.records()[0]!.key.dpHash;
+    };
+    for (const hashType of ['sym_l4', 'l4'] as const)
+      assert.equal(hashOf(cut, hashType, 1), hashOf(cut, hashType, 2), hashType);
+  });
+
+  test('there is no bond of the highest id, which no record can name', () => {
+    const drops = rig.dropsDuring(() => {
+      rig.prepare(new Uint8Array(60), 9);
+      rig.exports.executeSpare(rig.actions([{ type: 'lb_output', bondId: 0xffffffff }]), 0);
+    });
+    assert.deepEqual(drops, { datapath_drop_invalid_bond: 1 });
+    rig.records();
+  });
+
+  test('a tag or a label that the slot has no room for drops the packet by name: without it, it is not sent', () => {
+    const frame = new Uint8Array(FRAME_MAX).fill(1);
+    frame.set([8, 0, 0x45], 12);
+    const push: Record<string, DpAction> = {
+      vlan: { type: 'push_vlan', tpid: 0x8100, tci: 0x1001 },
+      mpls: { type: 'push_mpls', ethertype: 0x8847, lse: 0x1140 },
+    };
+    for (const action of Object.values(push)) {
+      const n = PACKET_HEADROOM / 4;
+      const out: DpAction = { type: 'output', port: odpPort(1) };
+      const list = (pushes: number): DpAction[] => [...new Array<DpAction>(pushes).fill(action), out];
+      const run = (pushes: number) =>
+        rig.dropsDuring(() => {
+          rig.prepare(frame, 9);
+          rig.exports.executeSpare(rig.actions(list(pushes)), 0);
+        });
+      assert.deepEqual(run(n), {});
+      assert.equal(rig.records()[0]!.packet.length, frame.length + PACKET_HEADROOM);
+      assert.deepEqual(run(n + 1), { push_without_headroom: 1 });
+      assert.deepEqual(rig.records(), []);
+    }
   });
 
   test('a bond that is gone, or is another one, is not met', () => {

@@ -58,6 +58,8 @@ export class ArenaBonds {
   }
 
   #freeIndex(id: number): number | undefined {
+    // A record's key is the id plus one: this has none.
+    if (id === 0xffffffff) return undefined;
     for (let i = 0; i < BONDS_MAX; i++) {
       const index = (id + i) % BONDS_MAX;
       if (!this.#taken.has(index)) return index;

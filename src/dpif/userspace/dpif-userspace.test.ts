@@ -11,6 +11,7 @@ import { DummyNetdev } from '../../netdev/dummy.ts';
 import { NetdevError } from '../../netdev/netdev.ts';
 import type { DpAction } from '../dpif.ts';
 import { createUserspaceDpif } from './dpif-userspace.ts';
+import { MASKS_FREE } from './mask-admission.ts';
 
 dpifContract('userspace datapath', { make: (maxFlows) => createUserspaceDpif({ maxFlows }) });
 
@@ -142,6 +143,76 @@ describe('userspace datapath', () => {
     assert.equal(dpif.portStats(port).txPackets, 1n);
     assert.equal(dpif.drops().get('datapath_drop_upcall_error'), 1n);
     assert.match(warnings.join(), /slow path failed/);
+  });
+
+  test('a packet that the slow path recirculates by itself is counted as recirculated', async (t) => {
+    const dpif = createUserspaceDpif();
+    t.after(() => dpif.close());
+    const netdev = new DummyNetdev('p1', 'dummy');
+    await dpif.portAdd(netdev);
+    const main = () => dpif.threads()[0]!.stats;
+    // Connection tracking leaves its state on the packet, which the fast path's key has no room for.
+    dpif.setUpcallHandler(({ key, packet }) => {
+      if (key.recircId === 0)
+        return [
+          { type: 'ct', commit: false, force: false, zone: 0 },
+          { type: 'recirc', recircId: 1 },
+        ];
+      const mask = new FlowWildcards();
+      Object.assign(mask, { inPort: 0xffffffff, recircId: 0xffffffff, ctState: 0xffffffff });
+      const again = flowFromPacket(packet, key.inPort);
+      Object.assign(again, { recircId: 1, ctState: key.ctState });
+      assert.ok(dpif.flowPut(again, mask, []));
+      return [];
+    });
+    const before = main();
+    netdev.receive(udp(1));
+    assert.equal(main().recirculations - before.recirculations, 1n);
+    assert.equal(main().missUpcalls - before.missUpcalls, 2n);
+    netdev.receive(udp(2));
+    assert.equal(main().recirculations - before.recirculations, 2n);
+    assert.equal(main().missUpcalls - before.missUpcalls, 3n);
+    assert.equal(main().megaflowHits - before.megaflowHits, 1n);
+  });
+
+  test('a flow that is put in by hand keeps its mask, and its key as it was given', async (t) => {
+    const dpif = createUserspaceDpif();
+    t.after(() => dpif.close());
+    const port = await dpif.portAdd(new DummyNetdev('p1', 'dummy'));
+    const base = { inPort: 0xffffffff, recircId: 0xffffffff, dlType: 0xffff, nwProto: 0xff, tpSrc: 0xffff };
+    for (let i = 0; i < MASKS_FREE; i++) {
+      const mask = new FlowWildcards();
+      Object.assign(mask, base, { nwSrc: i + 1 });
+      assert.ok(dpif.flowPut(flowFromPacket(udp(i), port), mask, []));
+    }
+    const mask = new FlowWildcards();
+    Object.assign(mask, base, { tpDst: 0xfff0 });
+    const key = flowFromPacket(udp(500), port);
+    const flow = dpif.flowPut(key, mask, [], -1)!;
+    assert.deepEqual(flow.mask.u32, mask.u32);
+    assert.deepEqual(flow.exact?.u32, key.u32);
+    assert.equal(flow.key.nwSrc, 0);
+    assert.equal(dpif.stats().masks, MASKS_FREE + 1);
+  });
+
+  test('at its limit the table takes no flow more, and a flow that is there takes other actions', async (t) => {
+    const dpif = createUserspaceDpif({ maxFlows: 2 });
+    t.after(() => dpif.close());
+    const port = await dpif.portAdd(new DummyNetdev('p1', 'dummy'));
+    const mask = new FlowWildcards();
+    Object.assign(mask, { inPort: 0xffffffff, recircId: 0xffffffff, tpSrc: 0xffff });
+    const tracked = new FlowWildcards();
+    Object.assign(tracked, { inPort: 0xffffffff, recircId: 0xffffffff, ctState: 0xff });
+    const put = (n: number) => dpif.flowPut(flowFromPacket(udp(n), port), mask, [output(n)]);
+    const putSlow = (ctState: number, n: number) =>
+      dpif.flowPut(Object.assign(flowFromPacket(udp(1), port), { recircId: 1, ctState }), tracked, [output(n)]);
+    assert.ok(put(1));
+    assert.ok(putSlow(1, 1));
+    assert.equal(put(2), undefined);
+    assert.equal(putSlow(2, 1), undefined);
+    assert.ok(put(1));
+    assert.deepEqual(putSlow(1, 7)?.actions, [output(7)]);
+    assert.equal(dpif.flowCount(), 2);
   });
 
   test('a PMD that cannot start is an error of that change only', async (t) => {

@@ -120,6 +120,8 @@ export class UserspaceDpif implements Dpif {
       output: (port, packet, inPort) => this.#packets.outputSlow(port, packet, inPort),
       recirculate: (packet, md, state) => this.#packets.recirculateSlow(packet, md, state),
       ask: (upcall) => this.#packets.ask(upcall),
+      recirculated: (hit) => this.#counters.recirculated(hit),
+      isFull: () => this.#isFull(),
       drop: (reason) => this.#slowDrops.set(reason, (this.#slowDrops.get(reason) ?? 0n) + 1n),
       nowMs: () => this.#nowMs(),
       vlanLimit: () => this.#arena.get(ARENA_HEADER + HEADER_VLAN_LIMIT),
@@ -134,7 +136,7 @@ export class UserspaceDpif implements Dpif {
       rcu: this.#rcu,
       table: this.#table,
       userdata: this.#userdata,
-      maxFlows: options.maxFlows ?? FLOWS_MAX,
+      isFull: () => this.#isFull(),
       nThreads: () => this.#pool.nThreads,
     });
     const records = new VringRecords();
@@ -269,11 +271,15 @@ export class UserspaceDpif implements Dpif {
   // Flows.
 
   /** What the fast path can't tell apart has no flow, but for packets that were recirculated or come from tunnels: those are told apart on the control thread. */
-  flowPut(key: Flow, mask: FlowWildcards, actions: readonly DpAction[]): DpFlow | undefined {
-    if (this.flowCount() >= this.#maxFlows && !this.#flows.has(key, mask)) return undefined;
+  flowPut(key: Flow, mask: FlowWildcards, actions: readonly DpAction[], pmd?: number): DpFlow | undefined {
     if (key.packetType !== 0 || ((key.recircId !== 0 || hasTunnel(key)) && looksBeyondKey(mask, key)))
       return this.#slow.put(key, mask, actions);
-    return looksBeyondKey(mask) ? undefined : this.#flows.put(key, mask, actions);
+    // A flow for a thread that is named answers no packet's upcall: it is put in by hand.
+    return looksBeyondKey(mask) ? undefined : this.#flows.put(key, mask, actions, pmd !== undefined);
+  }
+
+  #isFull(): boolean {
+    return this.flowCount() >= this.#maxFlows;
   }
 
   flowMod(flow: DpFlow, actions: readonly DpAction[]): void {

@@ -22,6 +22,7 @@ class UserspaceFlow implements DpFlow {
   readonly ufid: string;
   readonly key: Flow;
   readonly mask: FlowWildcards;
+  readonly exact?: Flow;
   actions: readonly DpAction[];
   dead = false;
   /** Of its record in the arena. */
@@ -35,6 +36,7 @@ class UserspaceFlow implements DpFlow {
     actions: readonly DpAction[],
     index: number,
     code: ActionBlock,
+    exact: Flow | undefined,
   ) {
     this.ufid = ufid;
     this.key = key;
@@ -42,6 +44,7 @@ class UserspaceFlow implements DpFlow {
     this.actions = actions;
     this.index = index;
     this.code = code;
+    if (exact) this.exact = exact;
   }
 }
 
@@ -51,8 +54,8 @@ export interface MegaflowsDeps {
   rcu: Rcu;
   table: FlowTable;
   userdata: UserdataTable;
-  /** Megaflows that may be there at a time. */
-  maxFlows: number;
+  /** The datapath has as many megaflows as it may have. */
+  isFull(): boolean;
   /** Threads that may have counted. */
   nThreads(): number;
 }
@@ -76,22 +79,16 @@ export class Megaflows {
     return this.#flows.values();
   }
 
-  /** Whether there is a flow with this very key and mask. */
-  has(key: Flow, mask: FlowWildcards): boolean {
-    const { table } = this.#deps;
-    return this.#flows.has(table.find(key, table.admit(key, mask)));
-  }
-
-  /** See `Dpif.flowPut`. */
-  put(key: Flow, wanted: FlowWildcards, actions: readonly DpAction[]): DpFlow | undefined {
-    const { table, maxFlows } = this.#deps;
-    const mask = table.admit(key, wanted);
+  /** See `Dpif.flowPut`. A flow that is put in by hand has the mask that was asked for, and what is said of it tells the key as it was given. */
+  put(key: Flow, wanted: FlowWildcards, actions: readonly DpAction[], byHand: boolean): DpFlow | undefined {
+    const { table, isFull } = this.#deps;
+    const mask = byHand ? wanted : table.admit(key, wanted);
     const existing = this.#flows.get(table.find(key, mask));
     if (existing) {
       this.modify(existing, actions);
       return existing;
     }
-    if (this.#flows.size >= maxFlows) return undefined;
+    if (isFull()) return undefined;
     const code = this.compile(actions);
     const index = code ? table.insert(key, mask, code.at | code.flags) : 0;
     if (!code || index === 0) {
@@ -100,7 +97,15 @@ export class Megaflows {
     }
     const masked = key.clone();
     masked.maskWith(mask);
-    const flow = new UserspaceFlow(this.#newUfid(), masked, mask.clone(), actions, index, code);
+    const flow = new UserspaceFlow(
+      this.#newUfid(),
+      masked,
+      mask.clone(),
+      actions,
+      index,
+      code,
+      byHand ? key.clone() : undefined,
+    );
     this.#flows.set(index, flow);
     logFlowAdd(flow);
     return flow;

@@ -21,9 +21,13 @@ export interface SlowPathDeps {
   output(port: OdpPort, packet: Uint8Array, inPort: number): void;
   /** Has the fast path look a recirculated packet up and go on with it; false: it can't. */
   recirculate(packet: Uint8Array, md: Flow, state: PacketState): boolean;
+  /** A packet was looked up again here, and had a megaflow or not. */
+  recirculated(hit: boolean): void;
   /** Undefined when the handler failed; that has been counted. */
   ask(upcall: Upcall): readonly DpAction[] | undefined;
   drop(reason: string): void;
+  /** The datapath has as many megaflows as it may have. */
+  isFull(): boolean;
   nowMs(): number;
   vlanLimit(): number;
   meters: Pick<Meters, 'run'>;
@@ -76,12 +80,14 @@ export class SlowPath {
     return flow instanceof DummyFlow;
   }
 
-  put(key: Flow, mask: FlowWildcards, actions: readonly DpAction[]): DpFlow {
+  /** See `Dpif.flowPut`. */
+  put(key: Flow, mask: FlowWildcards, actions: readonly DpAction[]): DpFlow | undefined {
     const existing = this.#table.find(key, mask);
     if (existing) {
       existing.actions = actions;
       return existing;
     }
+    if (this.#deps.isFull()) return undefined;
     const flow = new DummyFlow(key, mask, actions, -1);
     this.#table.insert(flow);
     return flow;
@@ -151,7 +157,9 @@ export class SlowPath {
     const state = { ...before, depth: before.depth + 1 };
     if (this.#deps.recirculate(packet, md, state)) return;
     const key = extractKey(packet, md, this.#deps.vlanLimit());
-    const actions = this.count(key, packet.length) ?? this.#deps.ask({ type: 'miss', key, packet, pmd: -1 });
+    const known = this.count(key, packet.length);
+    this.#deps.recirculated(known !== undefined);
+    const actions = known ?? this.#deps.ask({ type: 'miss', key, packet, pmd: -1 });
     if (actions) this.#execute(packet, md, actions, state);
   }
 

@@ -163,6 +163,7 @@ export const DROP_TUNNEL_PUSH_ERROR: u32 = 44;
 export const DROP_TUNNEL_POP_ERROR: u32 = 45;
 export const DROP_OFFLOAD_BAD_HEADER: u32 = 46;
 export const DROP_VHOST_RX_TOO_MANY_SEGMENTS: u32 = 47;
+export const DROP_PUSH_WITHOUT_HEADROOM: u32 = 48;
 export const HEADER_MAGIC: u32 = 0;
 export const HEADER_VERSION: u32 = 4;
 /** ctl: RCU epoch; a thread copies it at each quiescent point */
