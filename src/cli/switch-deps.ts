@@ -75,7 +75,7 @@ export class SwitchParts implements SwitchDeps {
     if (options.dummy !== 'none') this.#enableDummies(options.dummy);
     // Dummies stand for no interface of the host.
     if (!options.disableSystemRoute && options.dummy !== 'override')
-      this.#mirror = new RouteMirror((routes) => this.router.setSystem(routes));
+      this.#mirror = new RouteMirror(options.clock, (routes) => this.router.setSystem(routes));
   }
 
   /** Dummies beside the other kinds, or in their place. */

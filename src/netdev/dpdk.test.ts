@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
@@ -14,6 +15,12 @@ const dir = mkdtempSync(join(tmpdir(), 'turnout-dpdk-'));
 after(() => rmSync(dir, { recursive: true }));
 const junk = join(dir, 'junk');
 writeFileSync(junk, 'not a capture');
+/** Nobody writes into it, or reads from it. */
+const fifo = join(dir, 'fifo');
+execFileSync('mkfifo', [fifo]);
+const huge = join(dir, 'huge');
+writeFileSync(huge, '');
+truncateSync(huge, 2 ** 30 + 1);
 
 netdevContract('net_null', (name) => open(name, 'net_null0,size=128'));
 netdevContract('net_ring', (name) => open(name, 'net_ring0'));
@@ -50,6 +57,9 @@ for (const [devargs, reason] of [
   ['net_af_packet0', /the argument 'iface=' is missing/],
   ['net_af_packet0,iface=no-such-if', /could not open network device no-such-if \(No such device\)/],
   ['net_pcap0', /one of 'rx_pcap=', 'tx_pcap=' and 'iface=' is missing/],
+  [`net_pcap0,rx_pcap=${fifo}`, /could not read the capture .*: not a regular file/],
+  [`net_pcap0,tx_pcap=${fifo}`, /could not write the capture .*/],
+  [`net_pcap0,rx_pcap=${huge}`, /could not read the capture .*: longer than 1073741824 bytes/],
   ['net_pcap0,rx_pcap=/no/file', /could not read the capture \/no\/file/],
   [`net_pcap0,rx_pcap=${junk}`, /too short for a pcap file/],
   ['net_pcap0,tx_pcap=/no/file', /could not write the capture \/no\/file/],

@@ -1,4 +1,4 @@
-import { closeSync, openSync, readFileSync, writeSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { parsePcap } from '../base/pcap.ts';
 import { FRAME_MAX, THREADS_MAX } from '../gen/arena.ts';
 import { eventfd } from '../sys/eventfd.ts';
@@ -82,12 +82,24 @@ export function pcapLayout(frames: readonly Uint8Array[], endless: boolean, capt
   };
 }
 
+/** Opens a regular file, and waits for nobody: a FIFO has no end, and opening one would stop this thread. Throws. The caller owns the fd. */
+function openFile(path: string, flags: number): number {
+  const fd = openSync(path, flags | constants.O_NONBLOCK | constants.O_NOCTTY, 0o644);
+  if (fstatSync(fd).isFile()) return fd;
+  closeSync(fd);
+  throw new Error('not a regular file');
+}
+
 /** Reads a capture. Throws NetdevError. */
 export function readCapture(path: string): Uint8Array[] {
   try {
-    const file = readFileSync(path);
-    if (file.length > CAPTURE_SIZE_MAX) throw new Error(`longer than ${CAPTURE_SIZE_MAX} bytes`);
-    return parsePcap(file).map(({ data }) => data);
+    const fd = openFile(path, constants.O_RDONLY);
+    try {
+      if (fstatSync(fd).size > CAPTURE_SIZE_MAX) throw new Error(`longer than ${CAPTURE_SIZE_MAX} bytes`);
+      return parsePcap(readFileSync(fd)).map(({ data }) => data);
+    } finally {
+      closeSync(fd);
+    }
   } catch (e) {
     throw new NetdevError(`could not read the capture ${path}: ${(e as Error).message}`);
   }
@@ -96,8 +108,8 @@ export function readCapture(path: string): Uint8Array[] {
 /** Makes the file of a capture anew. Throws NetdevError. The caller owns the fd. */
 export function makeCapture(path: string): number {
   try {
-    closeSync(openSync(path, 'w', 0o644));
-    const fd = openSync(path, 'a');
+    const { O_WRONLY, O_CREAT, O_TRUNC, O_APPEND } = constants;
+    const fd = openFile(path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND);
     // magic (µs), version 2.4, zone, accuracy, snaplen, Ethernet.
     const header = Buffer.alloc(24);
     header.writeUInt32LE(0xa1b2c3d4, 0);
@@ -105,7 +117,12 @@ export function makeCapture(path: string): number {
     header.writeUInt16LE(4, 6);
     header.writeUInt32LE(65535, 16);
     header.writeUInt32LE(1, 20);
-    writeSync(fd, header);
+    try {
+      writeSync(fd, header);
+    } catch (e) {
+      closeSync(fd);
+      throw e;
+    }
     return fd;
   } catch (e) {
     throw new NetdevError(`could not write the capture ${path}: ${(e as Error).message}`);

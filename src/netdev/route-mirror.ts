@@ -1,3 +1,5 @@
+import type { Clock } from '../base/clock.ts';
+import { Paced } from '../base/paced.ts';
 import { close } from '../sys/fd.ts';
 import { FdWatcher } from '../sys/fd-watcher.ts';
 import {
@@ -58,21 +60,26 @@ export function parseRoutes(datagram: Uint8Array, nameOf: (ifindex: number) => s
 
 const GROUPS = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_IFADDR | RTMGRP_IPV6_ROUTE;
 
+/** A host whose routes change all the time has them read this often: each reading is of all of them. */
+const READ_EVERY_MS = 100;
+
 export class RouteMirror {
   readonly #tell: (routes: SystemRoute[]) => void;
+  readonly #reading: Paced;
   readonly #buffer = new Uint8Array(65536);
   #open: { fd: number; watcher: FdWatcher } | undefined;
 
-  /** `tell` gets all routes, at once and after each change. Where there is no netlink, there are none. */
-  constructor(tell: (routes: SystemRoute[]) => void) {
+  /** `tell` gets all routes, at once and soon after each change. Where there is no netlink, there are none. */
+  constructor(clock: Clock, tell: (routes: SystemRoute[]) => void) {
     this.#tell = tell;
+    this.#reading = new Paced(clock, READ_EVERY_MS, () => this.#read());
     try {
       const fd = rtnetlinkOpen(GROUPS);
       this.#open = { fd, watcher: new FdWatcher(fd, () => this.#receive()) };
     } catch {
       return;
     }
-    this.#read();
+    this.#reading.ask();
     this.#open.watcher.arm();
   }
 
@@ -85,7 +92,7 @@ export class RouteMirror {
       if (size !== 'lost' && size <= 0) break;
       heard = true;
     }
-    if (heard) this.#read();
+    if (heard) this.#reading.ask();
     this.#open.watcher.arm();
   }
 
@@ -107,6 +114,7 @@ export class RouteMirror {
   }
 
   close(): void {
+    this.#reading.close();
     if (!this.#open) return;
     this.#open.watcher.close();
     close(this.#open.fd);
