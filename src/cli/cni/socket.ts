@@ -1,9 +1,14 @@
 import { createHash } from 'node:crypto';
 import {
   chmodSync,
-  chownSync,
+  closeSync,
+  constants,
+  fchmodSync,
+  fchownSync,
+  lchownSync,
   linkSync,
   mkdirSync,
+  openSync,
   rmdirSync,
   rmSync,
   symlinkSync,
@@ -63,9 +68,7 @@ export function folderSteps(plan: SocketPlan, { vhost }: CniConfig, gid: number 
       what: `make folder ${plan.folder}`,
       apply: async () => {
         first = mkdirSync(plan.folder, { recursive: true, mode: 0o755 });
-        if (gid !== undefined) chownSync(plan.folder, -1, gid);
-        if (vhost.mode !== undefined) chmodSync(plan.folder, withSearch(vhost.mode));
-        else if (gid !== undefined) chmodSync(plan.folder, 0o770);
+        openFolderTo(plan.folder, gid, vhost.mode);
       },
       undo: async () => {
         for (let at = plan.folder; first !== undefined && at.startsWith(first); at = dirname(at)) removeIfEmpty(at);
@@ -87,6 +90,18 @@ export function folderSteps(plan: SocketPlan, { vhost }: CniConfig, gid: number 
   return steps;
 }
 
+/** Gives a folder the group and the mode that are asked for. A link in its place, which a pod may have put there, is not followed: ELOOP or ENOTDIR. */
+function openFolderTo(folder: string, gid: number | undefined, mode: number | undefined): void {
+  const fd = openSync(folder, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW);
+  try {
+    if (gid !== undefined) fchownSync(fd, -1, gid);
+    if (mode !== undefined) fchmodSync(fd, withSearch(mode));
+    else if (gid !== undefined) fchmodSync(fd, 0o770);
+  } finally {
+    closeSync(fd);
+  }
+}
+
 /** A folder that may be read or written may be searched. */
 const withSearch = (mode: number): number => mode | ((mode & 0o444) >> 2) | ((mode & 0o222) >> 1);
 
@@ -102,7 +117,7 @@ export function offerSocketStep(
   return {
     what: `put ${made} at ${plan.socket}`,
     apply: async () => {
-      if (gid !== undefined) chownSync(made, -1, gid);
+      if (gid !== undefined) lchownSync(made, -1, gid);
       chmodSync(made, vhost.mode ?? (gid === undefined ? 0o600 : 0o660));
       rmSync(plan.socket, { force: true });
       try {
