@@ -253,9 +253,10 @@ export class DummyNetdev extends BasicNetdev {
   }
 }
 
-let made = 0;
+/** Open vSwitch's first dummy is the datapath's own port. */
+let made = 1;
 
-/** aa:55:aa:55:00:00 and on, as Open vSwitch's dummies; its tests look for them. */
+/** aa:55:aa:55:00:01 and on, as Open vSwitch's dummies; its tests look for them. */
 function nextDummyMac(): Uint8Array {
   const n = made++;
   return Uint8Array.of(0xaa, 0x55, 0xaa, 0x55, (n >> 8) & 0xff, n & 0xff);

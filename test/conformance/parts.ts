@@ -1,8 +1,12 @@
 /** What of Open vSwitch's test suite is run against Turnout. */
 
+import type { SuiteScript } from './suite.ts';
+
 export interface Part {
   /** The suite's `.at` file, without the ending. */
   name: string;
+  /** The archive's suite that has it; absent: the main one. */
+  script?: SuiteScript;
   /** Turnout's clients stand in front of the real ones. */
   clients: boolean;
   /** Titles that are not counted, and why. */
@@ -12,15 +16,23 @@ export interface Part {
 const daemons = (name: string): Part => ({ name, clients: false });
 const clients = (name: string): Part => ({ name, clients: true });
 
+const CONNTRACK = {
+  title: /conntrack|\bct\b|\bnat\b|sflow|netflow|ipfix/i,
+  why: 'connection tracking and flow export come with later issues',
+};
+const system = (name: string): Part => ({
+  name,
+  script: 'system-userspace-testsuite',
+  clients: false,
+  except: CONNTRACK,
+});
+
 export const PARTS: readonly Part[] = [
   daemons('ofproto'),
   {
     name: 'ofproto-dpif',
     clients: false,
-    except: {
-      title: /conntrack|\bct\b|\bnat\b|sflow|netflow|ipfix/i,
-      why: 'connection tracking and flow export come with later issues',
-    },
+    except: CONNTRACK,
   },
   daemons('classifier'),
   daemons('learn'),
@@ -42,6 +54,11 @@ export const PARTS: readonly Part[] = [
   clients('ofp-print'),
   clients('ofp-actions'),
   clients('ovs-ofctl'),
+  system('system-traffic'),
+  system('system-layer3-tunnels'),
+  system('system-interface'),
+  system('system-userspace-packet-type-aware'),
+  system('system-route'),
 ];
 
 /** The part of that name. Throws when there is none. */

@@ -70,13 +70,24 @@ function makeKeys(tests: string): void {
   }
 }
 
+/**
+ * The suites of the archive: of programs, and of a switch between network namespaces. The second wants namespaces and interfaces of its own, and runs one test
+ * at a time.
+ */
+export type SuiteScript = 'testsuite' | 'system-userspace-testsuite';
+
+/** Network namespaces that a test makes, and nobody else sees. */
+const ALONE = 'mkdir -p /run/netns && mount -t tmpfs none /run/netns && ip link set lo up && exec "$@"';
+
 /** An unpacked suite in a temporary folder. `remove()` when done. */
 export class Suite {
   readonly folder: string;
+  readonly #script: SuiteScript;
   readonly #tests: string;
   readonly #text: string;
 
-  constructor() {
+  constructor(script: SuiteScript = 'testsuite') {
+    this.#script = script;
     this.folder = mkdtempSync(join(tmpdir(), 'suite-'));
     this.#tests = join(this.folder, 'tests');
     run(this.folder, 'tar', 'xzf', OVS_SUITE, '--strip-components=1');
@@ -87,7 +98,7 @@ export class Suite {
       atlocal.replaceAll(/@(\w+)@/g, (_all, name: string) => ANSWERS[name] ?? ''),
     );
     makeKeys(this.#tests);
-    this.#text = readFileSync(join(this.#tests, 'testsuite'), 'latin1');
+    this.#text = readFileSync(join(this.#tests, script), 'latin1');
   }
 
   /** The tests of an `.at` file, from the suite's own list (`number;file:line;title;keywords;`). */
@@ -110,12 +121,27 @@ export class Suite {
     const folder = mkdtempSync(join(this.folder, 'run-'));
     for (const file of ['atconfig', 'atlocal']) copyFileSync(join(this.#tests, file), join(folder, file));
     const numbers = wanted.map((one) => String(numberOf(one)));
-    const args = [join(this.#tests, 'testsuite'), '-C', folder, `-j${jobs}`, `AUTOTEST_PATH=${PATHS[programs]}`];
-    const output = await outputOf('sh', [...args, ...numbers], folder, progress);
+    const isSystem = this.#script !== 'testsuite';
+    const how = ['-C', folder, `-j${isSystem ? 1 : jobs}`, `AUTOTEST_PATH=${PATHS[programs]}`];
+    const argv = ['sh', join(this.#tests, this.#script), ...how, ...numbers];
+    const output = isSystem
+      ? await outputOf('unshare', ['--net', '--mount', 'sh', '-c', ALONE, 'sh', ...argv], folder, progress)
+      : await outputOf('sh', argv.slice(1), folder, progress);
     const ok = new Set([...output.matchAll(/^ *(\d+): .* ok *$/gm)].map(([, number]) => Number(number)));
     const passed = new Set(wanted.filter((one) => ok.has(numberOf(one))));
-    const logs = new Map(wanted.filter((one) => !passed.has(one)).map((one) => [one, logOf(folder, one)]));
+    const logs = new Map(wanted.filter((one) => !passed.has(one)).map((one) => [one, this.#logOf(folder, one)]));
     return { passed, logs };
+  }
+
+  #logOf(folder: string, one: SuiteTest): string {
+    const digits = this.#script === 'testsuite' ? 4 : 3;
+    const name = String(numberOf(one)).padStart(digits, '0');
+    try {
+      const log = readFileSync(join(folder, `${this.#script}.dir`, name, `${this.#script}.log`), 'utf8');
+      return log.split('\n').slice(-LOG_LINES).join('\n');
+    } catch {
+      return 'no log: it was skipped, or did not run';
+    }
   }
 
   remove(): void {
@@ -124,16 +150,6 @@ export class Suite {
 }
 
 const LOG_LINES = 60;
-
-function logOf(folder: string, one: SuiteTest): string {
-  const name = String(numberOf(one)).padStart(4, '0');
-  try {
-    const log = readFileSync(join(folder, 'testsuite.dir', name, 'testsuite.log'), 'utf8');
-    return log.split('\n').slice(-LOG_LINES).join('\n');
-  } catch {
-    return 'no log: it was skipped, or did not run';
-  }
-}
 
 function outputOf(program: string, args: string[], cwd: string, progress: (line: string) => void): Promise<string> {
   mkdirSync(cwd, { recursive: true });

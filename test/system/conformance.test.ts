@@ -15,15 +15,18 @@ test('the sample of the suite does not shrink', () => {
 /** Runs the samples of all parts; each of their tests has the end of its log, or undefined when it passed. */
 async function runSamples(parts: readonly Part[]): Promise<Map<SuiteTest, string | undefined>> {
   const results = new Map<SuiteTest, string | undefined>();
-  const suite = new Suite();
-  try {
-    for (const programs of ['daemons', 'clients'] as const) {
-      const wanted = parts.filter((part) => part.clients === (programs === 'clients')).flatMap(sampleOf);
-      const { logs } = await suite.run(wanted, programs, JOBS);
-      for (const one of wanted) results.set(one, logs.get(one));
+  for (const script of ['testsuite', 'system-userspace-testsuite'] as const) {
+    const suite = new Suite(script);
+    try {
+      for (const programs of ['daemons', 'clients'] as const) {
+        const chosen = parts.filter((part) => (part.script ?? 'testsuite') === script);
+        const wanted = chosen.filter((part) => part.clients === (programs === 'clients')).flatMap(sampleOf);
+        const { logs } = await suite.run(wanted, programs, JOBS);
+        for (const one of wanted) results.set(one, logs.get(one));
+      }
+    } finally {
+      suite.remove();
     }
-  } finally {
-    suite.remove();
   }
   return results;
 }
