@@ -23,6 +23,7 @@ import {
 import { configurationData, configurationFile, deviceInfo, fileStep } from './files.ts';
 import { KubernetesPod } from './kubernetes.ts';
 import { mirrorSteps } from './mirror.ts';
+import { portMapStep } from './port-map.ts';
 import { removePort } from './remove.ts';
 import { type CniInterface, type CniResult, EMPTY_RESULT } from './result.ts';
 import { folderSteps, groupId, offerSocketStep, planSocket } from './socket.ts';
@@ -193,13 +194,7 @@ async function afterwards(call: CniCall, netns: Netns, shared: { result: CniResu
   };
   if (!config.hasPortMappings) return [complete];
   const portmap = await Delegate.find('portmap', environment, config, run);
-  const map: Step = {
-    what: 'map ports',
-    apply: async () => {
-      await portmap.call('ADD', { prevResult: shared.result });
-    },
-  };
-  return [complete, map];
+  return [complete, portMapStep(portmap, () => shared.result)];
 }
 
 async function readLink({ run, config }: CniCall, netns: Netns, iface: CniInterface): Promise<CniInterface> {
