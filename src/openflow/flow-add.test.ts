@@ -7,6 +7,7 @@ import { decode, encode } from './codec.ts';
 import { FlowAddReader } from './flow-add.ts';
 import { parse } from './flow-text.ts';
 import { type FlowMod, UINT64_MAX } from './messages.ts';
+import { TunTable } from './tun-metadata.ts';
 
 /** The short cut reads what `decode` reads, or nothing. */
 
@@ -171,6 +172,37 @@ test('a template is not for another connection, and is forgotten with the TLV ta
   assert.equal(new FlowAddReader(5, N_TABLES).read(msg, undefined), undefined);
   assert.equal(reader.read(msg, {} as never), undefined);
   assert.equal(reader.read(msg, undefined), undefined);
+});
+
+test('actions that name a TLV are read as the table of now maps it', () => {
+  const tableOf = (size: number) => {
+    const table = TunTable.EMPTY.mod('add', [{ optionClass: 0xffff, optionType: 1, optionLen: size, index: 0 }]);
+    assert.ok(table instanceof TunTable, String(table));
+    return table;
+  };
+  const [narrow, wide] = [tableOf(4), tableOf(8)];
+  const msgs = ['10.0.0.1', '10.0.0.2'].map((to) =>
+    encodeText(`ip,nw_dst=${to} actions=move:NXM_NX_REG0[0..15]->NXM_NX_TUN_METADATA0[40..55],output:1`, 5),
+  );
+  const fully = (msg: Uint8Array, tunTable: TunTable) => decode(msg, { version: 5, nTables: N_TABLES, tunTable });
+  const reader = new FlowAddReader(5, N_TABLES);
+  for (const table of [wide, narrow, wide]) {
+    const results = msgs.map((msg) => fully(msg, table));
+    // What another table made of such a flow is forgotten.
+    assert.equal(reader.read(msgs[0], table), undefined);
+    for (const [i, result] of results.entries()) {
+      if (!result.ok) continue;
+      const full = result.value.message as FlowMod;
+      if (i === 0) reader.learn(msgs[0], full);
+      const quick = reader.read(msgs[i], table)!;
+      assert.deepEqual(quick.actions, full.actions);
+      assert.equal(quick.tunTable, table);
+    }
+  }
+  assert.deepEqual(
+    [wide, narrow].map((table) => fully(msgs[0], table).ok),
+    [true, false],
+  );
 });
 
 test('flows with the same actions share them', () => {
