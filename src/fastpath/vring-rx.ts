@@ -100,7 +100,7 @@ function acceptOffload(vring: u32, data: u32, len: u32, word: u32, rest: u64): b
   const start = <u32>(rest >> 32) & 0xffff;
   const offset = <u32>(rest >> 48);
   if (!(word & VNET_NEEDS_CSUM) || offloadsOf(gsoType) & ~load<u32>(vring, VRING_OFFLOADS)) return false;
-  if (!isInFrame(len, start, offset)) return false;
+  if (!isInFrame(len, start, offset) || (<u32>rest & 0xffff) > len) return false;
   vnet = VNET_NEEDS_CSUM | (<u64>start << 48);
   vnetCsumOffset = offset;
   if (gsoType == 0) return true;
@@ -109,7 +109,7 @@ function acceptOffload(vring: u32, data: u32, len: u32, word: u32, rest: u64): b
     dropReason = DROP_VHOST_RX_TOO_MANY_SEGMENTS;
     return false;
   }
-  // The driver's hdr_len is a hint only (5.1.6.2): from here on it is right.
+  // Within the frame the driver's hdr_len is a hint only (5.1.6.2): from here on it is right.
   vnet |= ((<u64>gsoType) << 8) | (<u64>headers << 16) | (<u64>gsoSize << 32);
   return true;
 }

@@ -201,6 +201,8 @@ describe('headers that cannot be', () => {
     ['fragments of UDP, which were not negotiated', { gsoType: 3 }],
     ['an unknown kind', { gsoType: 2 }],
     ['ECN of UDP', { gsoType: 0x85 }],
+    ['headers beyond the frame', { hdrLen: 3055 }],
+    ['headers beyond the frame, without segments', { gsoType: 0, hdrLen: 65535 }],
     ['a checksum beyond the frame', { gsoType: 0, csumStart: 3050, csumOffset: 16 }],
     ['a checksum whose place wraps', { gsoType: 0, csumStart: 65535, csumOffset: 65535 }],
     ['a checksum in the Ethernet header', { gsoType: 0, csumStart: 4 }],
