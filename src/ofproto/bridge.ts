@@ -6,14 +6,7 @@ import { type OdpPort, type OfpPort, ofpPort } from '../base/types.ts';
 import { type Netdev, NetdevError, type NetdevStats } from '../netdev/netdev.ts';
 import type { Ofpact } from '../openflow/actions.ts';
 import { catchallMatch } from '../openflow/match.ts';
-import {
-  type FlowMod,
-  type FragHandling,
-  OFP_NO_BUFFER,
-  OFPR_IMPLICIT_MISS,
-  type PacketOut,
-  type Resume,
-} from '../openflow/messages.ts';
+import { type FlowMod, type FragHandling, OFP_NO_BUFFER, type PacketOut, type Resume } from '../openflow/messages.ts';
 import type { CtMatch } from '../openflow/messages-nicira.ts';
 import type { TunTable } from '../openflow/tun-metadata.ts';
 import type {
@@ -34,20 +27,20 @@ import { FailOpen } from './fail-open.ts';
 import { applyFlowMod } from './flow-mod.ts';
 import type { FlowTables } from './flow-tables.ts';
 import type { Group } from './group.ts';
+import { InternalRules, internalRule } from './internal-rules.ts';
 import { Links, type LinksHost } from './links.ts';
 import { MacLearning } from './mac-learning.ts';
 import type { MeterIds } from './meters.ts';
 import type { StagedPacketOut } from './mods.ts';
 import type { Ofconn } from './ofconn.ts';
 import type { OfprotoApi, OfprotoBackendApi } from './ofproto.ts';
-import { type OfTable, type TableSettings, TBL_INTERNAL } from './oftable.ts';
+import type { OfTable, TableSettings } from './oftable.ts';
 import { type OpenflowBridge, OpenflowHost } from './openflow-host.ts';
 import { resumePacket, stagePacketOut } from './packet-out.ts';
 import { BridgePort, OfportAllocator } from './port.ts';
 import { netdevStats } from './port-stats.ts';
 import { OFPP_LOCAL, OFPP_MAX, OFPP_NONE, OFPP_NORMAL, OFPP_TABLE } from './ports.ts';
 import type { RecircIds } from './recirc.ts';
-import { Rule } from './rule.ts';
 import type { Tunnels } from './tunnels.ts';
 import type { DpSupport, Effect, XBridge, XBundle, XPort } from './xlate/types.ts';
 
@@ -81,13 +74,6 @@ export interface BridgeBackend extends OfprotoBackendApi {
 
 /** Above every OpenFlow priority. */
 const FAIL_OPEN_PRIORITY = 0xf0f0f0;
-const HIDDEN_PRIORITY = 0x10000;
-
-function internalRule(priority: number, actions: Ofpact[], tableId = TBL_INTERNAL): Rule {
-  const spec = { tableId, cookie: 0n, idleTimeout: 0, hardTimeout: 0, importance: 0, flags: 0, actions };
-  return new Rule(priority, spec, 0, true);
-}
-
 const normalActions = (): Ofpact[] => [{ type: 'output', port: OFPP_NORMAL, maxLen: 0 }];
 
 export class Bridge implements OfprotoApi, XBridge, OpenflowBridge {
@@ -106,11 +92,7 @@ export class Bridge implements OfprotoApi, XBridge, OpenflowBridge {
   };
   frag: FragHandling = 'normal';
   forwardBpdu = false;
-  readonly missRule = internalRule(HIDDEN_PRIORITY, [
-    { type: 'controller', maxLen: 0xffff, reason: OFPR_IMPLICIT_MISS, controllerId: 0 },
-  ]);
-  readonly noPacketInRule = internalRule(HIDDEN_PRIORITY, []);
-  readonly dropFragsRule = internalRule(HIDDEN_PRIORITY, []);
+  readonly internalRules: InternalRules;
   readonly #failOpen: FailOpen;
   /** Its Ports: members, bonds, LACP, mirrors. */
   readonly links: Links;
@@ -146,8 +128,10 @@ export class Bridge implements OfprotoApi, XBridge, OpenflowBridge {
         tls: () => backend.tls(),
       },
     );
-    const rule = internalRule(FAIL_OPEN_PRIORITY, normalActions(), 0);
     const { connmgr, flowTables } = this;
+    const nowMs = clock.monotonicMs();
+    this.internalRules = new InternalRules(flowTables, nowMs);
+    const rule = internalRule(FAIL_OPEN_PRIORITY, normalActions(), nowMs, 0);
     const host = { connmgr, flowTables, flush: () => this.openflow.flush() };
     this.#failOpen = new FailOpen(host, rule, backend.deps.vlog('fail_open'), clock);
     this.links = new Links(this.#linksHost());

@@ -81,7 +81,13 @@ export const hasOutPort = (rule: Rule, port: number): boolean => port === OFPP_N
 export const hasOutGroup = (rule: Rule, group: number): boolean => group === OFPG_ANY || usesGroup(rule.actions, group);
 
 function meets(rule: Rule, c: RuleCriteria): boolean {
-  if (rule.hidden || rule.removed || (c.cookieMask !== 0n && (rule.cookie ^ c.cookie) & c.cookieMask)) return false;
+  // Who asks for the internal table sees what is in it.
+  if (
+    (rule.hidden && rule.tableId !== TBL_INTERNAL) ||
+    rule.removed ||
+    (c.cookieMask !== 0n && (rule.cookie ^ c.cookie) & c.cookieMask)
+  )
+    return false;
   return hasOutPort(rule, c.outPort) && hasOutGroup(rule, c.outGroup);
 }
 

@@ -189,7 +189,7 @@ export function doXlateActions(ctx: XlateCtx, actions: readonly XlateOfpact[], o
   const { last = false, bucket = false } = opts;
   if (!actions.length) {
     ctx.report('action', 'drop');
-    ctx.dropReason = ctx.rule === ctx.bridge.noPacketInRule ? 'table_miss' : 'explicit_drop';
+    ctx.dropReason = ctx.rule === ctx.bridge.internalRules.noPacketIn ? 'table_miss' : 'explicit_drop';
     return;
   }
   for (let i = 0; i < actions.length && !ctx.error; i++) {

@@ -23,7 +23,7 @@ export function lookupFromTable(ctx: XlateCtx, inPort: number, mayPacketIn: bool
   if (flow.nwFrag & FLOW_NW_FRAG_ANY && bridge.frag !== 'nx-match') {
     if (bridge.frag === 'drop') {
       ctx.effects.push({ type: 'table', table: bridge.tables[ctx.tableId], match: true });
-      return bridge.dropFragsRule;
+      return bridge.internalRules.dropFrags;
     }
     // In mode "normal" a fragment has no transport ports.
     flow.tpSrc = 0;
@@ -51,24 +51,25 @@ function walkTables(ctx: XlateCtx, honorMiss: boolean): Rule | undefined {
 
 function missRule(ctx: XlateCtx, inPort: number, mayPacketIn: boolean, honorMiss: boolean): Rule {
   const { bridge } = ctx;
-  if (!mayPacketIn) return bridge.noPacketInRule;
+  if (!mayPacketIn) return bridge.internalRules.noPacketIn;
   const miss = honorMiss ? bridge.tables[ctx.tableId].missConfig : 'continue';
-  if (miss === 'default') return bridge.wantsPacketInOnMiss() ? bridge.missRule : bridge.noPacketInRule;
-  if (miss === 'drop') return bridge.noPacketInRule;
+  if (miss === 'default')
+    return bridge.wantsPacketInOnMiss() ? bridge.internalRules.miss : bridge.internalRules.noPacketIn;
+  if (miss === 'drop') return bridge.internalRules.noPacketIn;
   const port = bridge.xport(inPort as OfpPort);
-  return port && !(port.config & PC_NO_PACKET_IN) ? bridge.missRule : bridge.noPacketInRule;
+  return port && !(port.config & PC_NO_PACKET_IN) ? bridge.internalRules.miss : bridge.internalRules.noPacketIn;
 }
 
 /** Adds the node of a lookup's result; returns where the rule's actions are traced. */
 export function reportTable(ctx: XlateCtx, rule: Rule, tableId: number): typeof ctx.trace {
   if (!ctx.trace) return undefined;
-  const { missRule: miss, noPacketInRule, dropFragsRule } = ctx.bridge;
+  const { miss, noPacketIn, dropFrags } = ctx.bridge.internalRules;
   const what =
     rule === miss
       ? 'No match, and a "packet-in" is called for.'
-      : rule === noPacketInRule
+      : rule === noPacketIn
         ? 'No match.'
-        : rule === dropFragsRule
+        : rule === dropFrags
           ? 'Packets are IP fragments and the fragment handling mode is "drop".'
           : ctx.xin.trace!.format.rule(rule, ctx.bridge);
   return ctx.report('table', `${`${tableId}`.padStart(2)}. ${what}`);

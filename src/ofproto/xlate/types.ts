@@ -7,6 +7,7 @@ import type { Ofpact, OfpactOf } from '../../openflow/actions.ts';
 import type { FlowMod, FragHandling } from '../../openflow/messages.ts';
 import type { TunnelRoute, VlanMode } from '../config.ts';
 import type { Bucket, Group } from '../group.ts';
+import type { InternalRules } from '../internal-rules.ts';
 import type { MacLearning } from '../mac-learning.ts';
 import type { OfTable } from '../oftable.ts';
 import type { Rule } from '../rule.ts';
@@ -173,9 +174,7 @@ export interface XBridge {
   readonly tunTable: TunLayout | undefined;
   readonly recircs: RecircStates;
   readonly tunnels: XTunnels;
-  readonly missRule: Rule;
-  readonly noPacketInRule: Rule;
-  readonly dropFragsRule: Rule;
+  readonly internalRules: InternalRules;
   /** A controller of OpenFlow 1.2 or earlier gets table misses by default. */
   wantsPacketInOnMiss(): boolean;
   /** Adds the flow of a `learn` action. */
