@@ -3,7 +3,7 @@
  * drift from the results; docs.test.ts fails when the file is not what this would write.
  */
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { isLatency, isThroughput, type Result } from './figures.ts';
 import { type LatencyPoint, latencyAt } from './latency.ts';
@@ -119,6 +119,7 @@ export function numbersText(records: readonly Record[]): string {
   const lines = [figureTable(results), ''];
   if (results.some(isThroughput))
     lines.push('Beside the ratios, each time Turnout’s figure and then Open vSwitch’s:', '', detailTable(results), '');
+  for (const [file, { title }] of charts(results)) lines.push(`![${title}](${basename(file)})`, '');
   const doubts = [...reservations(results), ...noises(records)];
   if (doubts.length > 0)
     lines.push('What makes a row say less than it seems to:', '', ...doubts.map((line) => `- ${line}`), '');
@@ -146,18 +147,23 @@ export function withNumbers(document: string, numbers: string): string {
   return `${document.slice(0, begin + BEGIN.length)}\n\n${numbers}\n\n${document.slice(end)}`;
 }
 
-/** File and text of everything that is made of the results. */
-export function made(records = newest()): [file: string, text: string][] {
-  const results = records.map((record) => record.result);
-  const charts: [string, Chart][] = [
+/** The pictures for which something is measured. */
+function charts(results: readonly Result[]): [file: string, chart: Chart][] {
+  const all: [string, Chart][] = [
     [PICTURES.flows, flowsChart(results)],
     [PICTURES.latency, latencyChart(results)],
   ];
+  return all.filter(([, chart]) => chart.series.length > 0);
+}
+
+/** File and text of everything that is made of the results. */
+export function made(records = newest()): [file: string, text: string][] {
   return [
     [DOCUMENT, withNumbers(readFileSync(DOCUMENT, 'utf8'), numbersText(records))],
-    ...charts
-      .filter(([, chart]) => chart.series.length > 0)
-      .map(([file, chart]): [string, string] => [file, drawChart(chart)]),
+    ...charts(records.map((record) => record.result)).map(([file, chart]): [string, string] => [
+      file,
+      drawChart(chart),
+    ]),
   ];
 }
 
