@@ -1,14 +1,18 @@
 /** Turnout's database server with Open vSwitch's clients, tools and switch; Turnout's client with Open vSwitch's server. */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
+import { X509Certificate } from 'node:crypto';
 import { copyFileSync, readFileSync, writeFileSync } from 'node:fs';
 import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { createIdl } from '../../src/ovsdb/idl.ts';
 import { parseJson } from '../../src/ovsdb/json.ts';
 import { schemaFromJson, schemaToJson } from '../../src/ovsdb/schema.ts';
 import { VSWITCH_SCHEMA } from '../../src/ovsdb/vswitch-schema.ts';
 import { requirePeer } from '../support/require.ts';
 import { DbHost, OURS, REAL, VSWITCH_SCHEMA_FILE } from './support/ovsdb.ts';
+
+const OUR_VSCTL = fileURLToPath(new URL('../../compat/bin/ovs-vsctl', import.meta.url));
 
 const CLIENTS = ['ovs-vsctl', 'ovsdb-client', 'ovsdb-tool', 'ovs-appctl'];
 
@@ -309,8 +313,8 @@ test("Turnout's client on the real server", async (t) => {
   await host.stop();
 });
 
-test('TLS: ovsdb-client with keys of ovs-pki, also from the database, also bootstrapping', async (t) => {
-  if (!requirePeer(t, ...CLIENTS, 'ovs-ctl', 'ovs-pki', 'openssl')) return;
+test('TLS: ovsdb-client with keys of ovs-pki, also from the database; clients that bootstrap their CA', async (t) => {
+  if (!requirePeer(t, ...CLIENTS, 'ovsdb-server', 'ovs-ctl', 'ovs-pki', 'openssl')) return;
   const host = new DbHost(t);
   const pki = (...args: string[]) =>
     host.run('ovs-pki', `--dir=${host.path('pki')}`, `--log=${host.path('pki.log')}`, ...args);
@@ -318,14 +322,15 @@ test('TLS: ovsdb-client with keys of ovs-pki, also from the database, also boots
   pki('req+sign', 'server', 'controller');
   pki('req+sign', 'client', 'switch');
   const ca = (kind: string) => host.path(`pki/${kind}ca/cacert.pem`);
-  host.createDb();
-  host.start(
-    OURS,
+  const withTls = [
     '--private-key=db:Open_vSwitch,SSL,private_key',
     '--certificate=db:Open_vSwitch,SSL,certificate',
     '--ca-cert=db:Open_vSwitch,SSL,ca_cert',
+    `--peer-ca-cert=${ca('controller')}`,
     '--remote=db:Open_vSwitch,Open_vSwitch,manager_options',
-  );
+  ];
+  host.createDb();
+  host.start(OURS, ...withTls);
   host.vsctl('init');
   host.vsctl(
     'set-ssl',
@@ -336,17 +341,12 @@ test('TLS: ovsdb-client with keys of ovs-pki, also from the database, also boots
     'set-manager',
     'pssl:0:127.0.0.1',
   );
-  host.run(
-    'ovs-vsctl',
-    `--db=${host.remote}`,
-    '--timeout=60',
-    '--no-wait',
-    'wait-until',
-    'manager',
-    'pssl:0:127.0.0.1',
-    'status:bound_port!=0',
-  );
-  const port = host.vsctl('get', 'manager', 'pssl:0:127.0.0.1', 'status:bound_port').trim().replaceAll('"', '');
+  const boundPort = () => {
+    const manager = 'pssl:0:127.0.0.1';
+    host.vsctl('--timeout=60', 'wait-until', 'manager', manager, 'status:bound_port!=0');
+    return host.vsctl('get', 'manager', manager, 'status:bound_port').trim().replaceAll('"', '');
+  };
+  const port = boundPort();
   const client = (...args: string[]) => host.try('ovsdb-client', ...args, 'list-dbs', `ssl:127.0.0.1:${port}`);
   const keys = ['--private-key=client-privkey.pem', '--certificate=client-cert.pem'];
   assert.equal(client(...keys, `--ca-cert=${ca('controller')}`).stdout, 'Open_vSwitch\n_Server\n');
@@ -367,5 +367,22 @@ test('TLS: ovsdb-client with keys of ovs-pki, also from the database, also boots
   await idl.ready();
   assert.equal(idl.snapshot().first('Manager')!.target, 'pssl:0:127.0.0.1');
   idl.stop();
+
+  const fingerprint = (file: string) => new X509Certificate(readFileSync(host.path(file))).fingerprint256;
+  const assertBootstraps = (vsctl: string, caCert: string) => {
+    const options = ['--timeout=60', ...keys, `--bootstrap-ca-cert=${caCert}`, `--db=ssl:127.0.0.1:${boundPort()}`];
+    for (const how of ['with the CA that it is shown', 'with the CA that it has kept']) {
+      // A client gives up the connection that shows it the CA.
+      assert.equal(host.run(vsctl, '--retry', ...options, 'get-manager'), 'pssl:0:127.0.0.1\n', how);
+      assert.equal(fingerprint(caCert), fingerprint('pki/controllerca/cacert.pem'));
+    }
+    copyFileSync(ca('switch'), host.path(caCert));
+    assert.notEqual(host.try(vsctl, ...options, 'get-manager').status, 0, 'a CA that is there is not replaced');
+  };
+  assertBootstraps('ovs-vsctl', 'real-on-ours.pem');
+  assertBootstraps(OUR_VSCTL, 'ours-on-ours.pem');
+  await host.stop();
+  host.start(REAL, ...withTls);
+  assertBootstraps(OUR_VSCTL, 'ours-on-real.pem');
   await host.stop();
 });

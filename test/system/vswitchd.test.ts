@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { eventuallyHolds } from '../../bench/peers/process.ts';
 import { requirePeer } from '../support/require.ts';
 
 /** Turnout's vswitchd with the real clients, and with the real ovsdb-server as well as its own. Needs no root. */
@@ -56,6 +58,19 @@ class Setup {
     this.startDaemon(`${sbin}ovs-vswitchd`, ...options, `unix:${this.dir}/db.sock`);
   }
 
+  /** A vswitchd beside the first, with pidfile, log and control socket of the name `name`, to be ended with the test. */
+  startInForeground(t: TestContext, name: string, ...options: string[]): void {
+    const files = ['pidfile=NAME.pid', 'log-file=NAME.log', 'unixctl=NAME.ctl'];
+    const own = files.map((file) => `--${file.replace('NAME', `${this.dir}/${name}`)}`);
+    const args = [...options, ...own, `unix:${this.dir}/db.sock`];
+    const child = spawn(`${sbin}ovs-vswitchd`, args, { env: this.#env, stdio: 'ignore' });
+    const exited = once(child, 'exit');
+    t.after(async () => {
+      child.kill('SIGTERM');
+      await exited;
+    });
+  }
+
   log(): string {
     return readFileSync(join(this.dir, 'ovs-vswitchd.log'), 'utf8');
   }
@@ -73,6 +88,11 @@ class Setup {
       await this.gone(daemon);
     }
     rmSync(this.dir, { recursive: true, force: true });
+  }
+
+  /** Resolves when a log has `text`. */
+  async logged(file: string, text: string): Promise<void> {
+    await eventuallyHolds(async () => assert.ok(readFileSync(join(this.dir, file), 'utf8').includes(text), text));
   }
 
   /** Resolves when the daemon's pidfile has gone. */
@@ -196,9 +216,21 @@ test('only one vswitchd serves a database; the next takes over when it ends', as
   if (!it) return;
   it.startDatabase(DATABASES["Turnout's database"]);
   it.startVswitchd(...DUMMY_OPTIONS);
-  const second = it.try(`${sbin}ovs-vswitchd`, '--pidfile', '--detach', `unix:${it.dir}/db.sock`);
-  assert.equal(second.status, 1);
-  assert.match(second.stderr, /^ovs-vswitchd: .*ovs-vswitchd\.pid: already running as pid \d+, aborting\n$/);
+  it.vsctl('add-br', 'br0', '--', 'set', 'bridge', 'br0', 'datapath_type=dummy');
+  const samePidfile = it.try(`${sbin}ovs-vswitchd`, '--pidfile', '--detach', `unix:${it.dir}/db.sock`);
+  assert.equal(samePidfile.status, 1);
+  assert.match(samePidfile.stderr, /^ovs-vswitchd: .*ovs-vswitchd\.pid: already running as pid \d+, aborting\n$/);
+
+  // With --detach its parent would wait for the lock.
+  it.startInForeground(t, 'second', ...DUMMY_OPTIONS);
+  const bridgesOf = (target: string) => it.run('ovs-appctl', '--timeout=10', '-t', target, 'ofproto/list');
+  await it.logged('second.log', 'another ovs-vswitchd process is running, disabling this process');
+  it.vsctl('add-br', 'br1', '--', 'set', 'bridge', 'br1', 'datapath_type=dummy');
+  assert.deepEqual([bridgesOf('ovs-vswitchd'), bridgesOf(`${it.dir}/second.ctl`)], ['br0\nbr1\n', '']);
+  it.appctl('exit');
+  await it.gone('ovs-vswitchd');
+  it.vsctl('add-br', 'br2', '--', 'set', 'bridge', 'br2', 'datapath_type=dummy');
+  assert.equal(bridgesOf(`${it.dir}/second.ctl`), 'br0\nbr1\nbr2\n');
 });
 
 test('ovs-appctl finds every command of the daemon, its log and its counters', (t) => {
