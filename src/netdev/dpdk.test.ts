@@ -63,6 +63,8 @@ for (const [devargs, reason] of [
   ['net_pcap0,rx_pcap=/no/file', /could not read the capture \/no\/file/],
   [`net_pcap0,rx_pcap=${junk}`, /too short for a pcap file/],
   ['net_pcap0,tx_pcap=/no/file', /could not write the capture \/no\/file/],
+  ['net_af_xdp0,iface=lo,queue_count=17', /'queue_count=17' is not a number from 1 to 16/],
+  ['net_af_xdp0,iface=lo,start_queue=1024', /'start_queue=1024' is not a number from 0 to 1023/],
   ['net_null0,size=9', /'size=9' is not a number of bytes from 14 to \d+/],
   ['net_bonding0', /there is no driver for it \(there are net_tap, /],
 ] as const) {

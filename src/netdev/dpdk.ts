@@ -3,7 +3,7 @@ import { basename } from 'node:path';
 import { parseMac } from '../base/address.ts';
 import { strerror } from '../base/errno.ts';
 import { vlogModule } from '../base/vlog.ts';
-import { FRAME_MAX } from '../gen/arena.ts';
+import { FRAME_MAX, TXQS_MAX } from '../gen/arena.ts';
 import { IFNAME_MAX } from '../sys/tap.ts';
 import { XdpNetdev } from './afxdp.ts';
 import type { BasicNetdev } from './basic.ts';
@@ -155,18 +155,18 @@ function openVirtioUser(port: string, args: Args): BasicNetdev {
 
 /** Queues are those of `start_queue` and up; what else the interface has stays the host's. */
 function openXdp(port: string, args: Args): BasicNetdev {
-  const count = (name: string, least: number, fallback: number) => {
+  const count = (name: string, least: number, most: number, fallback: number) => {
     const value = Number(args.get(name) ?? fallback);
-    if (!Number.isInteger(value) || value < least || value > 1023)
-      throw new NetdevError(`'${name}=${args.get(name)}' is not a number from ${least} to 1023`);
+    if (!Number.isInteger(value) || value < least || value > most)
+      throw new NetdevError(`'${name}=${args.get(name)}' is not a number from ${least} to ${most}`);
     return value;
   };
   return new DpdkXdp(port, 'dpdk', {
     device: required(args, 'iface'),
     modes: isOn(args.get('force_copy')) ? ['native', 'generic'] : ['native-with-zerocopy', 'native', 'generic'],
     needWakeup: true,
-    startQueue: count('start_queue', 0, 0),
-    nQueues: count('queue_count', 1, 1),
+    startQueue: count('start_queue', 0, 1023, 0),
+    nQueues: count('queue_count', 1, TXQS_MAX, 1),
   });
 }
 

@@ -6,6 +6,7 @@ import {
   PORT_TX_LOCKED,
   PORT_TX_SLOT,
   PORT_TXQ,
+  TXQS_MAX,
   VRING_AVAIL,
   VRING_BACK_CONSUMER,
   VRING_BACK_DESC,
@@ -254,7 +255,7 @@ export class SocketPorts {
 
   #publishTxqs(socket: SocketPort): void {
     const record = ARENA_PORTS + socket.port * PORT__SIZE;
-    const rings = socket.rings.filter(({ ring }) => ring.direction === 'tx');
+    const rings = socket.rings.filter(({ ring }) => ring.direction === 'tx').slice(0, TXQS_MAX);
     this.#arena.set(record + PORT_TX_SLOT, txSlot(rings[0] ? memoryOf(rings[0].ring) : SOCKET_MEMORY));
     this.#arena.set(record + PORT_TX_LOCKED, rings.length >= this.#pool.nThreads ? 0 : 1);
     rings.forEach(({ at }, i) => {
