@@ -47,6 +47,12 @@ export const XDP_USE_NEED_WAKEUP = 8;
 /** A call sends 32 frames of a ring at most (TX_BATCH_SIZE, in copy mode), and says by EAGAIN that there are more. */
 const SENDS_MAX = 64;
 
+const EBUSY = 16;
+/** How often a busy queue is tried again, and how long lies between. */
+const BUSY_BINDS_MAX = 50;
+const BUSY_BIND_MS = 2;
+const NEVER = new Int32Array(new SharedArrayBuffer(4));
+
 export type XskRingName = 'rx' | 'tx' | 'fill' | 'completion';
 /** In the order of struct xdp_mmap_offsets, with the offset that mmap(2) knows them by. */
 const RINGS: readonly { name: XskRingName; option: number; pageOffset: number; descSize: number }[] = [
@@ -121,7 +127,10 @@ export function xskRegisterUmem(fd: number, addr: bigint, length: number, chunkS
   setOption(fd, XDP_UMEM_REG, value, 'XDP_UMEM_REG');
 }
 
-/** EOPNOTSUPP: the driver can't (zero copy); EINVAL: there is no such queue; EBUSY: another socket has it. */
+/**
+ * EOPNOTSUPP: the driver can't (zero copy); EINVAL: there is no such queue; EBUSY: another socket has it. The kernel takes a closed socket off
+ * its queue some time after the close, so that EBUSY counts only when it stays.
+ */
 export function xskBind(fd: number, ifindex: number, queue: number, flags: number): void {
   // Without CAP_NET_ADMIN the system's own limit stays.
   cSetsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, new Uint8Array(Int32Array.of(SEND_BUFFER).buffer), 4);
@@ -132,7 +141,11 @@ export function xskBind(fd: number, ifindex: number, queue: number, flags: numbe
   view.setUint16(2, flags, true);
   view.setUint32(4, ifindex, true);
   view.setUint32(8, queue, true);
-  check(cBind(fd, address, address.length), 'bind(AF_XDP)');
+  for (let i = 0; ; i++) {
+    const result = cBind(fd, address, address.length);
+    if (result >= 0 || errno() !== EBUSY || i === BUSY_BINDS_MAX) return void check(result, 'bind(AF_XDP)');
+    Atomics.wait(NEVER, 0, 0, BUSY_BIND_MS);
+  }
 }
 
 /** Has the kernel send what stands in the transmit ring; never blocks. Allocates nothing. */
