@@ -61,6 +61,10 @@ export function tunnelPortName({ type, dstPort }: Pick<TunnelConfig, 'type' | 'd
   return dstPort ? `${DP_PORT_NAMES[type]}_${dstPort}` : DP_PORT_NAMES[type];
 }
 
+/** True for names that begin as those do: no interface can have one. */
+export const isTunnelPortName = (name: string): boolean =>
+  Object.values(DP_PORT_NAMES).some((portName) => name.startsWith(portName));
+
 /** IANA's UDP ports. */
 export const TUNNEL_DST_PORTS: Readonly<Partial<Record<TunnelType, number>>> = {
   geneve: 6081,

@@ -48,7 +48,7 @@ export interface SwitchDeps {
 
 export class Bridges implements CurrentConfig {
   readonly bridges = new Map<string, RunningBridge>();
-  /** Why interfaces are not there, by the uuid of their row. */
+  /** Why interfaces are not there, by the uuid of their row; '' where the log alone says so. */
   readonly errors = new Map<string, string>();
   /** Port numbers that interfaces had, by the uuid of their row: they get them again. */
   readonly ofportHints = new Map<string, number>();

@@ -3,6 +3,7 @@ import { strerror } from '../base/errno.ts';
 import { VlogRateLimit, vlogModule } from '../base/vlog.ts';
 import { setVlanLimit, VLAN_LIMIT_DEFAULT } from '../flow/extract.ts';
 import { type Netdev, NetdevError } from '../netdev/netdev.ts';
+import { isTunnelPortName } from '../netdev/tunnel-config.ts';
 import { OFPP_LOCAL } from '../ofproto/ofproto.ts';
 import {
   defaultBridgeMac,
@@ -24,6 +25,11 @@ import { datapathConfig, readUint, vhostSockDir } from './datapath-config.ts';
 
 const log = vlogModule('bridge');
 const netdevLog = vlogModule('netdev');
+
+/** Names of the datapaths' own ports: those that tunnels share, whatever follows, and one a datapath type. */
+const isReservedName = (name: string, datapathTypes: readonly string[]): boolean =>
+  isTunnelPortName(name) || datapathTypes.some((type) => name === `ovs-${type}`);
+
 const rateLimit = new VlogRateLimit(1, 5);
 const reconfigures = coverageCounter('bridge_reconfigure');
 
@@ -169,6 +175,11 @@ class Apply {
   }
 
   async #openNetdev(wanted: WantedInterface, datapathType: string): Promise<Netdev> {
+    if (isReservedName(wanted.name, this.#deps.datapathTypes())) {
+      log.warn(`could not create interface ${wanted.name}, name is reserved`);
+      // Open vSwitch says this in the log only.
+      throw new NetdevError('');
+    }
     const provider = this.#deps.netdevProvider(wanted.type, datapathType);
     if (!provider) netdevLog.warn(`could not create netdev ${wanted.name} of unknown type ${wanted.type}`);
     let reason = 'Address family not supported by protocol';

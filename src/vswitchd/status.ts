@@ -119,7 +119,7 @@ function failedColumns(error: string): RowInput {
   const nothing = ['mac_in_use', 'ifindex', 'admin_state', 'link_state', 'link_speed', 'duplex', 'mtu'];
   return {
     ofport: -1,
-    error,
+    error: error === '' ? null : error,
     status: new Map(),
     statistics: new Map(),
     ...Object.fromEntries(nothing.map((column) => [column, null])),
