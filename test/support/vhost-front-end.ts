@@ -30,7 +30,7 @@ export async function until(condition: () => boolean, what: string): Promise<voi
 
 /** Where a front end's address space begins; its guest-physical addresses begin at 0x10000. */
 const USER_BASE = 0x7000_0000_0000n;
-const GPA_BASE = 0x10000n;
+export const GPA_BASE = 0x10000n;
 
 /** Offsets of the three parts of ring `i` in the memory file, for up to 256 entries. */
 export function ringOffsets(i: number): { desc: number; avail: number; used: number } {
@@ -45,6 +45,8 @@ export class FrontEnd {
   readonly memory: WebAssembly.Memory;
   readonly memSize: number;
   readonly fds: number[] = [];
+  /** The eventfd that a ring was given last, by `<request>/<ring>`. */
+  readonly eventFds = new Map<string, number>();
 
   constructor(fd: number, memSize = 1 << 20) {
     this.fd = fd;
@@ -163,6 +165,7 @@ export class FrontEnd {
   /** Sends an eventfd, a new one unless given, and keeps it. */
   giveFd(name: 'SET_VRING_KICK' | 'SET_VRING_CALL' | 'SET_VRING_ERR', index: number, fd = eventfd()): number {
     this.fds.push(fd);
+    this.eventFds.set(`${name}/${index}`, fd);
     this.tell(name, { value: BigInt(index) }, [fd]);
     return fd;
   }

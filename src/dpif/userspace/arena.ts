@@ -4,21 +4,30 @@ import {
   ARENA_FLOWS,
   ARENA_HEADER,
   ARENA_MAGIC,
+  ARENA_PORTS,
   ARENA_THREADS,
   ARENA_VERSION,
+  ARENA_VRINGS,
   EPOCH_OFFLINE,
   FLOW_DEAD,
   HEADER_HASH_SEED,
   HEADER_MAGIC,
   HEADER_VERSION,
   HEADER_VLAN_LIMIT,
+  PORT__SIZE,
+  PORT_NTXQS,
+  PORTS_MAX,
   THREAD__SIZE,
   THREAD_EPOCH,
   THREAD_RNG,
   THREADS_MAX,
+  VRING__SIZE,
+  VRING_STARTED,
+  VRINGS_MAX,
 } from '../../gen/arena.ts';
 import {
   addressOf,
+  fstat,
   ftruncate,
   MAP_FIXED,
   MAP_SHARED,
@@ -92,8 +101,13 @@ export function createArena(): { arena: Arena; fd: number } {
   return { arena, fd };
 }
 
-/** Takes over the arena of another process by its memfd. Throws when it has another layout. */
+/**
+ * Takes over the arena of a process that has ended, however it ended, by its memfd: flows, counters and caches are as it left them, no ring runs and no
+ * thread is online. PMDs are to poll when all ports are served again: what leaves by another is dropped. The caller owns the fd. Throws when it has another layout.
+ */
 export function adoptArena(fd: number): Arena {
+  const { size } = fstat(fd);
+  if (size !== BigInt(ARENA__SIZE)) throw new Error(`arena: a file of ${size} bytes where ${ARENA__SIZE} are needed`);
   const pages = ARENA__SIZE / PAGE;
   const memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
   mapArena(memory, fd);
@@ -103,7 +117,18 @@ export function adoptArena(fd: number): Arena {
   if (magic !== ARENA_MAGIC || version !== ARENA_VERSION) {
     throw new Error(`arena: layout ${magic.toString(16)} version ${version} where ${ARENA_VERSION} is needed`);
   }
+  forgetOwners(arena);
   return arena;
+}
+
+/**
+ * Nobody holds a ring or an epoch any more: no function stands where a port's record says that its guest's does, and a thread that was killed would be
+ * waited for for ever.
+ */
+function forgetOwners(arena: Arena): void {
+  for (let i = 0; i < PORTS_MAX; i++) arena.publish(ARENA_PORTS + i * PORT__SIZE + PORT_NTXQS, 0);
+  for (let i = 0; i < VRINGS_MAX; i++) arena.publish(ARENA_VRINGS + i * VRING__SIZE + VRING_STARTED, 0);
+  for (let i = 0; i < THREADS_MAX; i++) arena.publish(ARENA_THREADS + i * THREAD__SIZE + THREAD_EPOCH, EPOCH_OFFLINE);
 }
 
 function mapArena(memory: WebAssembly.Memory, fd: number): void {

@@ -6,6 +6,8 @@ import {
   GUESTS_MAX,
   THREAD__SIZE,
   THREAD_CALLS_PENDING,
+  THREAD_LAST_TX,
+  THREAD_UNRELEASED,
   VRING__SIZE,
   VRING_CALL_PENDING,
   VRINGS_MAX,
@@ -113,6 +115,15 @@ export class DatapathThread {
     const env = { memory: arena.memory, table: this.#table };
     this.exports = new WebAssembly.Instance(modules.datapath, { env }).exports as unknown as DatapathExports;
     this.exports.initThread(index);
+    this.#forgetBatch();
+  }
+
+  /** Whoever had this record before may have been killed in the middle of a batch: what it had queued lies where the next batch is put. */
+  #forgetBatch(): void {
+    const record = ARENA_THREADS + this.index * THREAD__SIZE;
+    this.arena.set(record + THREAD_LAST_TX, 0);
+    this.arena.set(record + THREAD_UNRELEASED, 0);
+    this.exports.resetBatch();
   }
 
   /** Makes the guest's memory reachable: instantiates the ring module over it. */

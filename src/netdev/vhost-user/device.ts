@@ -8,6 +8,7 @@ import {
 } from '../../../protocols/vhost-user.ts';
 import type { FdStore } from '../../keeper/fd-store.ts';
 import { isEventfd } from '../../sys/eventfd.ts';
+import { eventfdSignal } from '../../sys/eventfd-signal.ts';
 import { close, setNonblocking } from '../../sys/fd.ts';
 import { fstat } from '../../sys/memory.ts';
 import {
@@ -109,7 +110,7 @@ export class VhostUserDevice {
 
   /**
    * Goes on where a predecessor of this process was: its fds are in the store, `state` is what it saved last. Every ring starts at its
-   * used index. Returns why that cannot be.
+   * used index, and the guest is interrupted for each. Returns why that cannot be.
    */
   async resume(state: VhostDeviceState): Promise<string | undefined> {
     this.#state = structuredClone(state);
@@ -122,8 +123,17 @@ export class VhostUserDevice {
       this.#guest = mapped.value;
     }
     await this.#startRings();
+    this.#interruptAll();
     this.#changed();
     return undefined;
+  }
+
+  /** The predecessor may have given the guest something and not come to telling it. An interrupt for nothing does no harm. */
+  #interruptAll(): void {
+    for (const index of this.#state.rings.keys()) {
+      const fd = this.#deps.fds.get(this.#fdKey('call', index));
+      if (fd >= 0) eventfdSignal(fd);
+    }
   }
 
   /** Forgets the front end: the PMDs leave its memory, then everything of it is unmapped and closed. */

@@ -6,11 +6,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { collect, TellingFdStore } from '../../../test/support/fd-keeper.ts';
 import { FakeConsumer, FrontEnd, ringOffsets, until } from '../../../test/support/vhost-front-end.ts';
 import { vlog } from '../../base/vlog.ts';
-import { LocalFdStore } from '../../keeper/fd-store.ts';
+import { eventfdDrain } from '../../sys/eventfd.ts';
 import { close } from '../../sys/fd.ts';
-import { accept4, recvmsg, sendmsg, unixConnect, unixListen } from '../../sys/socket.ts';
+import { accept4, unixConnect, unixListen } from '../../sys/socket.ts';
 import { decodeDeviceState, encodeDeviceState } from './device-state.ts';
 import { createVhostUserProviders } from './providers.ts';
 import type { VhostUserNetdev } from './vhost-user-netdev.ts';
@@ -22,27 +23,6 @@ import type { VhostUserNetdev } from './vhost-user-netdev.ts';
 
 vlog.closeConsole();
 
-/** A store whose puts and drops a keeper at the other end of `fd` repeats: one message each, `put KEY` with the fd. */
-class TellingFdStore extends LocalFdStore {
-  readonly #keeper: number;
-
-  constructor(keeper: number) {
-    super();
-    this.#keeper = keeper;
-  }
-
-  override put(key: string, fd: number): void {
-    super.put(key, fd);
-    sendmsg(this.#keeper, [Buffer.from(`put ${key}`.padEnd(64))], [fd]);
-  }
-
-  override take(key: string): number {
-    const fd = super.take(key);
-    if (fd >= 0) sendmsg(this.#keeper, [Buffer.from(`take ${key}`.padEnd(64))]);
-    return fd;
-  }
-}
-
 /** The predecessor: a port in `dir` whose fds go to the keeper and whose state to the parent. */
 async function predecessor(dir: string): Promise<void> {
   const fds = new TellingFdStore(unixConnect(join(dir, 'keeper'), { blocking: true }));
@@ -53,20 +33,6 @@ async function predecessor(dir: string): Promise<void> {
   const netdev = await provider!.open('vu', new Map(), { sockDir: dir });
   if (netdev.io.kind === 'vhost') netdev.io.attach(new FakeConsumer());
   process.send!('open');
-}
-
-/** What the keeper does with all that has come: the fds that are left, by key. */
-function collect(keeper: number): LocalFdStore {
-  const store = new LocalFdStore();
-  const message = new Uint8Array(64);
-  for (;;) {
-    const { size, fds } = recvmsg(keeper, message);
-    if (size <= 0) return store;
-    assert.equal(size, 64);
-    const [verb, key] = Buffer.from(message).toString().trim().split(' ');
-    if (verb === 'put') store.put(key!, fds[0]!);
-    else store.drop(key!);
-  }
 }
 
 const forkedDir = process.env.TURNOUT_TEST_PREDECESSOR;
@@ -106,6 +72,12 @@ async function handOver(t: TestContext): Promise<void> {
   assert.equal(netdev.linkUp(), true);
   assert.deepEqual([...consumer.rings.keys()], [0, 1]);
   assert.equal(consumer.rings.get(1)!.lastAvail, 1234, 'a ring goes on at its used index');
+  for (const index of [0, 1])
+    assert.equal(
+      eventfdDrain(fe.eventFds.get(`SET_VRING_CALL/${index}`)!),
+      1,
+      'an interrupt that the predecessor owed',
+    );
   assert.equal(await fe.acked('SET_STATUS', { value: 15n }), 0, 'the connection lives on');
 
   fe.close();
