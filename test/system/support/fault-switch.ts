@@ -118,9 +118,16 @@ export class FaultSwitch {
 
   /** Sets `other_config` and waits until the switch has obeyed. */
   async setOtherConfig(otherConfig: Record<string, string>): Promise<void> {
+    await this.change((txn, root) =>
+      txn.update('Open_vSwitch', root, { other_config: { 'dpdk-init': 'true', ...otherConfig } }),
+    );
+  }
+
+  /** Changes the database by `fill`, which gets the root row's uuid, and waits until the switch has obeyed. */
+  async change(fill: (txn: IdlTxn, root: string) => void): Promise<void> {
     const txn = this.idl.txn();
     const root = this.idl.snapshot().first('Open_vSwitch')!._uuid;
-    txn.update('Open_vSwitch', root, { other_config: { 'dpdk-init': 'true', ...otherConfig } });
+    fill(txn, root);
     await this.#commit(txn, root);
   }
 
