@@ -70,9 +70,15 @@ class Items {
     this.out.push(`${name}=${value}`);
   }
 
-  /** A 16-bit or smaller number: decimal, or hexadecimal with its mask. */
+  /** A 16-bit number (or another, with `all` of its bits): decimal, or hexadecimal with its mask. */
   number(name: string, value: number, mask: number, all = 0xffff): void {
     if (mask) this.add(name, mask === all ? value : `0x${value.toString(16)}/0x${mask.toString(16)}`);
+  }
+
+  /** An 8-bit number: decimal, or two digits of hexadecimal with its mask. */
+  byte(name: string, value: number, mask: number): void {
+    const digits = (n: number) => `0x${n.toString(16).padStart(2, '0')}`;
+    if (mask) this.add(name, mask === 0xff ? value : `${digits(value)}/${digits(mask)}`);
   }
 
   /** Always hexadecimal. */
@@ -233,12 +239,12 @@ const NSH_CONTEXTS = [
 
 function putNsh(s: Items): void {
   const { flow: f, wc } = s.m;
-  s.number('nsh_flags', f.nshFlags, wc.nshFlags, 0xff);
-  s.number('nsh_ttl', f.nshTtl, wc.nshTtl, 0xff);
-  s.number('nsh_mdtype', f.nshMdtype, wc.nshMdtype, 0xff);
-  s.number('nsh_np', f.nshNp, wc.nshNp, 0xff);
+  s.byte('nsh_flags', f.nshFlags, wc.nshFlags);
+  s.byte('nsh_ttl', f.nshTtl, wc.nshTtl);
+  s.byte('nsh_mdtype', f.nshMdtype, wc.nshMdtype);
+  s.byte('nsh_np', f.nshNp, wc.nshNp);
   if (wc.nshPathHdr >>> 8) s.add('nsh_spi', `0x${(f.nshPathHdr >>> 8).toString(16)}`);
-  s.number('nsh_si', f.nshPathHdr & 0xff, wc.nshPathHdr & 0xff, 0xff);
+  s.byte('nsh_si', f.nshPathHdr & 0xff, wc.nshPathHdr & 0xff);
   if (wc.nshMdtype !== 0xff || f.nshMdtype !== 1) return;
   const hex = (n: number) => `0x${n.toString(16)}`;
   for (const [name, key] of NSH_CONTEXTS) {
@@ -285,7 +291,7 @@ function putTransport(s: Items, dlType: number): void {
     s.mac('nd_sll', f.arpSha, wc.arpSha);
     s.mac('nd_tll', f.arpTha, wc.arpTha);
     s.number('nd_reserved', f.ndReserved, wc.ndReserved, ALL32);
-    s.number('nd_options_type', f.ndOptionsType, wc.ndOptionsType, 0xff);
+    s.byte('nd_options_type', f.ndOptionsType, wc.ndOptionsType);
   }
   const tcp = isIpAny(f) && f.nwProto === IPPROTO_TCP;
   if (tcp && wc.tcpFlags)
