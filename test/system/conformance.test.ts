@@ -3,31 +3,36 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { committedSampleCount, sampleCount, sampleOf } from '../conformance/lists.ts';
 import { PARTS, type Part } from '../conformance/parts.ts';
-import { Suite, type SuiteTest } from '../conformance/suite.ts';
+import { Suite, type SuiteScript, type SuiteTest } from '../conformance/suite.ts';
 import { missingPeer, requirePeer } from '../support/require.ts';
 
 const JOBS = 3;
+const SUITES: readonly SuiteScript[] = ['testsuite', 'system-userspace-testsuite'];
 
 test('the sample of the suite does not shrink', () => {
   assert.ok(sampleCount() >= committedSampleCount(), `${sampleCount()} tests, committed are ${committedSampleCount()}`);
 });
 
-/** Runs the samples of all parts; each of their tests has the end of its log, or undefined when it passed. */
-async function runSamples(parts: readonly Part[]): Promise<Map<SuiteTest, string | undefined>> {
-  const results = new Map<SuiteTest, string | undefined>();
-  for (const script of ['testsuite', 'system-userspace-testsuite'] as const) {
-    const suite = new Suite(script);
-    try {
-      for (const programs of ['daemons', 'clients'] as const) {
-        const chosen = parts.filter((part) => (part.script ?? 'testsuite') === script);
-        const wanted = chosen.filter((part) => part.clients === (programs === 'clients')).flatMap(sampleOf);
-        const { logs } = await suite.run(wanted, programs, JOBS);
-        for (const one of wanted) results.set(one, logs.get(one));
-      }
-    } finally {
-      suite.remove();
+type Results = Map<SuiteTest, string | undefined>;
+
+async function runSample(script: SuiteScript, parts: readonly Part[], results: Results): Promise<void> {
+  const suite = new Suite(script);
+  try {
+    for (const programs of ['daemons', 'clients'] as const) {
+      const wanted = parts.filter((part) => part.clients === (programs === 'clients')).flatMap(sampleOf);
+      const { logs } = await suite.run(wanted, programs, JOBS);
+      for (const one of wanted) results.set(one, logs.get(one));
     }
+  } finally {
+    suite.remove();
   }
+}
+
+/** Runs the samples of all parts, those of both suites at once; each test has the end of its log, or undefined when it passed. */
+async function runSamples(parts: readonly Part[]): Promise<Results> {
+  const results: Results = new Map();
+  const of = (script: SuiteScript) => parts.filter((part) => (part.script ?? 'testsuite') === script);
+  await Promise.all(SUITES.map((script) => runSample(script, of(script), results)));
   return results;
 }
 

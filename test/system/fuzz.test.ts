@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { globSync } from 'node:fs';
 import { basename } from 'node:path';
-import { test } from 'node:test';
+import { describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { command } from '../../bench/peers/process.ts';
 import { requirePeer } from '../support/require.ts';
@@ -26,19 +26,24 @@ async function run(program: string, seconds: number, ...args: string[]): Promise
   return stdout;
 }
 
-for (const file of globSync('*.ts', { cwd: `${FUZZ}/targets` }).sort()) {
-  const name = basename(file, '.ts');
-  test(`coverage-guided fuzzing of ${name}, seed ${seed}`, async (t) => {
-    const said = await run('main.ts', TARGET_SECONDS, name);
-    const runs = Number(/(\d+) runs/.exec(said)?.[1]);
-    assert.ok(runs > 0, said);
+// Two at a time: the parsers' fuzzers one after the other, and the differential one beside them.
+describe('fuzzers', { concurrency: 2 }, () => {
+  describe('of parsers', { concurrency: 1 }, () => {
+    for (const file of globSync('*.ts', { cwd: `${FUZZ}/targets` }).sort()) {
+      const name = basename(file, '.ts');
+      test(`coverage-guided fuzzing of ${name}, seed ${seed}`, async (t) => {
+        const said = await run('main.ts', TARGET_SECONDS, name);
+        const runs = Number(/(\d+) runs/.exec(said)?.[1]);
+        assert.ok(runs > 0, said);
+        t.diagnostic(said.trim().split('\n').at(-1) ?? '');
+      });
+    }
+  });
+
+  test(`random tables and packets on Turnout and on the real switch, seed ${seed}`, async (t) => {
+    if (!requirePeer(t, 'root', 'ovs-vswitchd', 'ovsdb-server', 'ovs-vsctl', 'ovs-ofctl', 'ovsdb-tool')) return;
+    const said = await run('differential/main.ts', DIFFERENTIAL_SECONDS);
+    assert.match(said, /[1-9]\d* rounds, 0 differences/);
     t.diagnostic(said.trim().split('\n').at(-1) ?? '');
   });
-}
-
-test(`random tables and packets on Turnout and on the real switch, seed ${seed}`, async (t) => {
-  if (!requirePeer(t, 'root', 'ovs-vswitchd', 'ovsdb-server', 'ovs-vsctl', 'ovs-ofctl', 'ovsdb-tool')) return;
-  const said = await run('differential/main.ts', DIFFERENTIAL_SECONDS);
-  assert.match(said, /[1-9]\d* rounds, 0 differences/);
-  t.diagnostic(said.trim().split('\n').at(-1) ?? '');
 });
