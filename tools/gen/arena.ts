@@ -1,4 +1,5 @@
-import { CONSTANTS, DROP_REASONS, LIMITS, REGIONS, STRUCTS } from '../../protocols/arena.ts';
+import { CONSTANTS, LIMITS, REGIONS, STRUCTS } from '../../protocols/arena.ts';
+import { DROP_REASONS } from '../../protocols/drop-reasons.ts';
 import { FLOW_KEY_META_WORD, FLOW_KEY_SHORT_WORDS, FLOW_KEY_WORDS } from '../../protocols/flow-key.ts';
 
 const align = (at: number, to: number) => Math.ceil(at / to) * to;

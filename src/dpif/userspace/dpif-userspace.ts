@@ -371,7 +371,7 @@ export class UserspaceDpif implements Dpif {
     return { ...sum, flows: this.flowCount(), masks: this.#table.nMasks };
   }
 
-  /** Packets that ended in the fast path, by reason (protocols/arena.ts, DROP_REASONS). */
+  /** Packets that ended in the fast path, by reason (protocols/drop-reasons.ts). */
   drops(): ReadonlyMap<string, bigint> {
     const all = new Map(this.#slowDrops);
     for (const [name, n] of this.#counters.drops()) all.set(name, (all.get(name) ?? 0n) + n);

@@ -180,6 +180,7 @@ class Pmd {
     return false;
   }
 
+  /** For NAP_MS; nobody ends it. The word is one that the control thread moves: what it has answered just now keeps the thread awake. */
   #nap(): void {
     const tail = this.#record + THREAD_UPCALL_TAIL;
     this.#thread.exports.goOffline();
